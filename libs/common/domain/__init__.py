@@ -1,0 +1,1 @@
+"""The market as pure values and functions; decimals live here."""
