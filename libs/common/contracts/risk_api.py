@@ -1,0 +1,141 @@
+"""What callers send to the risk manager over HTTP, and what they get back.
+
+Requests are pydantic models, so a malformed body lists every bad field. The reply is a
+msgspec struct that carries the very `ApprovedOrder` and `RiskAssessment` messages which
+travel on the log channels: a caller that gets a reply joins the path of a signal.
+Decode a reply with `decode_reply(body)`.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Self
+from uuid import UUID
+
+import msgspec
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from libs.common.contracts.messages import ApprovedOrder, RiskAssessment
+from libs.common.domain.vocabulary import (
+    OrderClass,
+    OrderType,
+    Side,
+    TimeInForce,
+    TradingState,
+    Verdict,
+)
+
+Amount = Annotated[Decimal, Field(gt=0, max_digits=20, decimal_places=8)]
+"""A positive finite quantity, price or money amount; a string in JSON."""
+
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][\w.:/\-]*$")]
+"""A symbol, strategy or account as we write it."""
+
+PRICED_BY_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+PRICED_BY_STOP = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TakeProfitFields(_Request):
+    """The profit-taking leg of a bracket, OCO or OTO."""
+
+    limit_price: Amount
+
+
+class StopLossFields(_Request):
+    """The loss-stopping leg of a bracket, OCO or OTO; with a limit it is a stop-limit."""
+
+    stop_price: Amount
+    limit_price: Amount | None = None
+
+
+class OrderFields(_Request):
+    """An order as a person, a webhook or an algorithm asks for it: exactly one of
+    `quantity` and `notional`, and the prices that its type needs."""
+
+    symbol: Name
+    side: Side
+    order_type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce = TimeInForce.DAY
+    quantity: Amount | None = None
+    notional: Amount | None = None
+    limit_price: Amount | None = None
+    stop_price: Amount | None = None
+    trail_price: Amount | None = None
+    trail_percent: Annotated[Decimal, Field(gt=0, lt=100, decimal_places=4)] | None = None
+    extended_hours: bool = False
+    order_class: OrderClass = OrderClass.SIMPLE
+    take_profit: TakeProfitFields | None = None
+    stop_loss: StopLossFields | None = None
+
+    @model_validator(mode="after")
+    def _one_size_and_its_prices(self) -> Self:
+        if (self.quantity is None) == (self.notional is None):
+            raise ValueError("exactly one of quantity and notional is needed")
+        kind = self.order_type
+        if (self.limit_price is not None) != (kind in PRICED_BY_LIMIT):
+            raise ValueError(f"limit_price does not fit order_type {kind.value}")
+        if (self.stop_price is not None) != (kind in PRICED_BY_STOP):
+            raise ValueError(f"stop_price does not fit order_type {kind.value}")
+        trails = (self.trail_price is not None) + (self.trail_percent is not None)
+        if trails != (1 if kind is OrderType.TRAILING_STOP else 0):
+            raise ValueError(
+                f"trail_price or trail_percent (one of them) does not fit order_type {kind.value}"
+            )
+        return self
+
+
+class AssessmentRequest(_Request):
+    """Ask for a binding judgement: an approval reserves its headroom until `expires_at`
+    of the reply. `request_id` is the caller's order id; the same id gives the same verdict.
+    `deadline` is wall time; a judgement that cannot be given before it is refused."""
+
+    request_id: UUID
+    account_id: Name
+    order: OrderFields
+    source: Annotated[str, Field(min_length=1, max_length=64)] = "manual"
+    strategy_id: Name | None = None
+    signal_id: UUID | None = None
+    correlation_id: UUID | None = None
+    deadline: AwareDatetime
+
+
+class PreviewRequest(_Request):
+    """Ask what the judgement would be; nothing is reserved or stored."""
+
+    account_id: Name
+    order: OrderFields
+    strategy_id: Name | None = None
+
+
+class AssessmentReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to both requests: `order` is there if and only if the verdict is approved
+    (always absent in a preview). `replayed` tells that the request id was judged before."""
+
+    verdict: Verdict
+    code: str
+    detail: str
+    assessment: RiskAssessment
+    order: ApprovedOrder | None = None
+    replayed: bool = False
+
+
+class RiskState(msgspec.Struct, frozen=True, kw_only=True):
+    """The kill switch of one account as `GET /api/v1/risk/state` shows it."""
+
+    account_id: str
+    state: TradingState
+    generation: int
+    reason: str
+    set_by: str
+    set_at: datetime
+
+
+_REPLIES = msgspec.json.Decoder(AssessmentReply)
+
+
+def decode_reply(body: bytes) -> AssessmentReply:
+    """The reply in a response body of status 200; raises `msgspec.ValidationError` else."""
+    return _REPLIES.decode(body)

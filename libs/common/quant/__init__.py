@@ -1,0 +1,1 @@
+"""Numbers in floats: indicators, sizing formulas, simulation kernels."""

@@ -1,0 +1,1 @@
+"""The only I/O in libs: app factory, bus, outbox, database, settings, logging."""

@@ -1,0 +1,1 @@
+"""The services; each may import libs, none another."""
