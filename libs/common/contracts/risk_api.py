@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from libs.common.contracts.messages import ApprovedOrder, RiskAssessment
+from libs.common.contracts.messages import ApprovedOrder, OrderSpec, RiskAssessment
 from libs.common.domain.vocabulary import (
     OrderClass,
     OrderType,
@@ -75,7 +75,8 @@ class OrderFields(_Request):
         if (self.quantity is None) == (self.notional is None):
             raise ValueError("exactly one of quantity and notional is needed")
         kind = self.order_type
-        if (self.limit_price is not None) != (kind in PRICED_BY_LIMIT):
+        exits_only = self.order_class is OrderClass.OCO
+        if (self.limit_price is not None) != (kind in PRICED_BY_LIMIT) and not exits_only:
             raise ValueError(f"limit_price does not fit order_type {kind.value}")
         if (self.stop_price is not None) != (kind in PRICED_BY_STOP):
             raise ValueError(f"stop_price does not fit order_type {kind.value}")
@@ -85,6 +86,38 @@ class OrderFields(_Request):
                 f"trail_price or trail_percent (one of them) does not fit order_type {kind.value}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _legs_of_its_class(self) -> Self:
+        legs = (self.take_profit is not None) + (self.stop_loss is not None)
+        wanted = {OrderClass.SIMPLE: 0, OrderClass.OTO: 1, OrderClass.OCO: 2, OrderClass.BRACKET: 2}
+        if legs != wanted[self.order_class]:
+            raise ValueError(
+                f"order_class {self.order_class.value} takes {wanted[self.order_class]} of "
+                f"take_profit and stop_loss, got {legs}"
+            )
+        return self
+
+    def to_spec(self) -> OrderSpec:
+        """The same order as it travels on the channels."""
+        profit, loss = self.take_profit, self.stop_loss
+        return OrderSpec(
+            symbol=self.symbol,
+            side=self.side,
+            order_type=self.order_type,
+            time_in_force=self.time_in_force,
+            order_class=self.order_class,
+            quantity=self.quantity,
+            notional=self.notional,
+            limit_price=self.limit_price,
+            stop_price=self.stop_price,
+            trail_price=self.trail_price,
+            trail_percent=self.trail_percent,
+            extended_hours=self.extended_hours,
+            take_profit_limit_price=profit.limit_price if profit else None,
+            stop_loss_stop_price=loss.stop_price if loss else None,
+            stop_loss_limit_price=loss.limit_price if loss else None,
+        )
 
 
 class AssessmentRequest(_Request):
