@@ -100,7 +100,8 @@ AUDIT_EVENTS: Final = Channel(
     "Who did what to what, with which outcome",
 )  # fmt: skip
 COMMANDS: Final = Channel(
-    "commands", Kind.LOG, "scheduler, API", messages.Command, "service", ("audit",),
+    "commands", Kind.LOG, "scheduler, API", messages.Command, "service",
+    ("trade_executor", "audit"),
     "An order to a service; that service's own group acts on it",
 )  # fmt: skip
 

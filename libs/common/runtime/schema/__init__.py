@@ -1,0 +1,20 @@
+"""All tables, one module per writing service; `metadata` is what migrations are checked against."""
+
+from __future__ import annotations
+
+from libs.common.runtime.schema import audit, execution, market, monitoring, outbox, risk, snapshots
+from libs.common.runtime.schema import strategies as strategies
+from libs.common.runtime.schema.base import WRITERS, metadata
+
+__all__ = [
+    "WRITERS",
+    "audit",
+    "execution",
+    "market",
+    "metadata",
+    "monitoring",
+    "outbox",
+    "risk",
+    "snapshots",
+    "strategies",
+]

@@ -1,0 +1,47 @@
+"""Shared column types and the register of who writes which table."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import DateTime, MetaData, Numeric, Table, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Price: Final = Numeric(20, 8)
+Quantity: Final = Numeric(20, 8)
+Money: Final = Numeric(20, 4)
+Instant: Final = DateTime(timezone=True)
+Id: Final = Uuid(as_uuid=True)
+Json: Final = JSONB(none_as_null=True)
+
+# table name -> services that may write it. `append_only` tables are granted INSERT alone.
+WRITERS: Final[dict[str, tuple[str, ...]]] = {}
+APPEND_ONLY: Final[set[str]] = set()
+
+
+def table(name: str, *parts: Any, writers: tuple[str, ...], append_only: bool = False) -> Table:
+    """Return a Table registered with its writing services."""
+    WRITERS[name] = writers
+    if append_only:
+        APPEND_ONLY.add(name)
+    return Table(name, metadata, *parts)
+
+
+def partitioned(
+    name: str, *parts: Any, by: str, writers: tuple[str, ...], append_only: bool = False
+) -> Table:
+    """Return a Table partitioned by range of its time column `by`."""
+    WRITERS[name] = writers
+    if append_only:
+        APPEND_ONLY.add(name)
+    return Table(name, metadata, *parts, postgresql_partition_by=f"RANGE ({by})")

@@ -1,0 +1,76 @@
+"""Tables of `strategy_engine`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+
+from libs.common.runtime.schema.base import Id, Instant, Json, Price, table
+
+WRITER = ("strategy_engine",)
+
+strategies = table(
+    "strategies",
+    Column("id", Text, primary_key=True),
+    Column("class_name", Text, nullable=False),
+    Column("version_hash", Text, nullable=False),
+    Column("params", Json, nullable=False),
+    Column("universe", Json, nullable=False),
+    Column("timeframe", Text, nullable=False),
+    Column("weight", Numeric(8, 6), nullable=False, server_default="1"),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("mode", Text, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    Column("updated_at", Instant, nullable=False, server_default=func.now()),
+    writers=WRITER,
+)
+
+strategy_states = table(
+    "strategy_states",
+    Column("strategy_id", Text, ForeignKey("strategies.id"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("layout_hash", Text, nullable=False),
+    Column("version_hash", Text, nullable=False),
+    Column("last_decision", Json),
+    Column("bars", Numeric(20, 0), nullable=False, server_default="0"),
+    PrimaryKeyConstraint("strategy_id", "symbol"),
+    writers=WRITER,
+)
+
+signals = table(
+    "signals",
+    Column("id", Id, primary_key=True),
+    Column("strategy_id", Text, ForeignKey("strategies.id"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("timeframe", Text, nullable=False),
+    Column("bar_ts", Instant, nullable=False),
+    Column("ts", Instant, nullable=False),
+    Column("target", Float, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("reference_price", Price, nullable=False),
+    Column("stop", Price),
+    Column("take_profit", Price),
+    Column("limit_price", Price),
+    Column("mode", Text, nullable=False),
+    Column("features", Json, nullable=False),
+    Column("correlation_id", Id, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    UniqueConstraint("strategy_id", "symbol", "bar_ts"),
+    Index("ix_signals_created_at", "created_at"),
+    Index("ix_signals_correlation_id", "correlation_id"),
+    writers=WRITER,
+)
