@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text
 
-from libs.common.runtime.schema.base import Id, Instant, Json, table
+from libs.common.runtime.schema.base import Id, Instant, table
 
 WRITER = ("audit",)
 
@@ -24,11 +24,13 @@ audit_log = table(
     Column("channel", Text, nullable=False),
     Column("correlation_id", Id, nullable=False),
     Column("causation_id", Id),
-    Column("details", Json, nullable=False),
+    # Text, not JSONB: the hash is taken over these very bytes, and JSONB rewrites numbers.
+    Column("details", Text, nullable=False),
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Index("ix_audit_log_correlation_id", "correlation_id"),
     Index("ix_audit_log_event_type_ts", "event_type", "ts"),
+    Index("ix_audit_log_resource", "resource"),
     writers=WRITER,
     append_only=True,
 )
