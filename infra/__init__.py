@@ -1,0 +1,1 @@
+"""What runs the system: embedded runtime, routes, compose checks, decisions."""
