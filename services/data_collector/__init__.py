@@ -1,0 +1,1 @@
+"""Market data: providers in, checked and normalised ticks, bars and instruments out."""
