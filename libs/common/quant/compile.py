@@ -1,0 +1,72 @@
+"""The one door to Numba: compiled functions whose disk cache never outlives its sources.
+
+Numba stamps a cached function with the hash of *its own* file. A strategy in `strategies/`
+inlines indicators from this package, so after an upgrade of an indicator Numba would go on
+running the old machine code. The locators below add the hash of the whole package to the stamp.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import numba
+from numba.core import caching
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PACKAGE: Final = Path(__file__).parent
+
+
+@functools.cache
+def package_stamp(package: Path = _PACKAGE) -> str:
+    """Return the SHA-256 over names and contents of all Python files under `package`."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _Stamped:
+    """Adds the package's stamp to that of the function's own file."""
+
+    def get_source_stamp(self) -> tuple[Any, str]:
+        """Return what a cached function must match to be used."""
+        return super().get_source_stamp(), package_stamp()
+
+
+class UserProvidedLocator(_Stamped, caching.UserProvidedCacheLocator):
+    """`NUMBA_CACHE_DIR`, where it is set."""
+
+
+class InTreeLocator(_Stamped, caching.InTreeCacheLocator):
+    """`__pycache__` beside the file, where it can be written."""
+
+
+class UserWideLocator(_Stamped, caching.UserWideCacheLocator):
+    """The user's cache directory, else."""
+
+
+_LOCATORS: Final = (UserProvidedLocator, InTreeLocator, UserWideLocator)
+vars(numba.config)["CACHE_LOCATOR_CLASSES"] = ",".join(
+    f"{__name__}.{locator.__name__}" for locator in _LOCATORS
+)
+
+
+def compiled(function: F) -> F:
+    """Return `function` compiled in nopython mode on its first call, cached on disk.
+
+    Division by zero gives inf or NaN as in NumPy. No fast-math: sums keep their order, products
+    and sums are not fused, so the same inputs give the same bits wherever it is called from.
+    On a file system where nothing can be written the function is compiled anew in each process.
+    """
+    try:
+        return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        return cast(F, numba.njit(error_model="numpy")(function))

@@ -1,0 +1,35 @@
+"""Average true range."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from libs.common.quant.compile import compiled
+from libs.common.quant.indicators.averages import wilder, wilder_state
+
+
+def atr_state() -> np.dtype[np.void]:
+    """Return the state of `atr`."""
+    return np.dtype([("average", wilder_state()), ("close", "f8"), ("count", "i8")], align=True)
+
+
+@compiled
+def atr(state: Any, high: float, low: float, close: float, window: int) -> float:
+    """Return Wilder's average of the true range, in the unit of the price.
+
+    True range = max(high, previous close) - min(low, previous close). The first bar has no
+    previous close and is left out, as in TA-Lib, so the first value comes with bar number
+    `window` + 1; the `ta` package counts it and agrees once the seed has decayed. Source:
+    J. W. Wilder, New Concepts in Technical Trading Systems (1978), p. 21. Bars (high, low,
+    close) (11, 9, 10), (12, 10, 11), (11, 8, 9) with window 2: ranges 2 and 3, so 2.5.
+    """
+    if state.count == 0:
+        state.count = 1
+        state.close = close
+        return math.nan
+    true_range = max(high, state.close) - min(low, state.close)
+    state.close = close
+    return float(wilder(state.average, true_range, window))

@@ -1,0 +1,92 @@
+"""Moving averages: simple, exponential, Wilder's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from libs.common.quant.compile import compiled
+
+
+def sma_state(max_window: int) -> np.dtype[np.void]:
+    """Return the state of `sma` for windows up to `max_window`."""
+    return np.dtype(
+        [("values", "f8", (max_window,)), ("head", "i8"), ("count", "i8"), ("total", "f8")],
+        align=True,
+    )
+
+
+@compiled
+def sma(state: Any, value: float, window: int) -> float:
+    """Return the mean of the last `window` values, NaN before there are as many.
+
+    A running total, summed anew each time the ring has gone round, so that rounding errors do
+    not pile up over a million bars. Equals TA-Lib's SMA. Values 1, 2, 6 with window 2: NaN,
+    1.5, 4.0.
+    """
+    if state.count < window:
+        state.count += 1
+        state.total += value
+    else:
+        state.total += value - state.values[state.head]
+    state.values[state.head] = value
+    state.head += 1
+    if state.head == window:
+        state.head = 0
+        total = 0.0
+        for i in range(window):
+            total += state.values[i]
+        state.total = total
+    if state.count < window:
+        return math.nan
+    return float(state.total / window)
+
+
+def ema_state() -> np.dtype[np.void]:
+    """Return the state of `ema`."""
+    return np.dtype([("value", "f8"), ("count", "i8")], align=True)
+
+
+@compiled
+def ema(state: Any, value: float, window: int) -> float:
+    """Return the exponential average with weight 2 / (window + 1) on the new value.
+
+    Seeded with the mean of the first `window` values, NaN before; equals TA-Lib's EMA (its
+    classic mode). The `ta` package seeds with the first value alone and agrees once that seed
+    has decayed. Values 1, 2, 6 with window 2: NaN, 1.5, 1.5 + (6 - 1.5) x 2/3 = 4.5.
+    """
+    if state.count < window:
+        state.count += 1
+        state.value += value
+        if state.count < window:
+            return math.nan
+        state.value /= window
+        return float(state.value)
+    state.value += (value - state.value) * (2.0 / (window + 1.0))
+    return float(state.value)
+
+
+def wilder_state() -> np.dtype[np.void]:
+    """Return the state of `wilder`."""
+    return np.dtype([("value", "f8"), ("count", "i8")], align=True)
+
+
+@compiled
+def wilder(state: Any, value: float, window: int) -> float:
+    """Return Wilder's smoothed average: weight 1 / window on the new value.
+
+    Seeded with the mean of the first `window` values, NaN before. Source: J. W. Wilder, New
+    Concepts in Technical Trading Systems (1978), p. 23 and p. 65. Values 1, 3, 5 with
+    window 2: NaN, 2.0, (2 x 1 + 5) / 2 = 3.5.
+    """
+    if state.count < window:
+        state.count += 1
+        state.value += value
+        if state.count < window:
+            return math.nan
+        state.value /= window
+        return float(state.value)
+    state.value = (state.value * (window - 1.0) + value) / window
+    return float(state.value)

@@ -1,0 +1,1 @@
+"""Strategies stepped over arrays of bars, in machine code."""

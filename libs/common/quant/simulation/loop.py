@@ -1,0 +1,112 @@
+"""The loop: one step a bar, the decisions and which of them changed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numba import types
+
+from libs.common.quant.compile import compiled
+from libs.common.quant.simulation.records import BAR, DECISION
+
+QUIET: Final = 0
+CHANGED: Final = 1
+INVALID: Final = -1
+
+
+@compiled
+def clear(decision: Any) -> None:
+    """Make `decision` one without an opinion, full confidence, no prices."""
+    decision.target = math.nan
+    decision.stop = math.nan
+    decision.take_profit = math.nan
+    decision.limit = math.nan
+    decision.confidence = 1.0
+
+
+@compiled
+def _differs(a: float, b: float) -> bool:
+    return a != b and not (math.isnan(a) and math.isnan(b))
+
+
+@compiled
+def _is_price(value: float) -> bool:
+    return math.isnan(value) or (value > 0.0 and not math.isinf(value))
+
+
+@compiled
+def settle(memory: Any, bar: Any, decision: Any) -> int:
+    """Judge the decision just written on `bar` and remember it.
+
+    Returns CHANGED if it has a target and differs from the last stated one in target, stop,
+    take_profit or limit; QUIET if not; INVALID (and remembers nothing) if target is outside
+    [-1, 1], a price is not positive and finite, or confidence is outside [0, 1].
+    """
+    memory.bars += 1
+    memory.ts = bar.ts
+    target = decision.target
+    if math.isnan(target):
+        return QUIET
+    if not (
+        -1.0 <= target <= 1.0
+        and _is_price(decision.stop)
+        and _is_price(decision.take_profit)
+        and _is_price(decision.limit)
+        and 0.0 <= decision.confidence <= 1.0
+    ):
+        return INVALID
+    stated = memory.stated
+    changed = (
+        _differs(target, stated.target)
+        or _differs(decision.stop, stated.stop)
+        or _differs(decision.take_profit, stated.take_profit)
+        or _differs(decision.limit, stated.limit)
+    )
+    if not changed:
+        return QUIET
+    stated.target = target
+    stated.stop = decision.stop
+    stated.take_profit = decision.take_profit
+    stated.limit = decision.limit
+    stated.confidence = decision.confidence
+    return CHANGED
+
+
+def _loop(step: Any, memory: Any, bars: Any, params: Any, decisions: Any, marks: Any) -> int:
+    for i in range(bars.shape[0]):
+        clear(decisions[i])
+        step(memory.state, bars[i], params, decisions[i])
+        marks[i] = settle(memory, bars[i], decisions[i])
+        if marks[i] == INVALID:
+            return i + 1
+    return int(bars.shape[0])
+
+
+def step_signature(state: np.dtype[np.void], params: np.dtype[np.void]) -> Any:
+    """Return Numba's signature of a step over these records."""
+    records = (numba.from_dtype(d) for d in (state, BAR, params, DECISION))
+    return types.void(*records)
+
+
+def build_loop(memory: np.dtype[np.void], params: np.dtype[np.void]) -> Any:
+    """Return the compiled loop for strategies with these records.
+
+    `loop(step, memory, bars, params, decisions, marks) -> n` steps over `bars` (shape (k,),
+    BAR), fills `decisions` (k, DECISION) and `marks` (k, int8: QUIET, CHANGED, INVALID) and
+    updates `memory` in place. n = k, or the number of bars up to and with the first invalid
+    decision. `step` comes in as a function pointer, so that the loop runs the very machine code
+    that the live engine calls, and one loop serves all strategies with the same records.
+    """
+    state = memory["state"]
+    signature = types.int64(
+        types.FunctionType(step_signature(state, params)),
+        numba.from_dtype(memory),
+        numba.from_dtype(BAR)[::1],
+        numba.from_dtype(params),
+        numba.from_dtype(DECISION)[::1],
+        types.int8[::1],
+    )
+    return numba.njit(signature, cache=True, error_model="numpy")(_loop)

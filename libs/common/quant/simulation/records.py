@@ -1,0 +1,58 @@
+"""The records that a strategy's step meets: the bar it reads, the decision it writes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+BAR: Final = np.dtype(
+    [
+        ("ts", "i8"),
+        ("open", "f8"),
+        ("high", "f8"),
+        ("low", "f8"),
+        ("close", "f8"),
+        ("volume", "f8"),
+    ],
+    align=True,
+)
+"""A closed bar: start in ns since the epoch (UTC), prices in the instrument's currency, shares."""
+
+DECISION: Final = np.dtype(
+    [
+        ("target", "f8"),
+        ("stop", "f8"),
+        ("take_profit", "f8"),
+        ("limit", "f8"),
+        ("confidence", "f8"),
+    ],
+    align=True,
+)
+"""What a strategy wants: target in [-1, 1] (share of its capital; NaN = no opinion on this bar),
+prices or NaN for none, confidence in [0, 1]."""
+
+
+def memory_of(state: np.dtype[np.void]) -> np.dtype[np.void]:
+    """Return the record of all that a running strategy remembers.
+
+    `state` is the strategy's own, `stated` the last decision that had a target (target NaN:
+    none yet), `bars` the number of bars seen, `ts` the start of the last of them.
+    """
+    return np.dtype(
+        [("state", state), ("stated", DECISION), ("bars", "i8"), ("ts", "i8")], align=True
+    )
+
+
+def new_memory(memory: np.dtype[np.void]) -> np.void:
+    """Return a zeroed memory record that has stated nothing."""
+    record: np.void = np.zeros(1, memory)[0]
+    forget_stated(record)
+    return record
+
+
+def forget_stated(memory: np.void) -> None:
+    """Make the next decision count as a change, whatever it is."""
+    stated = memory["stated"]
+    for name in DECISION.names or ():
+        stated[name] = np.nan
