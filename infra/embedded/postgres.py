@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 import pwd
@@ -97,13 +96,15 @@ class Cluster:
         return None
 
 
-def prepare(directory: Path, port: int, password: str) -> Cluster:
+def prepare(directory: Path, port: int, password: str, shared_root: Path = SHARED_ROOT) -> Cluster:
     """Return a cluster under `directory`, initialised on first use. Blocks; takes seconds then.
 
-    An existing cluster runs with the binaries of the version that made it.
+    An existing cluster runs with the binaries of the version that made it. Where we are root and
+    PostgreSQL's account cannot get to `directory`, the cluster lies under `shared_root` and
+    `directory` is a link.
     """
     user = system_user() if os.geteuid() == 0 else None
-    base = _reachable_base(directory, user)
+    base = _reachable_base(directory, user, shared_root)
     data = base / "data"
     binaries = _binaries(_version_of(data), base, user)
     cluster = Cluster(data, binaries, port, password, user)
@@ -145,7 +146,7 @@ def _account(name: str) -> SystemUser | None:
     return SystemUser(name, entry.pw_uid, entry.pw_gid)
 
 
-def _reachable_base(directory: Path, user: SystemUser | None) -> Path:
+def _reachable_base(directory: Path, user: SystemUser | None, shared_root: Path) -> Path:
     """Return `directory`, or where its link leads if PostgreSQL's account can't get there.
 
     Root's home is closed to others on most systems, and opening it is not ours to do.
@@ -160,8 +161,8 @@ def _reachable_base(directory: Path, user: SystemUser | None) -> Path:
             f"the account {user.name}, which runs PostgreSQL for root, cannot reach {directory}",
             "move the state to a directory that others may pass through (TRADEWIND_HOME=/path)",
         )
-    SHARED_ROOT.mkdir(parents=True, exist_ok=True)
-    elsewhere = Path(tempfile.mkdtemp(dir=SHARED_ROOT, prefix=f"{directory.parent.name}-"))
+    shared_root.mkdir(parents=True, exist_ok=True)
+    elsewhere = Path(tempfile.mkdtemp(dir=shared_root, prefix=f"{directory.parent.name}-"))
     elsewhere.chmod(0o755)
     directory.rmdir()
     directory.symlink_to(elsewhere, target_is_directory=True)
@@ -289,8 +290,3 @@ def _write_configuration(cluster: Cluster) -> None:
         path.chmod(0o600)
         if cluster.user is not None:
             os.chown(path, cluster.user.uid, cluster.user.gid)
-
-
-async def prepare_in_thread(directory: Path, port: int, password: str) -> Cluster:
-    """Return `prepare(…)` without blocking the loop."""
-    return await asyncio.to_thread(prepare, directory, port, password)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import time
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,19 +16,7 @@ from infra.embedded import postgres, redis_server
 from infra.embedded.logs import LogFiles
 from infra.embedded.ports import free_port, is_free
 from infra.embedded.supervisor import Supervisor
-
-
-class WallClock:
-    """Wall time, for durations of real processes."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+from libs.common.runtime.clocks import SystemClock
 
 
 @pytest.fixture
@@ -39,17 +25,25 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
     supervisor = Supervisor(
         LogFiles(tmp_path / "logs", bytes_max=1_000_000, keep=1),
         lambda level, text: None,
-        WallClock(),
+        SystemClock(),
     )
     yield supervisor
     await supervisor.stop_all([])
 
 
+@pytest.fixture
+def shared_root() -> Iterator[Path]:
+    """A directory that PostgreSQL's account can reach; pytest's own are closed to it."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 async def test_postgres_keeps_its_rows_over_a_restart(
-    supervisor: Supervisor, tmp_path: Path
+    supervisor: Supervisor, tmp_path: Path, shared_root: Path
 ) -> None:
     directory = tmp_path / "postgres"
-    cluster = await postgres.prepare_in_thread(directory, free_port(), "s3cret")
+    cluster = postgres.prepare(directory, free_port(), "s3cret", shared_root)
     await supervisor.start(cluster.child(tmp_path))
     async with await psycopg.AsyncConnection.connect(cluster.url()) as connection:
         await connection.execute("create table t (x int)")
@@ -58,7 +52,7 @@ async def test_postgres_keeps_its_rows_over_a_restart(
     assert supervisor.records["postgres"].exit_code == 0
     assert is_free(cluster.port)
 
-    again = await postgres.prepare_in_thread(directory, free_port(), "s3cret")
+    again = postgres.prepare(directory, free_port(), "s3cret", shared_root)
     await supervisor.start(again.child(tmp_path))
     async with await psycopg.AsyncConnection.connect(again.url()) as connection:
         row = await (await connection.execute("select x from t")).fetchone()
@@ -66,9 +60,9 @@ async def test_postgres_keeps_its_rows_over_a_restart(
 
 
 async def test_postgres_asks_for_the_password_and_listens_on_loopback_only(
-    supervisor: Supervisor, tmp_path: Path
+    supervisor: Supervisor, tmp_path: Path, shared_root: Path
 ) -> None:
-    cluster = await postgres.prepare_in_thread(tmp_path / "postgres", free_port(), "s3cret")
+    cluster = postgres.prepare(tmp_path / "postgres", free_port(), "s3cret", shared_root)
     await supervisor.start(cluster.child(tmp_path))
     wrong = cluster.url().replace("s3cret", "wrong")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -83,19 +77,20 @@ async def test_postgres_asks_for_the_password_and_listens_on_loopback_only(
         assert cluster.data.stat().st_uid != 0
 
 
-async def test_unreachable_home_of_root_is_served_from_elsewhere(tmp_path: Path) -> None:
+async def test_unreachable_home_of_root_is_served_from_elsewhere(
+    tmp_path: Path, shared_root: Path
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root needs another account for PostgreSQL")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     directory = closed / "postgres"
-    cluster = await postgres.prepare_in_thread(directory, free_port(), "s3cret")
+    cluster = postgres.prepare(directory, free_port(), "s3cret", shared_root)
     assert directory.is_symlink()
-    assert cluster.data.is_relative_to(postgres.SHARED_ROOT)
+    assert cluster.data.is_relative_to(shared_root)
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
-    again = await postgres.prepare_in_thread(directory, free_port(), "s3cret")
+    again = postgres.prepare(directory, free_port(), "s3cret", shared_root)
     assert again.data == cluster.data
-    shutil.rmtree(directory.resolve())
 
 
 async def test_redis_forgets_over_a_restart_and_asks_for_the_password(

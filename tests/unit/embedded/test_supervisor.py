@@ -6,9 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,22 +15,10 @@ from infra.embedded.child import Child, ChildState
 from infra.embedded.errors import StartError
 from infra.embedded.logs import LogFiles
 from infra.embedded.supervisor import RestartPolicy, Supervisor
+from libs.common.runtime.clocks import SystemClock
 
 FAST = RestartPolicy(delay_s_first=0.01, delay_s_max=0.05, poll_s=0.01)
 STAYS = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(0)); "
-
-
-class SystemClock:
-    """Wall time, for durations of real processes."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
 
 
 class Reports:

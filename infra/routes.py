@@ -1,0 +1,78 @@
+"""The gateway's routes, once: Nginx (Compose) and Caddy (embedded) are rendered from here.
+
+`python -m infra.gateway` writes `nginx/nginx.conf` and `infra/embedded/Caddyfile`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BODY_BYTES_MAX = 1_048_576
+CONNECT_TIMEOUT_S = 2
+ANSWER_TIMEOUT_S = 30
+CORRELATION_PATTERN = "[A-Za-z0-9._-]{1,128}"
+
+API = "/api/v1/"
+HEALTH = "/health"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`/api/v1/<area>` and everything below it goes to `service`."""
+
+    area: str
+    service: str
+
+    @property
+    def path(self) -> str:
+        """Return the path prefix, without a slash at its end."""
+        return f"{API}{self.area}"
+
+
+PORTS: Mapping[str, int] = {
+    "data_collector": 9101,
+    "strategy_engine": 9102,
+    "risk_manager": 9103,
+    "trade_executor": 9104,
+    "portfolio": 9105,
+    "broker_simulator": 9109,
+    "monitoring": 8008,
+    "audit": 8010,
+}
+
+ROUTES: tuple[Route, ...] = (
+    Route("market", "data_collector"),
+    Route("strategies", "strategy_engine"),
+    Route("risk", "risk_manager"),
+    Route("orders", "trade_executor"),
+    Route("portfolio", "portfolio"),
+    Route("monitoring", "monitoring"),
+    Route("audit", "audit"),
+)
+
+TITLES: Mapping[int, tuple[str, str]] = {
+    404: ("Not Found", "the gateway has no route for this path"),
+    413: ("Content Too Large", f"the body is larger than {BODY_BYTES_MAX} bytes"),
+    502: ("Bad Gateway", "the service behind this path cannot be reached"),
+    504: ("Gateway Timeout", f"the service did not answer within {ANSWER_TIMEOUT_S} s"),
+}
+"""Errors that the gateway itself answers. 503 is left to the services, which say why."""
+
+
+def problem(status: int, correlation_id: str) -> str:
+    """Return the problem+json body; `correlation_id` is the server's placeholder for it."""
+    title, detail = TITLES[status]
+    return json.dumps(
+        {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "correlation_id": correlation_id,
+        },
+        separators=(",", ":"),
+    )
