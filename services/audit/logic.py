@@ -1,0 +1,182 @@
+"""The hash chain: what is hashed, how rows are linked, and where a chain breaks.
+
+A row's hash is the SHA-256 of its canonical JSON, which contains the hash of the row before
+it: one object with the keys action, actor, causation_id, channel, correlation_id, details,
+event_type, ip, message_id, outcome, prev_hash, recorded_at, resource, seq, ts, user_agent in
+this (sorted) order, UTF-8, no white space, absent values null, hashes as lower-case hex, ids as
+hyphenated lower-case UUIDs, times as RFC 3339 UTC with six fraction digits (none when all are
+zero), and under `details` the stored text itself. So a chain can be checked in any language
+that has JSON and SHA-256, without our code.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+GENESIS: Final = bytes(32)
+"""The `prev_hash` of the first row."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What one row says, before it has its place in the chain. `details` is canonical JSON."""
+
+    message_id: UUID
+    ts: dt.datetime
+    event_type: str
+    actor: str
+    action: str
+    resource: str
+    outcome: str
+    channel: str
+    correlation_id: UUID
+    details: str
+    recorded_at: dt.datetime
+    causation_id: UUID | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+class Row(Entry, frozen=True, kw_only=True):
+    """An entry at its place: `hash` covers everything else, `prev_hash` included."""
+
+    seq: int
+    prev_hash: bytes
+    hash: bytes
+
+
+class _Canonical(msgspec.Struct, frozen=True):
+    """The hashed form. The field order is the sorted key order: it must stay so."""
+
+    action: str
+    actor: str
+    causation_id: UUID | None
+    channel: str
+    correlation_id: UUID
+    details: msgspec.Raw
+    event_type: str
+    ip: str | None
+    message_id: UUID
+    outcome: str
+    prev_hash: str
+    recorded_at: dt.datetime
+    resource: str
+    seq: int
+    ts: dt.datetime
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last row of a chain; `seq` 0 and the genesis hash when there is none."""
+
+    seq: int = 0
+    hash: bytes = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The first row that does not fit: `code` is SEQ_GAP, PREV_HASH_MISMATCH or HASH_MISMATCH."""
+
+    seq: int
+    code: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The outcome of reading a chain: how many rows fit, the last good head, the first break."""
+
+    rows: int
+    head: Head
+    broken: Break | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether every row read fits."""
+        return self.broken is None
+
+
+_encoder: Final = msgspec.json.Encoder()
+_sorted: Final = msgspec.json.Encoder(order="deterministic")
+
+
+def canonical_details(details: object) -> str:
+    """Return `details` as canonical JSON text: {"b": 1, "a": 2} -> '{"a":2,"b":1}'."""
+    return _sorted.encode(details).decode()
+
+
+def canonical(entry: Entry, seq: int, prev_hash: bytes) -> bytes:
+    """Return the bytes that the hash of `entry` at place `seq` is taken over."""
+    return _encoder.encode(
+        _Canonical(
+            entry.action,
+            entry.actor,
+            entry.causation_id,
+            entry.channel,
+            entry.correlation_id,
+            msgspec.Raw(entry.details.encode()),
+            entry.event_type,
+            entry.ip,
+            entry.message_id,
+            entry.outcome,
+            prev_hash.hex(),
+            entry.recorded_at,
+            entry.resource,
+            seq,
+            entry.ts,
+            entry.user_agent,
+        )
+    )
+
+
+def row_hash(entry: Entry, seq: int, prev_hash: bytes) -> bytes:
+    """Return the SHA-256 of the canonical row, 32 bytes."""
+    return hashlib.sha256(canonical(entry, seq, prev_hash)).digest()
+
+
+def link(head: Head, entries: Iterable[Entry]) -> Iterator[Row]:
+    """Yield each entry as the row at its place, the first one following `head`."""
+    for entry in entries:
+        seq = head.seq + 1
+        digest = row_hash(entry, seq, head.hash)
+        yield Row(**_fields(entry), seq=seq, prev_hash=head.hash, hash=digest)
+        head = Head(seq, digest)
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in Entry.__struct_fields__}
+
+
+def find_break(row: Row, before: Head) -> Break | None:
+    """Return what is wrong with `row` as the successor of `before`, None if nothing is."""
+    if row.seq != before.seq + 1:
+        return Break(row.seq, "SEQ_GAP", str(before.seq + 1), str(row.seq))
+    if row.prev_hash != before.hash:
+        return Break(row.seq, "PREV_HASH_MISMATCH", before.hash.hex(), row.prev_hash.hex())
+    computed = row_hash(row, row.seq, row.prev_hash)
+    if row.hash != computed:
+        return Break(row.seq, "HASH_MISMATCH", computed.hex(), row.hash.hex())
+    return None
+
+
+def verify(rows: Iterable[Row], head: Head) -> Verification:
+    """Read `rows` in order from `head` on and stop at the first that does not fit.
+
+    The part of a chain before `head` is taken on trust; `Head()` starts at the beginning.
+    """
+    count = 0
+    for row in rows:
+        broken = find_break(row, head)
+        if broken is not None:
+            return Verification(count, head, broken)
+        head = Head(row.seq, row.hash)
+        count += 1
+    return Verification(count, head, None)

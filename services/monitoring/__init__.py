@@ -1,0 +1,1 @@
+"""Health of all services, alerts, notification."""

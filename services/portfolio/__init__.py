@@ -1,0 +1,1 @@
+"""Marks, account values, profit and loss, snapshots."""
