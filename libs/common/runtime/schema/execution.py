@@ -61,6 +61,9 @@ orders = table(
     Column("generation", BigInteger, nullable=False, server_default="0"),
     Column("correlation_id", Id, nullable=False),
     Column("event_seq", Integer, nullable=False, server_default="0"),
+    # The pending transfer that stands behind the order now, and what it still holds.
+    Column("hold_id", Id),
+    Column("hold_amount", Quantity),
     Column("created_at", Instant, nullable=False, server_default=func.now()),
     Column("updated_at", Instant, nullable=False, server_default=func.now()),
     Column("submitted_at", Instant),
@@ -187,9 +190,29 @@ ledger_transfers = table(
     CheckConstraint("(kind IN ('post', 'void')) = (pending_id IS NOT NULL)", name="pending_named"),
     Index("ix_ledger_transfers_order_id", "order_id"),
     Index("ix_ledger_transfers_trade_id", "trade_id"),
-    Index("ix_ledger_transfers_pending_id", "pending_id"),
+    # A pending transfer is resolved exactly once.
+    Index(
+        "uq_ledger_transfers_pending_id",
+        "pending_id",
+        unique=True,
+        postgresql_where="pending_id IS NOT NULL",
+    ),
     writers=WRITER,
     append_only=True,
+)
+
+# `watermark` is market time: executions before it are in the books or are older than them.
+reconciliations = table(
+    "reconciliations",
+    Column("id", Id, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=False),
+    Column("watermark", Instant, nullable=False),
+    Column("findings", Json, nullable=False),
+    Index("ix_reconciliations_account_id", "account_id", "finished_at"),
+    writers=WRITER,
 )
 
 discrepancies = table(
