@@ -80,6 +80,11 @@ risk_assessments = table(
     Column("reference_price", Price),
     Column("checks", Json, nullable=False),
     Column("order_spec", Json),
+    # What the approval sets aside, as money, until its order ends: part of the book at restart.
+    Column("hold", Money),
+    # The decision's bar, for a signal: an older one that comes late is superseded.
+    Column("bar_ts", Instant),
+    Column("source", Text, nullable=False, server_default="signal"),
     Column("generation", BigInteger, nullable=False),
     Column("latency_us", Integer, nullable=False),
     Column("correlation_id", Id, nullable=False),
@@ -88,6 +93,8 @@ risk_assessments = table(
     CheckConstraint("(signal_id IS NULL) <> (request_id IS NULL)", name="one_origin"),
     CheckConstraint("verdict IN ('approved', 'denied')", name="verdict_known"),
     Index("ix_risk_assessments_ts", "ts"),
+    Index("ix_risk_assessments_order_id", "order_id"),
+    Index("ix_risk_assessments_strategy_id_symbol_bar_ts", "strategy_id", "symbol", "bar_ts"),
     Index("ix_risk_assessments_correlation_id", "correlation_id"),
     writers=WRITER,
 )
