@@ -27,6 +27,7 @@ outbox = table(
     Column("id", Id, nullable=False, unique=True),
     Column("source", Text, nullable=False),
     Column("channel", Text, nullable=False),
+    Column("stream", Text, nullable=False),
     Column("message", LargeBinary, nullable=False),
     Column("created_at", Instant, nullable=False, server_default=func.now()),
     Column("published_at", Instant),

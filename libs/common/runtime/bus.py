@@ -1,0 +1,161 @@
+"""Redis: Pub/Sub for what may be missed, Streams for what may not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from libs.common.contracts.channels import DEAD_LETTERS, Channel, Kind
+from libs.common.contracts.envelope import Envelope, encode
+from libs.common.kernel.errors import ContractError, UnavailableError
+from libs.common.runtime.metrics import BUS_PUBLISHED
+
+FIELD: Final = "message"
+_EPOCH_KEY: Final = "tradewind:epoch"
+_DEAD_LENGTH_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogMessage:
+    """A sealed message on its way to a log channel: Pub/Sub name, stream, bytes."""
+
+    id: uuid.UUID
+    channel: str
+    stream: str
+    data: bytes
+
+
+class Bus:
+    """The service's way to Redis. Connections are opened on first use."""
+
+    def __init__(self, url: str, *, timeout_s: float, name: str) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._name = name
+        self.client = self.connect(timeout_s)
+
+    def connect(self, timeout_s: float | None) -> redis.Redis:
+        """Return a new client whose reads wait at most `timeout_s` (None: for ever)."""
+        return redis.Redis.from_url(
+            self._url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=self._timeout_s,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            client_name=self._name,
+        )
+
+    async def ping(self) -> None:
+        """Raise UnavailableError unless Redis answers."""
+        await _reached(self.client.ping())
+
+    async def epoch(self) -> str:
+        """Return the name of Redis' present life; another name means that streams may be lost.
+
+        It joins the server's run id (new at each restart) with a random key (gone after a flush).
+        """
+        pipe = self.client.pipeline(transaction=False)
+        pipe.set(_EPOCH_KEY, uuid.uuid4().hex, nx=True)
+        pipe.get(_EPOCH_KEY)
+        pipe.info("server")
+        _, key, info = await _reached(pipe.execute())
+        return f"{info['run_id']}:{key.decode()}"
+
+    async def broadcast(self, channel: Channel, envelope: Envelope[Any], *, key: str = "") -> None:
+        """Publish on a broadcast channel; nobody may be listening. Raises UnavailableError."""
+        if channel.kind is not Kind.BROADCAST:
+            raise ContractError(f"{channel.topic} is a log channel: it goes through the outbox")
+        await _reached(self.client.publish(channel.name(key), encode(envelope)))
+        BUS_PUBLISHED.labels(channel.topic).inc()
+
+    async def broadcast_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Publish encoded (channel name, envelope) pairs in one round trip."""
+        pipe = self.client.pipeline(transaction=False)
+        for name, data in messages:
+            pipe.publish(name, data)
+        await _reached(pipe.execute())
+
+    async def append(self, messages: Sequence[LogMessage]) -> list[str]:
+        """Append each message to its stream and publish it; return the stream ids.
+
+        One MULTI for all, so either every message is on its stream or none. Raises
+        UnavailableError, after which the outcome is unknown and sending again is right.
+        """
+        pipe = self.client.pipeline(transaction=True)
+        for message in messages:
+            pipe.xadd(message.stream, {FIELD: message.data})
+            pipe.publish(message.channel, message.data)
+        answers = await _reached(pipe.execute())
+        BUS_PUBLISHED.labels("log").inc(len(messages))
+        return [answer.decode() for answer in answers[::2]]
+
+    async def ensure_group(self, stream: str, group: str) -> None:
+        """Create the consumer group at the stream's beginning unless it exists."""
+        try:
+            await _reached(self.client.xgroup_create(stream, group, id="0", mkstream=True))
+        except UnavailableError as error:
+            if not (isinstance(error.__cause__, ResponseError) and "BUSYGROUP" in str(error)):
+                raise
+
+    async def bury(self, stream: str, group: str, entry_id: str, data: bytes, error: str) -> None:
+        """Put a message that cannot be handled on the dead-letter stream and acknowledge it."""
+        pipe = self.client.pipeline(transaction=True)
+        pipe.xadd(
+            DEAD_LETTERS,
+            {"stream": stream, "group": group, "id": entry_id, "error": error, FIELD: data},
+            maxlen=_DEAD_LENGTH_MAX,
+            approximate=True,
+        )
+        pipe.xack(stream, group, entry_id)
+        await _reached(pipe.execute())
+
+    async def positions(self, stream: str) -> dict[str, tuple[int, int]]:
+        """Return, for each group of `stream`, the last entry below which all is acknowledged."""
+        try:
+            groups = await _reached(self.client.xinfo_groups(stream))
+        except UnavailableError as error:
+            if isinstance(error.__cause__, ResponseError):
+                return {}
+            raise
+        positions = {}
+        for group in groups:
+            name = group["name"].decode()
+            if group["pending"]:
+                summary = await _reached(self.client.xpending(stream, name))
+                milliseconds, sequence = parse_entry_id(summary["min"] or b"0-0")
+                positions[name] = (milliseconds, sequence - 1)
+            else:
+                positions[name] = parse_entry_id(group["last-delivered-id"])
+        return positions
+
+    async def trim(self, stream: str, minimum: tuple[int, int]) -> None:
+        """Drop the entries of `stream` below `minimum`."""
+        await _reached(
+            self.client.xtrim(stream, minid=f"{minimum[0]}-{minimum[1]}", approximate=True)
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+
+
+def parse_entry_id(text: bytes | str) -> tuple[int, int]:
+    """Return a stream entry id as (milliseconds, sequence)."""
+    decoded = text.decode() if isinstance(text, bytes) else text
+    milliseconds, _, sequence = decoded.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+async def _reached(call: Any) -> Any:
+    """Await a Redis call; turn every failure of it into UnavailableError."""
+    try:
+        return await call
+    except (RedisError, OSError, TimeoutError) as error:
+        raise UnavailableError(f"redis: {error or type(error).__name__}") from error

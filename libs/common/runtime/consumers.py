@@ -1,0 +1,280 @@
+"""Reading channels: log consumers that must not miss, listeners that may."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError, ResponseError
+
+from libs.common.contracts.channels import Channel
+from libs.common.contracts.envelope import Envelope, Reader
+from libs.common.contracts.messages import Payload
+from libs.common.kernel.clock import parse_ns
+from libs.common.kernel.errors import ContractError, UnavailableError
+from libs.common.runtime.bus import FIELD, Bus
+from libs.common.runtime.logging import correlation_id_var, get_logger
+from libs.common.runtime.metrics import (
+    BUS_BREAKS,
+    BUS_CONSUMED,
+    BUS_DEAD,
+    BUS_FAILED,
+    BUS_LAG,
+)
+from libs.common.runtime.readiness import Readiness
+from libs.common.runtime.resilience import pauses
+
+_log = get_logger(__name__)
+
+P = TypeVar("P", bound=Payload)
+Entry = tuple[bytes, dict[bytes, bytes]]
+DeadLetterHook = Callable[[str, str, str], Awaitable[None]]
+
+_BLOCK_MS: Final = 2000
+_RETRY_DELAY_S: Final = 0.05
+_RETRY_DELAY_S_MAX: Final = 2.0
+
+
+@dataclass(frozen=True)
+class LogConsumer(Generic[P]):
+    """Acts on a log channel: `handle` gets up to `batch` messages, oldest first.
+
+    Returning means done; the messages are then acknowledged. When `handle` raises, the batch is
+    given again, one message at a time. UnavailableError is waited out for as long as it takes;
+    any other exception counts, and after the fifth the message goes to the dead letters.
+    Handling must bear repetition.
+    """
+
+    channel: Channel
+    handle: Callable[[Sequence[Envelope[P]]], Awaitable[None]]
+    batch: int = 64
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class BroadcastListener(Generic[P]):
+    """Follows a broadcast channel (all keys of its topic). What is missed is missed."""
+
+    channel: Channel
+    handle: Callable[[Envelope[P]], Awaitable[None]]
+
+
+class LogReader:
+    """Runs one LogConsumer as consumer `instance` of group `service`."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        consumer: LogConsumer[Any],
+        *,
+        service: str,
+        instance: str,
+        readiness: Readiness,
+        claim_idle_s: float,
+        deliveries_max: int,
+        on_dead: DeadLetterHook | None = None,
+    ) -> None:
+        self._bus = bus
+        self._consumer = consumer
+        self._stream = consumer.channel.stream
+        self._topic = consumer.channel.topic
+        self._group = consumer.group or service
+        self._name = instance
+        self._readiness = readiness
+        self._claim_idle_ms = round(claim_idle_s * 1000)
+        self._deliveries_max = deliveries_max
+        self._on_dead = on_dead
+        self._reader = Reader(consumer.channel.payload)
+        self._failures: dict[bytes, int] = defaultdict(int)
+
+    async def run(self) -> None:
+        """Read until cancelled; outlive every loss of Redis."""
+        part = f"consumer {self._topic}"
+        delays = pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX)
+        async for _ in delays:
+            client = self._bus.connect(_BLOCK_MS / 1000 + 5)
+            try:
+                await self._bus.ensure_group(self._stream, self._group)
+                self._readiness.clear(part)
+                await self._read(client)
+            except (UnavailableError, RedisError, OSError, TimeoutError) as error:
+                BUS_BREAKS.inc()
+                self._readiness.block(part, f"redis: {error}")
+                _log.warning("consumer_interrupted", topic=self._topic, error=str(error))
+            finally:
+                await client.aclose()
+
+    async def _read(self, client: redis.Redis) -> None:
+        # First what this very consumer had been given before it died, then the news.
+        position = "0"
+        claimed_at = 0.0
+        while True:
+            if time.monotonic() - claimed_at > self._claim_idle_ms / 2000:
+                await self._claim(client)
+                claimed_at = time.monotonic()
+            entries = await self._fetch(client, position)
+            if position != ">":
+                if not entries:
+                    position = ">"
+                    continue
+                position = entries[-1][0].decode()
+            if entries:
+                await self._work(client, entries)
+
+    async def _fetch(self, client: redis.Redis, position: str) -> list[Entry]:
+        try:
+            answer: Any = await client.xreadgroup(
+                self._group,
+                self._name,
+                {self._stream: position},
+                count=self._consumer.batch,
+                block=_BLOCK_MS if position == ">" else None,
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            # Redis was flushed: begin anew; the outboxes will publish again.
+            await self._bus.ensure_group(self._stream, self._group)
+            return []
+        if not answer:
+            return []
+        found = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
+        # redis-py nests the entries once more when it speaks RESP3.
+        if (
+            found
+            and isinstance(found[0], list)
+            and (not found[0] or isinstance(found[0][0], tuple | list))
+        ):
+            found = found[0]
+        return [(entry[0], entry[1]) for entry in found]
+
+    async def _claim(self, client: redis.Redis) -> None:
+        """Take over what another consumer of the group holds and does not finish."""
+        try:
+            answer: Any = await client.xautoclaim(
+                self._stream,
+                self._group,
+                self._name,
+                min_idle_time=self._claim_idle_ms,
+                count=self._consumer.batch,
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            await self._bus.ensure_group(self._stream, self._group)
+            return
+        entries = [entry for entry in answer[1] if entry[1]]
+        if entries:
+            await self._work(client, entries)
+
+    async def _work(self, client: redis.Redis, entries: list[Entry]) -> None:
+        good: list[tuple[Entry, Envelope[Any]]] = []
+        for entry in entries:
+            try:
+                good.append((entry, self._reader.read(entry[1][FIELD.encode()])))
+            except (ContractError, KeyError) as error:
+                await self._bury(entry, f"{type(error).__name__}: {error}")
+        if not good:
+            return
+        if await self._attempt([envelope for _, envelope in good], single=len(good) == 1):
+            await client.xack(self._stream, self._group, *(entry[0] for entry, _ in good))
+            return
+        for entry, envelope in good:
+            await self._insist(entry, envelope)
+            await client.xack(self._stream, self._group, entry[0])
+
+    async def _insist(self, entry: Entry, envelope: Envelope[Any]) -> None:
+        """Handle one message until it is done or has failed too often."""
+        async for _ in pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX):
+            if await self._attempt([envelope], single=True, entry=entry):
+                self._failures.pop(entry[0], None)
+                return
+            if self._failures[entry[0]] >= self._deliveries_max:
+                self._failures.pop(entry[0])
+                await self._bury(entry, "failed too often, see the log")
+                return
+
+    async def _attempt(
+        self, envelopes: list[Envelope[Any]], *, single: bool, entry: Entry | None = None
+    ) -> bool:
+        token = correlation_id_var.set(envelopes[0].correlation_id if single else None)
+        try:
+            await self._consumer.handle(envelopes)
+        except UnavailableError as error:
+            BUS_FAILED.labels(self._topic).inc()
+            _log.warning("message_waits", topic=self._topic, error=str(error))
+            return False
+        except Exception:  # noqa: BLE001 - the edge: logged once, retried, then buried
+            BUS_FAILED.labels(self._topic).inc()
+            if entry is not None:
+                self._failures[entry[0]] += 1
+            _log.exception("message_failed", topic=self._topic, messages=len(envelopes))
+            return False
+        finally:
+            correlation_id_var.reset(token)
+        now = time.time_ns()
+        lag = BUS_LAG.labels(self._topic)
+        for envelope in envelopes:
+            lag.observe(max(0.0, (now - parse_ns(envelope.ts)) / 1e9))
+        BUS_CONSUMED.labels(self._topic).inc(len(envelopes))
+        return True
+
+    async def _bury(self, entry: Entry, error: str) -> None:
+        entry_id = entry[0].decode()
+        BUS_DEAD.labels(self._topic).inc()
+        _log.error("message_buried", topic=self._topic, entry=entry_id, error=error)
+        data = entry[1].get(FIELD.encode(), b"")
+        await self._bus.bury(self._stream, self._group, entry_id, data, error)
+        if self._on_dead is not None:
+            await self._on_dead(self._topic, entry_id, error)
+
+
+class BroadcastReader:
+    """Runs one BroadcastListener."""
+
+    def __init__(self, bus: Bus, listener: BroadcastListener[Any], *, readiness: Readiness) -> None:
+        self._bus = bus
+        self._listener = listener
+        self._topic = listener.channel.topic
+        self._readiness = readiness
+        self._reader = Reader(listener.channel.payload)
+
+    async def run(self) -> None:
+        """Listen until cancelled; outlive every loss of Redis."""
+        part = f"listener {self._topic}"
+        async for _ in pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX):
+            client = self._bus.connect(None)
+            try:
+                async with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.psubscribe(self._listener.channel.pattern)
+                    self._readiness.clear(part)
+                    await self._listen(pubsub)
+            except (RedisError, OSError, TimeoutError) as error:
+                BUS_BREAKS.inc()
+                self._readiness.block(part, f"redis: {error}")
+                _log.warning("listener_interrupted", topic=self._topic, error=str(error))
+            finally:
+                await client.aclose()
+
+    async def _listen(self, pubsub: Any) -> None:
+        async for message in pubsub.listen():
+            if message["type"] != "pmessage":
+                continue
+            try:
+                envelope = self._reader.read(message["data"])
+                await self._listener.handle(envelope)
+            except ContractError as error:
+                BUS_FAILED.labels(self._topic).inc()
+                _log.error("broadcast_unreadable", topic=self._topic, error=str(error))
+            except UnavailableError as error:
+                BUS_FAILED.labels(self._topic).inc()
+                _log.warning("broadcast_dropped", topic=self._topic, error=str(error))
+            except Exception:  # noqa: BLE001 - one bad message must not deafen the service
+                BUS_FAILED.labels(self._topic).inc()
+                _log.exception("broadcast_failed", topic=self._topic)
+            else:
+                BUS_CONSUMED.labels(self._topic).inc()

@@ -1,0 +1,142 @@
+"""PostgreSQL: one pool a service, transactions whose type says whether they may write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import Executable, text
+from sqlalchemy.engine import CursorResult, RowMapping
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.metrics import DB_DURATION, DB_FAILURES
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value, default=str).decode()
+
+
+class ReadSession:
+    """A read-only transaction: one snapshot for all its statements."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    async def execute(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement."""
+        return await self.connection.execute(statement, parameters)
+
+    async def rows(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> Sequence[RowMapping]:
+        """Return all rows as mappings."""
+        return (await self.connection.execute(statement, parameters)).mappings().all()
+
+    async def row(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> RowMapping | None:
+        """Return the first row or None."""
+        return (await self.connection.execute(statement, parameters)).mappings().first()
+
+
+class WriteSession(ReadSession):
+    """A transaction that commits when its block ends well; callbacks run after the commit."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection)
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Run `callback` once the transaction has committed, never if it has not."""
+        self._after_commit.append(callback)
+
+    def committed(self) -> None:
+        """Run the callbacks."""
+        for callback in self._after_commit:
+            callback()
+
+
+class Database:
+    """The service's way to PostgreSQL. Connections are opened on first use."""
+
+    def __init__(self, url: str, *, pool_size: int, timeout_s: float, name: str) -> None:
+        scheme, _, rest = url.partition("://")
+        self._engine: AsyncEngine = create_async_engine(
+            f"{scheme.split('+')[0]}+psycopg://{rest}",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_s,
+            pool_recycle=1800,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+            connect_args={
+                "connect_timeout": max(2, round(timeout_s)),
+                "application_name": name,
+                "options": f"-c statement_timeout={round(timeout_s * 6000)} -c timezone=UTC",
+                "keepalives_idle": 10,
+                "keepalives_interval": 3,
+                "keepalives_count": 3,
+            },
+        )
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[WriteSession]:
+        """Open a transaction that commits at the end of the block.
+
+        Raises UnavailableError when the database cannot be reached or goes away; whether the
+        commit took place is then unknown, so what is done must bear being done again.
+        """
+        started = time.perf_counter()
+        with _translated():
+            async with self._engine.begin() as connection:
+                session = WriteSession(connection)
+                yield session
+        DB_DURATION.labels("write").observe(time.perf_counter() - started)
+        session.committed()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[ReadSession]:
+        """Open a read-only transaction. Raises UnavailableError."""
+        started = time.perf_counter()
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(postgresql_readonly=True)
+                yield ReadSession(connection)
+        DB_DURATION.labels("read").observe(time.perf_counter() - started)
+
+    async def ping(self) -> None:
+        """Raise UnavailableError unless the database answers."""
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+class _translated:
+    """Turns the driver's words for "not there" into ours."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        gone = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        )
+        if gone:
+            DB_FAILURES.inc()
+            cause = getattr(error, "orig", None) or error
+            raise UnavailableError(f"database: {str(cause).splitlines()[0]}") from error

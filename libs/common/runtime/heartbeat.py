@@ -1,0 +1,42 @@
+"""The sign of life on `system.health`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from libs.common.contracts.channels import SYSTEM_HEALTH
+from libs.common.contracts.envelope import seal
+from libs.common.contracts.messages import Heartbeat
+from libs.common.runtime.runtime import Runtime
+
+
+async def beat(runtime: Runtime, figures: Callable[[], dict[str, float]] | None = None) -> None:
+    """Publish a Heartbeat each `heartbeat_s` and at each change of readiness, until cancelled."""
+    readiness = runtime.readiness
+    while True:
+        readiness.changed.clear()
+        now = runtime.clock.now()
+        payload = Heartbeat(
+            service=runtime.name,
+            instance=runtime.settings.instance,
+            ready=readiness.ready,
+            reasons=tuple(f"{part}: {reason}" for part, reason in readiness.reasons.items()),
+            ts=now,
+            started_at=runtime.started_at,
+            figures=figures() if figures else {},
+        )
+        envelope = seal(
+            payload,
+            message_id=runtime.ids.new(),
+            ts_ns=runtime.clock.now_ns(),
+            source=runtime.name,
+            correlation_id=runtime.ids.new(),
+        )
+        await runtime.bus.broadcast(SYSTEM_HEALTH, envelope)
+        try:
+            await asyncio.wait_for(readiness.changed.wait(), runtime.settings.heartbeat_s)
+        except TimeoutError:
+            continue
+        # A flapping part must not flood the bus.
+        await asyncio.sleep(0.1)

@@ -1,0 +1,107 @@
+"""What happens around every request: correlation id, size limit, figures."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common.kernel.ids import IdSource
+from libs.common.runtime.logging import correlation_id_var
+from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS
+from libs.common.runtime.problems import problem
+
+HEADER = "X-Correlation-ID"
+
+
+class BodyTooLargeError(Exception):
+    """More body arrived than is allowed."""
+
+
+class RequestFrame:
+    """Pure ASGI middleware: takes or makes the correlation id, bounds the body, counts."""
+
+    def __init__(self, app: ASGIApp, *, ids: IdSource, body_bytes_max: int) -> None:
+        self._app = app
+        self._ids = ids
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get(HEADER)
+        correlation_id = _read_uuid(given) if given else self._ids.new()
+        token = correlation_id_var.set(correlation_id or self._ids.new())
+        started = time.perf_counter()
+        status = 500
+        answering = False
+
+        async def counted_send(message: Message) -> None:
+            nonlocal status, answering
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answering = True
+                MutableHeaders(scope=message)[HEADER] = str(correlation_id_var.get())
+            await send(message)
+
+        received = 0
+
+        async def bounded_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self._body_bytes_max:
+                    raise BodyTooLargeError
+            return message
+
+        try:
+            refusal = self._refusal(scope, headers, given, correlation_id)
+            if refusal is not None:
+                await refusal(scope, receive, counted_send)
+            else:
+                try:
+                    await self._app(scope, bounded_receive, counted_send)
+                except BodyTooLargeError:
+                    if answering:
+                        raise
+                    await self._too_large(scope)(scope, receive, counted_send)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            HTTP_REQUESTS.labels(scope["method"], route, status).inc()
+            HTTP_DURATION.labels(scope["method"], route).observe(time.perf_counter() - started)
+            correlation_id_var.reset(token)
+
+    def _refusal(
+        self, scope: Scope, headers: Headers, given: str | None, correlation_id: uuid.UUID | None
+    ) -> ASGIApp | None:
+        path = Request(scope).url.path
+        if given and correlation_id is None:
+            return problem(400, f"{HEADER}: not a UUID", code="invalid-input", instance=path)
+        length = headers.get("content-length", "0")
+        if not length.isdigit():
+            return problem(400, "Content-Length: not a number", instance=path)
+        if int(length) > self._body_bytes_max:
+            return self._too_large(scope)
+        return None
+
+    def _too_large(self, scope: Scope) -> ASGIApp:
+        return problem(
+            413,
+            f"The body is larger than {self._body_bytes_max} bytes.",
+            code="body-too-large",
+            instance=Request(scope).url.path,
+        )
+
+
+def _read_uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

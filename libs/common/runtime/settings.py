@@ -1,0 +1,103 @@
+"""Settings every service shares; a service's own settings class inherits from this one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+DEFAULT_SYMBOLS = (
+    "AAPL", "AMD", "BAC", "BBY", "CVX", "GE", "HD", "JNJ", "JPM", "KO",
+    "LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "RRC", "UNH", "WMT", "XOM",
+)  # fmt: skip
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """Values from the files that `<PREFIX><FIELD>_FILE` name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the content of the field's file, None where no file is named."""
+        prefix = self.config.get("env_prefix") or ""
+        variable = f"{prefix}{field_name}_FILE".upper()
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\n"), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{variable}: {path}: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values of all fields that have a file."""
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+class ServiceSettings(BaseSettings):
+    """Environment variables `TRADEWIND_<FIELD>`.
+
+    A variable `TRADEWIND_<FIELD>_FILE` names a file whose content (less the last newline) is the
+    value, so that secrets can come as files.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRADEWIND_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    instance: str = Field(default="0", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+
+    database_url: SecretStr = SecretStr("postgresql://tradewind@127.0.0.1:5432/tradewind")
+    database_pool_size: int = Field(default=8, ge=1, le=100)
+    database_timeout_s: float = Field(default=5.0, gt=0)
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_timeout_s: float = Field(default=5.0, gt=0)
+
+    account_id: str = Field(default="main", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
+    clock_url: str = ""
+    clock_poll_s: float = Field(default=1.0, gt=0)
+
+    heartbeat_s: float = Field(default=5.0, gt=0)
+    body_bytes_max: int = Field(default=1_048_576, gt=0)
+    shutdown_timeout_s: float = Field(default=10.0, gt=0)
+
+    claim_idle_s: float = Field(default=8.0, gt=0)
+    deliveries_max: int = Field(default=5, ge=1)
+    outbox_sweep_s: float = Field(default=1.0, gt=0)
+    stream_days_max: int = Field(default=7, ge=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then the files that the environment names."""
+        return init_settings, env_settings, _NamedFiles(settings_cls)
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().upper() for part in value.split(",") if part.strip())
+        return value
