@@ -1,0 +1,115 @@
+"""Bring a database up to date: schema, roles and rights, partitions.
+
+`python -m infra.migrate` reads TRADEWIND_DATABASE_URL (an owner's URL). A service's role is named
+after the service; its password comes from TRADEWIND_ROLE_PASSWORD_<SERVICE> (or the file that
+TRADEWIND_ROLE_PASSWORD_<SERVICE>_FILE names). A role without a password is made but cannot log in.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from psycopg import sql
+from sqlalchemy import create_engine, pool
+from sqlalchemy.exc import OperationalError
+
+from libs.common.runtime.schema import WRITERS
+from libs.common.runtime.schema.base import APPEND_ONLY
+
+ROOT = Path(__file__).resolve().parents[1]
+SERVICES = tuple(sorted({service for services in WRITERS.values() for service in services}))
+ROLE_LOCK = 0x726F6C6573  # "roles": roles belong to the cluster, one job at a time
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration, independent of the working directory."""
+    config = Config(str(ROOT / "alembic.ini"))
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    return config
+
+
+def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
+    """Upgrade the schema at `url` to the newest revision and provision the services' roles."""
+    scheme, _, rest = url.partition("://")
+    engine = create_engine(f"{scheme.split('+')[0]}+psycopg://{rest}", poolclass=pool.NullPool)
+    config = alembic_config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    engine.dispose()
+    with psycopg.connect(url) as connection:
+        provision_roles(connection, passwords or {})
+
+
+def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
+    """Make one role a service and grant it: read everything, write its own tables only.
+
+    Append-only tables are granted INSERT alone. Rights that are no longer due are revoked.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (ROLE_LOCK,))
+    known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
+    for service in SERVICES:
+        role = sql.Identifier(service)
+        if service not in known:
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
+        if service in passwords:
+            connection.execute(
+                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                    role, sql.Literal(passwords[service])
+                )
+            )
+        connection.execute(
+            sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(role)
+        )
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
+        connection.execute(
+            sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(role)
+        )
+        for table, writers in WRITERS.items():
+            if service in writers:
+                rights = "INSERT" if table in APPEND_ONLY else "INSERT, UPDATE, DELETE"
+                connection.execute(
+                    sql.SQL("GRANT {} ON {} TO {}").format(
+                        sql.SQL(rights), sql.Identifier(table), role
+                    )
+                )
+
+
+def passwords_from(environment: Mapping[str, str]) -> dict[str, str]:
+    """Read the roles' passwords from TRADEWIND_ROLE_PASSWORD_<SERVICE>[_FILE]."""
+    found = {}
+    for service in SERVICES:
+        variable = f"TRADEWIND_ROLE_PASSWORD_{service.upper()}"
+        if variable in environment:
+            found[service] = environment[variable]
+        elif f"{variable}_FILE" in environment:
+            found[service] = Path(environment[f"{variable}_FILE"]).read_text().rstrip("\n")
+    return found
+
+
+def main() -> None:
+    """Migrate the database of TRADEWIND_DATABASE_URL[_FILE]."""
+    url = os.environ.get("TRADEWIND_DATABASE_URL", "")
+    if not url and "TRADEWIND_DATABASE_URL_FILE" in os.environ:
+        url = Path(os.environ["TRADEWIND_DATABASE_URL_FILE"]).read_text().rstrip("\n")
+    if not url:
+        sys.exit("TRADEWIND_DATABASE_URL is not set: which database is to be migrated?")
+    try:
+        migrate(url, passwords_from(os.environ))
+    except (psycopg.OperationalError, OperationalError) as error:
+        sys.exit(f"migrate: the database cannot be reached: {str(error).splitlines()[0]}")
+    except CommandError as error:
+        sys.exit(f"migrate: {error}")
+    print("migrated")
+
+
+if __name__ == "__main__":
+    main()

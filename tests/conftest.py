@@ -1,0 +1,82 @@
+"""Fixtures that every kind of test may use."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from infra.migrate import migrate
+from tests.support.servers import ServerProcess, running_postgres, running_redis
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def server_directory() -> Iterator[Path]:
+    """A folder that PostgreSQL's account can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="tradewind-test-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def pg_server(server_directory: Path) -> Iterator[ServerProcess]:
+    """One PostgreSQL for the whole run; its `url` is the superuser's."""
+    with running_postgres(server_directory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _template(pg_server: ServerProcess) -> str:
+    """A migrated database that others are copied from."""
+    name = "tradewind_template"
+    with psycopg.connect(pg_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    migrate(_database(pg_server.url, name))
+    return name
+
+
+@pytest.fixture
+def database_url(pg_server: ServerProcess, _template: str) -> Iterator[str]:
+    """A fresh migrated database, as its owner (superuser) sees it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(pg_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
+    yield _database(pg_server.url, name)
+    with psycopg.connect(pg_server.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_directory: Path) -> Iterator[ServerProcess]:
+    """One Redis-protocol server for the whole run."""
+    with running_redis(server_directory) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: ServerProcess) -> str:
+    """An empty Redis."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real market data; skips where it is not there."""
+    if not (SHARED_DATA / "minute_trades.parquet").exists():
+        pytest.skip("the real market data folder (../shared/data) is not here")
+    return SHARED_DATA
+
+
+def _database(url: str, name: str) -> str:
+    return url.rsplit("/", 1)[0] + f"/{name}"
