@@ -36,7 +36,7 @@ class _Stamped:
 
     def get_source_stamp(self) -> tuple[Any, str]:
         """Return what a cached function must match to be used."""
-        return super().get_source_stamp(), package_stamp()
+        return super().get_source_stamp(), package_stamp()  # type: ignore[misc]
 
 
 class UserProvidedLocator(_Stamped, caching.UserProvidedCacheLocator):

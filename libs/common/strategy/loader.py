@@ -1,0 +1,122 @@
+"""Strategy files in, definitions out; a broken file is refused with its line.
+
+A file is ordinary Python and runs with the engine's rights: load only what you trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import linecache
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from libs.common.strategy.definition import Definition
+from libs.common.strategy.errors import StrategyFileError
+from libs.common.strategy.fields import unknown_field
+from libs.common.strategy.interface import Strategy
+
+_REASON_LINES: Final = 6
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A definition with where it came from; `version_hash` is the SHA-256 of the file."""
+
+    definition: Definition
+    path: Path
+    version_hash: str
+
+
+def load_file(path: Path) -> tuple[Loaded, ...]:
+    """Import one strategy file, compile its steps and return its strategies.
+
+    Raises StrategyFileError with file, line and reason for whatever is wrong with it: syntax,
+    an error while importing, a broken definition, a step that Numba cannot compile, no strategy.
+    """
+    path = path.resolve()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise StrategyFileError(path, 0, f"cannot be read: {error.strerror}") from error
+    version = hashlib.sha256(source).hexdigest()
+    module = _import(path, version)
+    found = [
+        item.definition
+        for item in vars(module).values()
+        if isinstance(item, type)
+        and issubclass(item, Strategy)
+        and item.__module__ == module.__name__
+    ]
+    if not found:
+        raise StrategyFileError(path, 0, "defines no subclass of Strategy")
+    for definition in found:
+        _compile(path, definition)
+    return tuple(Loaded(definition, path, version) for definition in found)
+
+
+def strategy_files(directory: Path) -> tuple[Path, ...]:
+    """Return the strategy files of `directory`, sorted; names with a leading `_` are left out."""
+    return tuple(sorted(p for p in directory.glob("*.py") if not p.name.startswith("_")))
+
+
+def _import(path: Path, version: str) -> ModuleType:
+    name = f"tradewind_strategies.{path.stem}_{version[:12]}"
+    linecache.checkcache(str(path))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise StrategyFileError(path, 0, "is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        line = error.lineno if error.filename == str(path) else None
+        raise StrategyFileError(
+            path, line or _line_in(path, error), f"syntax: {error.msg}"
+        ) from error
+    except (Exception, SystemExit) as error:  # foreign code may raise anything
+        del sys.modules[name]
+        reason = f"{type(error).__name__}: {error}"
+        raise StrategyFileError(path, _line_in(path, error), reason) from error
+    return module
+
+
+def _compile(path: Path, definition: Definition) -> None:
+    unknown = unknown_field(path.read_text(encoding="utf-8"), definition)
+    if unknown is not None:
+        raise StrategyFileError(path, *unknown)
+    try:
+        definition.compile_step()
+        _ = definition.loop
+    except Exception as error:  # Numba raises KeyError, AssertionError and more beside its own
+        text = f"{type(error).__name__}: {error}"
+        line = _compile_line(path, error) or _step_line(definition)
+        reason = " ".join(part.strip() for part in text.splitlines()[:_REASON_LINES])
+        raise StrategyFileError(
+            path, line, f"{definition.class_name}.step does not compile: {reason}"
+        ) from error
+
+
+def _compile_line(path: Path, error: Exception) -> int:
+    # A Numba error carries the place where it gave up, which may be in an indicator.
+    place = getattr(error, "loc", None)
+    if place is None or Path(str(place.filename)).resolve() != path:
+        return 0
+    return int(place.line)
+
+
+def _step_line(definition: Definition) -> int:
+    step: Any = definition.step
+    return int(step.py_func.__code__.co_firstlineno)
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return (lines[-1] or 0) if lines else 0
