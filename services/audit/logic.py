@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 
-GENESIS: Final = bytes(32)
+GENESIS: Final = "0" * 64
 """The `prev_hash` of the first row."""
 
 
@@ -44,31 +44,34 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(Entry, frozen=True, kw_only=True):
-    """An entry at its place: `hash` covers everything else, `prev_hash` included."""
+    """An entry at its place: `hash` covers everything else, `prev_hash` included; both in hex."""
 
     seq: int
-    prev_hash: bytes
-    hash: bytes
+    prev_hash: str
+    hash: str
 
 
-class _Canonical(msgspec.Struct, frozen=True):
-    """The hashed form. The field order is the sorted key order: it must stay so."""
+class Canonical(msgspec.Struct, frozen=True):
+    """The hashed form. The field order is the sorted key order: it must stay so.
+
+    Ids and times may be given as the text that they would become.
+    """
 
     action: str
     actor: str
-    causation_id: UUID | None
+    causation_id: UUID | str | None
     channel: str
-    correlation_id: UUID
+    correlation_id: UUID | str
     details: msgspec.Raw
     event_type: str
     ip: str | None
-    message_id: UUID
+    message_id: UUID | str
     outcome: str
     prev_hash: str
-    recorded_at: dt.datetime
+    recorded_at: dt.datetime | str
     resource: str
     seq: int
-    ts: dt.datetime
+    ts: dt.datetime | str
     user_agent: str | None
 
 
@@ -77,7 +80,7 @@ class Head:
     """The last row of a chain; `seq` 0 and the genesis hash when there is none."""
 
     seq: int = 0
-    hash: bytes = GENESIS
+    hash: str = GENESIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,9 @@ class Verification:
         return self.broken is None
 
 
+Claim = tuple[Canonical, str]
+"""A row's hashed form, with its own seq and prev_hash, and the hash that it claims to have."""
+
 _encoder: Final = msgspec.json.Encoder()
 _sorted: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -113,70 +119,79 @@ def canonical_details(details: object) -> str:
     return _sorted.encode(details).decode()
 
 
-def canonical(entry: Entry, seq: int, prev_hash: bytes) -> bytes:
-    """Return the bytes that the hash of `entry` at place `seq` is taken over."""
-    return _encoder.encode(
-        _Canonical(
-            entry.action,
-            entry.actor,
-            entry.causation_id,
-            entry.channel,
-            entry.correlation_id,
-            msgspec.Raw(entry.details.encode()),
-            entry.event_type,
-            entry.ip,
-            entry.message_id,
-            entry.outcome,
-            prev_hash.hex(),
-            entry.recorded_at,
-            entry.resource,
-            seq,
-            entry.ts,
-            entry.user_agent,
-        )
+def canonical(entry: Entry, seq: int, prev_hash: str) -> Canonical:
+    """Return the form of `entry` at place `seq` that its hash is taken over."""
+    return Canonical(
+        entry.action,
+        entry.actor,
+        entry.causation_id,
+        entry.channel,
+        entry.correlation_id,
+        msgspec.Raw(entry.details.encode()),
+        entry.event_type,
+        entry.ip,
+        entry.message_id,
+        entry.outcome,
+        prev_hash,
+        entry.recorded_at,
+        entry.resource,
+        seq,
+        entry.ts,
+        entry.user_agent,
     )
 
 
-def row_hash(entry: Entry, seq: int, prev_hash: bytes) -> bytes:
-    """Return the SHA-256 of the canonical row, 32 bytes."""
-    return hashlib.sha256(canonical(entry, seq, prev_hash)).digest()
+def canonical_bytes(form: Canonical) -> bytes:
+    """Return the canonical JSON of a row."""
+    return _encoder.encode(form)
+
+
+def digest(form: Canonical) -> str:
+    """Return the SHA-256 of the canonical JSON, 64 lower-case hex digits."""
+    return hashlib.sha256(_encoder.encode(form)).hexdigest()
 
 
 def link(head: Head, entries: Iterable[Entry]) -> Iterator[Row]:
     """Yield each entry as the row at its place, the first one following `head`."""
     for entry in entries:
         seq = head.seq + 1
-        digest = row_hash(entry, seq, head.hash)
-        yield Row(**_fields(entry), seq=seq, prev_hash=head.hash, hash=digest)
-        head = Head(seq, digest)
+        found = digest(canonical(entry, seq, head.hash))
+        yield Row(**_fields(entry), seq=seq, prev_hash=head.hash, hash=found)
+        head = Head(seq, found)
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in Entry.__struct_fields__}
+def claim_of(row: Row) -> Claim:
+    """Return what `row` claims about itself."""
+    return canonical(row, row.seq, row.prev_hash), row.hash
 
 
-def find_break(row: Row, before: Head) -> Break | None:
-    """Return what is wrong with `row` as the successor of `before`, None if nothing is."""
-    if row.seq != before.seq + 1:
-        return Break(row.seq, "SEQ_GAP", str(before.seq + 1), str(row.seq))
-    if row.prev_hash != before.hash:
-        return Break(row.seq, "PREV_HASH_MISMATCH", before.hash.hex(), row.prev_hash.hex())
-    computed = row_hash(row, row.seq, row.prev_hash)
-    if row.hash != computed:
-        return Break(row.seq, "HASH_MISMATCH", computed.hex(), row.hash.hex())
+def find_break(claim: Claim, before: Head) -> Break | None:
+    """Return what is wrong with a row as the successor of `before`, None if nothing is."""
+    form, claimed = claim
+    if form.seq != before.seq + 1:
+        return Break(form.seq, "SEQ_GAP", str(before.seq + 1), str(form.seq))
+    if form.prev_hash != before.hash:
+        return Break(form.seq, "PREV_HASH_MISMATCH", before.hash, form.prev_hash)
+    computed = digest(form)
+    if claimed != computed:
+        return Break(form.seq, "HASH_MISMATCH", computed, claimed)
     return None
 
 
-def verify(rows: Iterable[Row], head: Head) -> Verification:
-    """Read `rows` in order from `head` on and stop at the first that does not fit.
+def verify(claims: Iterable[Claim], head: Head) -> Verification:
+    """Read claims in order from `head` on and stop at the first that does not fit.
 
     The part of a chain before `head` is taken on trust; `Head()` starts at the beginning.
     """
     count = 0
-    for row in rows:
-        broken = find_break(row, head)
+    for claim in claims:
+        broken = find_break(claim, head)
         if broken is not None:
             return Verification(count, head, broken)
-        head = Head(row.seq, row.hash)
+        head = Head(claim[0].seq, claim[1])
         count += 1
     return Verification(count, head, None)
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in Entry.__struct_fields__}

@@ -1,0 +1,74 @@
+"""What audit's handlers need of the outside world."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from services.audit.logic import Entry, Head, Row, Verification
+from services.audit.story import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it lies on a stream."""
+
+    stream: str
+    entry_id: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The outcome of an append: new rows, messages that were known already, the head after it."""
+
+    rows: int
+    duplicates: int
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which rows to list; every field that is set must match."""
+
+    event_type: str | None = None
+    actor: str | None = None
+    resource: str | None = None
+    outcome: str | None = None
+    channel: str | None = None
+    correlation_id: UUID | None = None
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+
+
+class AuditLog(Protocol):
+    """The append-only table."""
+
+    async def append(self, entries: Sequence[Entry]) -> Appended:
+        """Link and store what is new, in one transaction and in the given order."""
+        ...
+
+    async def verify(
+        self, first_seq: int, last_seq: int | None, progress: Callable[[int], None] | None = None
+    ) -> Verification:
+        """Read the chain from `first_seq` to `last_seq` (None: the end); stop at a break."""
+        ...
+
+    async def events(self, filters: Filters, after: int | None, limit: int) -> list[Row]:
+        """Return rows with `seq` below `after`, newest first."""
+        ...
+
+    async def head(self) -> Head:
+        """Return the last row's place and hash."""
+        ...
+
+
+class Stories(Protocol):
+    """Where the steps of a story stand: in the audit log and in the tables of the path."""
+
+    async def steps(self, story_id: UUID) -> list[Step]:
+        """Return all steps that belong to a correlation, message, signal, order or trade."""
+        ...

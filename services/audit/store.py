@@ -1,0 +1,121 @@
+"""The audit log in PostgreSQL: appended under one lock, read in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+from uuid import UUID
+
+import msgspec
+import psycopg
+from sqlalchemy import select, text
+from sqlalchemy.engine import RowMapping
+
+from libs.common.runtime.database import Database, ReadSession, WriteSession
+from libs.common.runtime.schema.audit import audit_log
+from services.audit.logic import Entry, Head, Row, link
+from services.audit.ports import Appended, Filters
+
+APPEND_LOCK: Final = 0x7472_6164_6175_6469
+"""Key of the advisory lock that makes one writer of many."""
+
+_NAMES: Final = Row.__struct_fields__
+_COLUMNS: Final = ", ".join(_NAMES)
+_COPY: Final = f"COPY audit_log ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_TYPES: Final = [
+    {"message_id": "uuid", "ts": "timestamptz", "recorded_at": "timestamptz", "seq": "int8"}.get(
+        name,
+        "uuid" if name.endswith("_id") else "bytea" if name.endswith("hash") else "text",
+    )
+    for name in _NAMES
+]
+_HEAD: Final = text("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1")
+_AT: Final = text("SELECT seq, hash FROM audit_log WHERE seq = :seq")
+_KNOWN: Final = text("SELECT message_id FROM audit_log WHERE message_id = ANY(:ids)")
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
+
+
+class AuditStore:
+    """The audit log of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, entries: Sequence[Entry]) -> Appended:
+        """Link and store what is new, in one transaction and in the given order."""
+        async with self._database.write() as tx:
+            await tx.execute(_LOCK, {"key": APPEND_LOCK})
+            head = await _head(tx)
+            fresh = await _unknown(tx, entries)
+            rows = list(link(head, fresh))
+            if rows:
+                await _copy(tx, rows)
+                head = Head(rows[-1].seq, rows[-1].hash)
+        return Appended(len(rows), len(entries) - len(rows), head)
+
+    async def head(self) -> Head:
+        """Return the last row's place and hash."""
+        async with self._database.read() as tx:
+            return await _head(tx)
+
+    async def holds(self, head: Head) -> bool:
+        """Tell whether the row at `head` is still the one we know."""
+        if head.seq == 0:
+            return True
+        async with self._database.read() as tx:
+            row = await tx.row(_AT, {"seq": head.seq})
+        return row is not None and row["hash"].hex() == head.hash
+
+    async def events(self, filters: Filters, after: int | None, limit: int) -> list[Row]:
+        """Return rows with `seq` below `after`, newest first."""
+        table = audit_log.c
+        query = select(*(table[name] for name in _NAMES)).order_by(table.seq.desc()).limit(limit)
+        for name in ("event_type", "actor", "resource", "outcome", "channel", "correlation_id"):
+            wanted = getattr(filters, name)
+            if wanted is not None:
+                query = query.where(table[name] == wanted)
+        if filters.since is not None:
+            query = query.where(table.ts >= filters.since)
+        if filters.until is not None:
+            query = query.where(table.ts < filters.until)
+        if after is not None:
+            query = query.where(table.seq < after)
+        async with self._database.read() as tx:
+            return [_row(row) for row in await tx.rows(query)]
+
+
+async def _head(tx: ReadSession) -> Head:
+    row = await tx.row(_HEAD)
+    return Head() if row is None else Head(row["seq"], row["hash"].hex())
+
+
+async def _unknown(tx: ReadSession, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries whose message is not recorded yet, each message once."""
+    unique: dict[UUID, Entry] = {}
+    for entry in entries:
+        unique.setdefault(entry.message_id, entry)
+    known = await tx.rows(_KNOWN, {"ids": list(unique)})
+    for row in known:
+        del unique[row["message_id"]]
+    return list(unique.values())
+
+
+def _row(row: RowMapping) -> Row:
+    return Row(**{**row, "prev_hash": row["prev_hash"].hex(), "hash": row["hash"].hex()})
+
+
+async def _copy(tx: WriteSession, rows: Sequence[Row]) -> None:
+    async with (await _driver(tx)).cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(_TYPES)
+        for row in rows:
+            values = {**msgspec.structs.asdict(row), **_hashes(row)}
+            await copy.write_row([values[name] for name in _NAMES])
+
+
+def _hashes(row: Row) -> dict[str, bytes]:
+    return {"prev_hash": bytes.fromhex(row.prev_hash), "hash": bytes.fromhex(row.hash)}
+
+
+async def _driver(tx: ReadSession) -> psycopg.AsyncConnection[Any]:
+    raw = await tx.connection.get_raw_connection()
+    return cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
