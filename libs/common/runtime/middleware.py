@@ -6,19 +6,23 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS
-from libs.common.runtime.problems import problem
+from libs.common.runtime.problems import internal_problem, problem
 
 HEADER = "X-Correlation-ID"
 
 
-class BodyTooLargeError(Exception):
+class BodyTooLargeError(HTTPException):
     """More body arrived than is allowed."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(413, f"The body is larger than {bytes_max} bytes.")
 
 
 class RequestFrame:
@@ -58,7 +62,7 @@ class RequestFrame:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > self._body_bytes_max:
-                    raise BodyTooLargeError
+                    raise BodyTooLargeError(self._body_bytes_max)
             return message
 
         try:
@@ -68,10 +72,12 @@ class RequestFrame:
             else:
                 try:
                     await self._app(scope, bounded_receive, counted_send)
-                except BodyTooLargeError:
+                except Exception as error:  # noqa: BLE001
+                    # The edge: a bug is logged once, with its correlation id, and told no more.
                     if answering:
                         raise
-                    await self._too_large(scope)(scope, receive, counted_send)
+                    failure = internal_problem(scope["path"], error)
+                    await failure(scope, receive, counted_send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             HTTP_REQUESTS.labels(scope["method"], route, status).inc()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from libs.common.kernel.errors import InvalidInputError
 
@@ -43,8 +45,18 @@ def permission_of(route: APIRoute) -> str | None:
 
 
 def routes_of(app: FastAPI) -> list[APIRoute]:
-    """Return the API routes of `app`."""
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+    """Return the API routes of `app`, those of included routers too."""
+    return list(_walk(app.routes))
+
+
+def _walk(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        # FastAPI keeps an included router whole (since 0.160) instead of copying its routes.
+        included = getattr(route, "original_router", None)
+        if included is not None:
+            yield from _walk(included.routes)
 
 
 def check_permissions(app: FastAPI) -> None:

@@ -94,16 +94,17 @@ async def _on_ours(request: Request, error: Exception) -> Response:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 _log.warning("request_unavailable", path=request.url.path, error=str(error))
             return problem(status, str(error), code=code, instance=request.url.path)
-    return await _on_bug(request, error)
+    return internal_problem(request.url.path, error)
 
 
-async def _on_bug(request: Request, error: Exception) -> Response:
-    _log.error("request_failed", path=request.url.path, exc_info=error)
+def internal_problem(path: str, error: Exception) -> Response:
+    """Log a bug and return the answer that tells nothing of it."""
+    _log.error("request_failed", path=path, exc_info=error)
     return problem(
         500,
         "The service failed; the log has the details under this correlation id.",
         code="internal",
-        instance=request.url.path,
+        instance=path,
     )
 
 
@@ -112,4 +113,3 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(TradewindError, _on_ours)
-    app.add_exception_handler(Exception, _on_bug)

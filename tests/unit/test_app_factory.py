@@ -1,0 +1,118 @@
+"""The app factory's edges: permissions, problems, correlation ids, sizes."""
+
+from __future__ import annotations
+
+import uuid
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, ConfigDict
+
+from libs.common.kernel.errors import InvalidInputError, NotFoundError
+from libs.common.runtime.app import create_app
+from libs.common.runtime.permissions import requires
+from libs.common.runtime.runtime import Runtime
+from libs.common.runtime.settings import ServiceSettings
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    quantity: int
+
+
+def app_with(router: APIRouter) -> FastAPI:
+    settings = ServiceSettings.model_validate({"body_bytes_max": 100})
+    return create_app(Runtime.of("test", settings), routers=[router])
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    router = APIRouter()
+
+    @router.post("/things", dependencies=[requires("things:write")])
+    async def make(body: Body) -> dict[str, int]:
+        return {"quantity": body.quantity}
+
+    @router.get("/missing", dependencies=[requires("things:read")])
+    async def missing() -> None:
+        raise NotFoundError("thing 7 does not exist")
+
+    @router.get("/bug", dependencies=[requires("things:read")])
+    async def bug() -> None:
+        raise RuntimeError("secret detail")
+
+    transport = httpx.ASGITransport(app=app_with(router), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+def test_route_without_permission_is_refused_at_build_time() -> None:
+    router = APIRouter()
+
+    @router.get("/open")
+    async def bare() -> None: ...
+
+    with pytest.raises(InvalidInputError, match="/open"):
+        app_with(router)
+
+
+async def test_validation_lists_every_field(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/things", json={"quantity": "many", "colour": "red"})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {error["field"] for error in answer.json()["errors"]} == {
+        "body.quantity",
+        "body.colour",
+    }
+
+
+async def test_malformed_json_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/things", content=b"{", headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid-input"
+
+
+async def test_our_errors_become_their_status(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/missing")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "thing 7 does not exist")
+
+
+async def test_a_bug_tells_nothing_but_its_correlation_id(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/bug")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert uuid.UUID(answer.json()["correlation_id"])
+
+
+async def test_correlation_id_is_taken_and_returned(client: httpx.AsyncClient) -> None:
+    mine = str(uuid.uuid4())
+    answer = await client.get("/missing", headers={"X-Correlation-ID": mine})
+    assert answer.headers["X-Correlation-ID"] == mine
+    assert answer.json()["correlation_id"] == mine
+
+
+async def test_a_wrong_correlation_id_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/health", headers={"X-Correlation-ID": "rm -rf"})
+    assert answer.status_code == 400
+
+
+async def test_oversized_body_is_refused_by_length_and_by_content(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/things", content=b"x" * 101)
+    assert answer.status_code == 413
+
+    async def chunks():  # type: ignore[no-untyped-def]
+        for _ in range(20):
+            yield b" " * 10
+
+    answer = await client.post("/things", content=chunks())
+    assert answer.status_code == 413
+
+
+async def test_unknown_path_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/nowhere")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
