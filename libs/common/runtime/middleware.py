@@ -72,7 +72,7 @@ class RequestFrame:
             else:
                 try:
                     await self._app(scope, bounded_receive, counted_send)
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:
                     # The edge: a bug is logged once, with its correlation id, and told no more.
                     if answering:
                         raise
