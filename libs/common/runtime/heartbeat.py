@@ -35,7 +35,9 @@ async def beat(runtime: Runtime, figures: Callable[[], dict[str, float]] | None 
         )
         await runtime.bus.broadcast(SYSTEM_HEALTH, envelope)
         try:
-            await asyncio.wait_for(readiness.changed.wait(), runtime.settings.heartbeat_s)
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            async with asyncio.timeout(runtime.settings.heartbeat_s):
+                await readiness.changed.wait()
         except TimeoutError:
             continue
         # A flapping part must not flood the bus.

@@ -101,8 +101,10 @@ async def supervise(
                 readiness.clear(name)
             await task
         except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            # A library may swallow one cancellation; it shall not keep the service from stopping.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_SETTLED_S)
             raise
         except UnavailableError as error:
             readiness.block(name, str(error))
