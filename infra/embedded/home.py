@@ -62,12 +62,16 @@ class Home:
         self._make(self.credentials, 0o700)
         for directory in (self.logs, self.run, self.credentials, self.data):
             self._probe(directory)
-        free_mb = shutil.disk_usage(self.root).free // MEBIBYTE
+        free_mb = self.free_mb()
         if free_mb < free_mb_min:
             raise EmbeddedError(
                 f"the disk of {self.root} has {free_mb} MiB free; {free_mb_min} MiB are needed",
                 "free some space, or put the state elsewhere with TRADEWIND_HOME=/path",
             )
+
+    def free_mb(self) -> int:
+        """Return the free space of the disk that holds the home, in MiB."""
+        return shutil.disk_usage(self.root).free // MEBIBYTE
 
     @staticmethod
     def _make(directory: Path, mode: int) -> None:

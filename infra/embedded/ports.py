@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import psutil  # type: ignore[import-untyped]
@@ -24,10 +25,18 @@ def is_free(port: int) -> bool:
 
 def free_port() -> int:
     """Return a port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind((LOOPBACK, 0))
-        port: int = listener.getsockname()[1]
-    return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different ports that were free a moment ago."""
+    with contextlib.ExitStack() as listeners:
+        ports = []
+        for _ in range(count):
+            listener = listeners.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener.bind((LOOPBACK, 0))
+            ports.append(int(listener.getsockname()[1]))
+        return ports
 
 
 def holder(port: int) -> str:

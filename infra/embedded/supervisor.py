@@ -95,7 +95,7 @@ class Supervisor:
         await asyncio.gather(task, return_exceptions=True)
         record.state = ChildState.STOPPED
         record.pid = None
-        self._report("info", f"{name} stopped (exit {_exit_words(record.exit_code)})")
+        self._report("info", f"{name} stopped ({_exit_words(record.exit_code)})")
 
     async def stop_all(self, order: Iterable[str]) -> None:
         """Stop the named children one after another, then whatever else runs, youngest first."""

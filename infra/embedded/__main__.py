@@ -1,0 +1,7 @@
+"""Run the embedded system."""
+
+import sys
+
+from infra.embedded.main import main
+
+sys.exit(main())

@@ -1,0 +1,198 @@
+"""Which processes a run consists of: their order, ports, commands and environments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from infra.embedded.child import Child
+from infra.embedded.credentials import Credentials
+from infra.embedded.home import Home
+from infra.embedded.layout import START_ORDER, choose_ports
+from infra.embedded.ports import LOOPBACK
+from infra.embedded.settings import (
+    ALPACA_KEY_NAMES,
+    ALPACA_SECRET_NAMES,
+    Broker,
+    EmbeddedSettings,
+    alpaca_keys,
+)
+from infra.routes import PORTS, ROOT
+
+DATABASE = "tradewind"
+HEALTH_TIMEOUT_S = 2.0
+HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simulator"})
+
+ALPACA_URLS: Mapping[str, str] = {
+    "TRADEWIND_BROKER_URL": "https://paper-api.alpaca.markets",
+    "TRADEWIND_BROKER_STREAM_URL": "wss://paper-api.alpaca.markets/stream",
+    "TRADEWIND_DATA_URL": "https://data.alpaca.markets",
+    "TRADEWIND_DATA_STREAM_URL": "wss://stream.data.alpaca.markets/v2/iex",
+    "TRADEWIND_CLOCK_URL": "",
+}
+PRIVATE_NAMES = frozenset(
+    {
+        *ALPACA_KEY_NAMES,
+        *ALPACA_SECRET_NAMES,
+        "TRADEWIND_BROKER_KEY",
+        "TRADEWIND_BROKER_SECRET",
+        "TRADEWIND_DATABASE_URL",
+    }
+)
+ONE_THREAD: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+"""A dozen processes share the machine; thread pools in each would only cost memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run: its settings, ports and secrets."""
+
+    settings: EmbeddedSettings
+    home: Home
+    ports: Mapping[str, int]
+    broker_key: str
+    broker_secret: str
+    redis_url: str
+    database_passwords: Mapping[str, str]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Return the services of this run in start order."""
+        return tuple(name for group in self.groups for name in group)
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Return the start order; a real broker needs no simulator."""
+        skipped = "broker_simulator" if self.settings.broker is Broker.ALPACA else ""
+        groups = (tuple(name for name in group if name != skipped) for group in START_ORDER)
+        return tuple(group for group in groups if group)
+
+    def url(self, service: str) -> str:
+        """Return where a part answers HTTP."""
+        return f"http://{LOOPBACK}:{self.ports[service]}"
+
+    def child(self, service: str) -> Child:
+        """Return the process of a service; it is up when its /health answers."""
+
+        async def ready() -> str | None:
+            return await http_not_ok(f"{self.url(service)}/health")
+
+        return Child(
+            name=service,
+            command=(sys.executable, "-m", f"services.{service}.main"),
+            env=self.environment(service),
+            cwd=ROOT,
+            ready=ready,
+            ready_timeout_s=self.settings.ready_timeout_s,
+            stop_timeout_s=20.0,
+        )
+
+    def environment(self, service: str) -> dict[str, str]:
+        """Return all that a service is told: what the user set, and over it what we decide.
+
+        A service sees the broker's keys only if it talks to the broker, and no password of a
+        role but its own.
+        """
+        given = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in PRIVATE_NAMES and not name.startswith("PYTHON")
+        }
+        ours = {
+            "PYTHONUNBUFFERED": "1",
+            "TRADEWIND_HOST": LOOPBACK,
+            "TRADEWIND_PORT": str(self.ports[service]),
+            "TRADEWIND_DATABASE_URL": self._database_url(service),
+            "TRADEWIND_REDIS_URL": self.redis_url,
+            "TRADEWIND_RISK_URL": self.url("risk_manager"),
+            **self._broker(),
+        }
+        if self.settings.symbols:
+            ours["TRADEWIND_SYMBOLS"] = ",".join(self.settings.symbols)
+        if service in HEARS_THE_BROKER:
+            ours["TRADEWIND_BROKER_KEY"] = self.broker_key
+            ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret
+        if service == "broker_simulator":
+            ours.update(self._market())
+        return {**ONE_THREAD, **given, **ours}
+
+    def _database_url(self, service: str) -> str:
+        password = self.database_passwords.get(service, "")
+        port = self.ports["postgres"]
+        return f"postgresql://{service}:{password}@{LOOPBACK}:{port}/{DATABASE}"
+
+    def _broker(self) -> Mapping[str, str]:
+        if self.settings.broker is Broker.ALPACA:
+            return ALPACA_URLS
+        port = self.ports["broker_simulator"]
+        http, socket = f"http://{LOOPBACK}:{port}", f"ws://{LOOPBACK}:{port}"
+        return {
+            "TRADEWIND_BROKER_URL": http,
+            "TRADEWIND_BROKER_STREAM_URL": f"{socket}/stream",
+            "TRADEWIND_DATA_URL": http,
+            "TRADEWIND_DATA_STREAM_URL": f"{socket}/v2/iex",
+            "TRADEWIND_CLOCK_URL": http,
+        }
+
+    def _market(self) -> Mapping[str, str]:
+        market = {
+            "TRADEWIND_FEED": self.settings.feed.value,
+            "TRADEWIND_STATE_PATH": str(self.home.data / "simulator.sqlite"),
+        }
+        if self.settings.file is not None:
+            market["TRADEWIND_FILE"] = str(self.settings.file)
+        if self.settings.factor is not None:
+            market["TRADEWIND_FACTOR"] = repr(self.settings.factor)
+        return market
+
+
+def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Plan:
+    """Return the plan of a run; raises EmbeddedError for a taken port or a missing key."""
+    if settings.broker is Broker.ALPACA:
+        key, secret = alpaca_keys()
+    else:
+        key, secret = credentials.secret("broker_key"), credentials.secret("broker_secret")
+    ports = choose_ports(settings)
+    own_redis = f"redis://:{credentials.secret('redis')}@{LOOPBACK}:{ports['redis']}/0"
+    return Plan(
+        settings=settings,
+        home=home,
+        ports=ports,
+        broker_key=key,
+        broker_secret=secret,
+        redis_url=settings.redis_url or own_redis,
+        database_passwords={name: credentials.secret(f"database_{name}") for name in PORTS},
+    )
+
+
+async def http_not_ok(url: str) -> str | None:
+    """Return None when `url` answers 200, else what it says or why it does not."""
+    try:
+        async with httpx.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as client:
+            response = await client.get(url)
+    except httpx.HTTPError as error:
+        return f"{url}: {type(error).__name__} {error}".strip()
+    if response.status_code == 200:
+        return None
+    return reasons_of(response) or f"{url} answers {response.status_code}"
+
+
+def reasons_of(response: httpx.Response) -> str:
+    """Return the reasons that a service gives for not being ready, empty if it gives none."""
+    try:
+        body = response.json()
+    except ValueError:
+        return ""
+    reasons = body.get("reasons") if isinstance(body, dict) else None
+    if not isinstance(reasons, dict):
+        return ""
+    return "; ".join(f"{part}: {reason}" for part, reason in reasons.items())

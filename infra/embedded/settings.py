@@ -1,0 +1,172 @@
+"""What a person chooses for a run, from the environment (`make run FEED=replay FILE=…`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from infra.embedded.errors import EmbeddedError
+from infra.routes import ROOT
+
+ALPACA_KEY_NAMES = ("APCA_API_KEY_ID", "ALPACA_API_KEY", "ALPACA_KEY")
+ALPACA_SECRET_NAMES = ("APCA_API_SECRET_KEY", "ALPACA_SECRET_KEY", "ALPACA_SECRET")
+SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./-]{0,31}")
+
+
+class Feed(StrEnum):
+    """What the simulated market plays."""
+
+    HISTORY = "history"
+    REPLAY = "replay"
+    SYNTHETIC = "synthetic"
+
+
+class Broker(StrEnum):
+    """Who executes."""
+
+    SIMULATOR = "simulator"
+    ALPACA = "alpaca"
+
+
+class PortChoice(StrEnum):
+    """`fixed`: the documented ports; `auto`: any free ones (for tests, or a second system)."""
+
+    FIXED = "fixed"
+    AUTO = "auto"
+
+
+def _either(name: str) -> AliasChoices:
+    return AliasChoices(f"TRADEWIND_{name}", name)
+
+
+class EmbeddedSettings(BaseSettings):
+    """One run's choices; each may also be written with the prefix TRADEWIND_."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=False
+    )
+
+    home: Path = Field(default=ROOT / "var", validation_alias=AliasChoices("TRADEWIND_HOME"))
+    feed: Feed = Field(default=Feed.HISTORY, validation_alias=_either("FEED"))
+    file: Path | None = Field(default=None, validation_alias=_either("FILE"))
+    broker: Broker = Field(default=Broker.SIMULATOR, validation_alias=_either("BROKER"))
+    factor: float | None = Field(
+        default=None, gt=0, le=100_000, allow_inf_nan=False, validation_alias=_either("FACTOR")
+    )
+    symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), validation_alias=_either("SYMBOLS")
+    )
+    ports: PortChoice = Field(
+        default=PortChoice.FIXED, validation_alias=AliasChoices("TRADEWIND_PORTS")
+    )
+    redis_url: str = Field(
+        default="",
+        pattern=r"^(rediss?://.+)?$",
+        validation_alias=AliasChoices("TRADEWIND_REDIS_URL"),
+    )
+    free_mb_min: int = Field(
+        default=512, ge=1, validation_alias=AliasChoices("TRADEWIND_DISK_FREE_MB_MIN")
+    )
+    log_mb_max: int = Field(default=20, ge=1, validation_alias=AliasChoices("TRADEWIND_LOG_MB_MAX"))
+    log_parts: int = Field(default=3, ge=1, validation_alias=AliasChoices("TRADEWIND_LOG_PARTS"))
+    ready_timeout_s: float = Field(
+        default=90.0, gt=0, validation_alias=AliasChoices("TRADEWIND_READY_TIMEOUT_S")
+    )
+
+    @field_validator("home", "file", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [part.strip().upper() for part in value.split(",") if part.strip()]
+        for name in names:
+            if SYMBOL.fullmatch(name) is None:
+                raise ValueError(f"{name!r} is not a symbol")
+        return tuple(dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.feed is Feed.REPLAY and self.file is None:
+            raise ValueError("FEED=replay needs FILE=<Parquet or CSV file>")
+        if self.file is not None and self.feed is not Feed.REPLAY:
+            raise ValueError("FILE is only read with FEED=replay")
+        if self.broker is Broker.ALPACA and self.feed is not Feed.HISTORY:
+            raise ValueError("BROKER=alpaca brings its own market; leave FEED away")
+        if self.broker is Broker.ALPACA and self.factor is not None:
+            raise ValueError("BROKER=alpaca runs in real time; leave FACTOR away")
+        return self
+
+    @property
+    def books(self) -> str:
+        """Return the name of the books of this market: one set for each broker, feed and file."""
+        if self.broker is Broker.ALPACA:
+            return "alpaca"
+        if self.file is None:
+            return self.feed.value
+        mark = hashlib.sha256(str(self.file).encode()).hexdigest()[:6]
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", self.file.stem)[:40]
+        return f"replay-{stem}-{mark}"
+
+
+def load() -> EmbeddedSettings:
+    """Read the settings; raises EmbeddedError naming every one that does not fit."""
+    try:
+        settings = EmbeddedSettings()
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: "
+            f"{item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        ]
+        raise EmbeddedError("; ".join(lines), "see the settings table in docs/operations.md") from (
+            error
+        )
+    except SettingsError as error:
+        raise EmbeddedError(str(error)) from error
+    if settings.file is not None:
+        _check_file(settings.file)
+    return settings
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise EmbeddedError(
+                    f"FILE: {path} is empty", "give a Parquet or CSV file with rows"
+                )
+    except OSError as error:
+        raise EmbeddedError(
+            f"FILE: {path} cannot be read: {error.strerror or error}",
+            "give the path of a readable Parquet or CSV file",
+        ) from error
+
+
+def alpaca_keys() -> tuple[str, str]:
+    """Return key and secret of the Alpaca account; raises EmbeddedError naming what is missing."""
+    key = next((os.environ[name] for name in ALPACA_KEY_NAMES if os.environ.get(name)), "")
+    secret = next((os.environ[name] for name in ALPACA_SECRET_NAMES if os.environ.get(name)), "")
+    missing = [
+        names[0]
+        for value, names in ((key, ALPACA_KEY_NAMES), (secret, ALPACA_SECRET_NAMES))
+        if not value
+    ]
+    if missing:
+        raise EmbeddedError(
+            f"BROKER=alpaca needs {' and '.join(missing)} in the environment",
+            "make keys for a paper account at https://app.alpaca.markets and export them; "
+            "docs/how-to/alpaca-paper.md tells how",
+        )
+    return key, secret

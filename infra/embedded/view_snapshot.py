@@ -1,0 +1,108 @@
+"""One look at the running system through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+ROWS = 8
+SOURCES: Mapping[str, str] = {
+    "health": "/api/v1/monitoring/health",
+    "quotes": "/api/v1/market/quotes/latest",
+    "signals": f"/api/v1/strategies/signals?limit={ROWS}",
+    "orders": f"/api/v1/orders?limit={ROWS}",
+    "trades": f"/api/v1/orders/trades?limit={ROWS}",
+    "account": "/api/v1/portfolio/account",
+    "positions": "/api/v1/portfolio/positions",
+    "risk": "/api/v1/risk/state",
+    "assessments": "/api/v1/risk/assessments?limit=50",
+}
+PRICES_KEPT = 60
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What each source answered last, and which did not answer this time and why."""
+
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+    gateway_ms: float | None = None
+    prices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def rows(self, name: str) -> Sequence[Row]:
+        """Return the list that `name` answered, whether plain or wrapped in `items`."""
+        return rows_of(self.answers.get(name))
+
+    def one(self, name: str) -> Row:
+        """Return the object that `name` answered, empty if it gave none."""
+        value = self.answers.get(name)
+        return value if isinstance(value, dict) else {}
+
+
+def rows_of(answer: Any) -> Sequence[Row]:
+    """Return the rows of an answer: a list, or an object with one under `items`."""
+    if isinstance(answer, dict):
+        answer = answer.get("items", [])
+    return [row for row in answer if isinstance(row, dict)] if isinstance(answer, list) else []
+
+
+async def collect(client: httpx.AsyncClient, before: Snapshot) -> Snapshot:
+    """Ask every source at once; what does not answer keeps its former answer."""
+    started = time.perf_counter()
+    results = await asyncio.gather(*(_ask(client, path) for path in SOURCES.values()))
+    gateway_ms = (time.perf_counter() - started) * 1000
+    answers = dict(before.answers)
+    errors = {}
+    for name, (answer, error) in zip(SOURCES, results, strict=True):
+        if error:
+            errors[name] = error
+        else:
+            answers[name] = answer
+    prices = dict(before.prices)
+    if "quotes" not in errors:
+        for row in rows_of(answers["quotes"]):
+            price = middle(row)
+            symbol = str(row.get("symbol", ""))
+            if price is not None and symbol:
+                prices[symbol] = (*prices.get(symbol, ()), price)[-PRICES_KEPT:]
+    return Snapshot(answers, errors, gateway_ms, prices)
+
+
+async def _ask(client: httpx.AsyncClient, path: str) -> tuple[Any, str]:
+    try:
+        response = await client.get(path)
+    except httpx.HTTPError as error:
+        return None, f"{type(error).__name__} {error}".strip()
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if response.status_code == 200:
+        return body, "" if body is not None else "no JSON"
+    detail = body.get("detail") if isinstance(body, dict) else None
+    return None, str(detail or f"status {response.status_code}")
+
+
+def number(value: Any) -> float | None:
+    """Return a decimal string or number as float for display, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def middle(quote: Row) -> float | None:
+    """Return the middle of bid and ask, or the last price where one side is missing."""
+    bid, ask = number(quote.get("bid")), number(quote.get("ask"))
+    if bid and ask:
+        return (bid + ask) / 2
+    return number(quote.get("last_price") or quote.get("price")) or bid or ask
