@@ -1,0 +1,62 @@
+# Tradewind. `make help` lists what can be made; `make run` runs it, `make test` tests it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# How many test processes; the tests start real servers, so more than the cores does not help.
+TEST_WORKERS ?= 2
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The environment: every package by hash from the one lock. uv is taken from the lock first,
+# because it installs the rest in seconds.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"Tradewind needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@awk '/^uv==/ {on = 1} on && /^[a-zA-Z]/ && !/^uv==/ {exit} on' requirements.lock > $(VENV)/uv.lock
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: env
+env: $(READY) ## make the Python environment (.venv)
+
+.PHONY: lock
+lock: $(READY) ## renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--all-extras pyproject.toml -o requirements.lock
+
+.PHONY: lint
+lint: $(READY) ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: lint ## everything that checks the project
+	$(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadscope -m "not serial"
+	$(BIN)/pytest -q -m "serial"
+
+.PHONY: unit
+unit: $(READY) ## the fast tests only
+	$(BIN)/pytest -q -n $(TEST_WORKERS) tests/unit tests/architecture
+
+.PHONY: docs
+docs: $(READY) ## write the generated pages (docs/contracts.md)
+	$(BIN)/python -m infra.docs
+
+.PHONY: clean
+clean: ## remove caches and the environment, keep var/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
