@@ -127,6 +127,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     e jsonb;
     step jsonb;
+    seq integer;
     o orders;
     ev order_events;
     p portfolio_positions;
@@ -161,6 +162,7 @@ BEGIN
 
         IF e->>'kind' = 'create' THEN
             o := jsonb_populate_record(NULL::orders, e->'order');
+            o.event_seq := jsonb_array_length(e->'events');
             INSERT INTO orders VALUES (o.*) ON CONFLICT DO NOTHING;
             IF NOT FOUND THEN
                 SELECT * INTO o FROM orders
@@ -178,10 +180,10 @@ BEGIN
                     e->'hold'->>'ledger', o.hold_amount, 'pending', NULL, 'hold', o.id, NULL,
                     o.correlation_id, at);
             END IF;
-            o.event_seq := 0;
-            FOR step IN SELECT value FROM jsonb_array_elements(e->'events') LOOP
-                o.event_seq := o.event_seq + 1;
-                ev := (o.id, o.event_seq, step->>'event', step->>'from', step->>'to',
+            FOR step, seq IN
+                SELECT value, ordinality FROM jsonb_array_elements(e->'events') WITH ORDINALITY
+            LOOP
+                ev := (o.id, seq, step->>'event', step->>'from', step->>'to',
                        step->>'reason', NULL, at)::order_events;
                 events := events || ev;
                 outs := outs || executor_envelope(

@@ -1,0 +1,158 @@
+"""Group commit: writes that arrive while one commit is under way share the next.
+
+One connection writes, in the order of arrival, so per-order order is kept and no two writers race.
+A batch is one transaction of one server-side call. An entry that the database refuses fails
+alone: its batch is carried out again entry by entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from libs.common.domain.ledger import OverdraftError
+from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.bus import LogMessage
+from libs.common.runtime.database import Database
+from libs.common.runtime.logging import get_logger
+from libs.common.runtime.outbox import Outbox
+from libs.common.runtime.readiness import Readiness
+from libs.common.runtime.resilience import pauses
+from services.trade_executor.metrics import BATCH
+
+_log = get_logger(__name__)
+
+_WRITE: Final = text("SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text)")
+_OVERDRAFT: Final = "no_overdraft"
+
+
+@dataclass
+class Answer:
+    """What the function said of one entry. `repeated`: an earlier try may have committed it."""
+
+    said: dict[str, Any]
+    lifted: tuple[str, ...] = ()
+    repeated: bool = False
+
+
+@dataclass
+class _Pending:
+    entry: dict[str, Any]
+    future: asyncio.Future[Answer]
+    repeated: bool = field(default=False)
+
+
+class Committer:
+    """Takes entries, writes them in batches, publishes their messages after the commit."""
+
+    def __init__(
+        self, database: Database, outbox: Outbox, readiness: Readiness, *, batch_max: int
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._readiness = readiness
+        self._batch_max = batch_max
+        self._queue: deque[_Pending] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def write(self, entry: dict[str, Any]) -> Answer:
+        """Write one entry durably; waits for as long as the database is away.
+
+        Raises OverdraftError for a hold that its account does not cover, IntegrityError for
+        what the tables refuse otherwise.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Pending(entry, future))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="committer")
+        # The write goes on when its caller is cancelled; half a thought must not undo it.
+        return await asyncio.shield(future)
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued."""
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        # One turn of the loop, so that what was made ready together is committed together.
+        await asyncio.sleep(0)
+        while self._queue:
+            size = min(self._batch_max, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(size)]
+            BATCH.observe(size)
+            try:
+                await self._insist(batch)
+            except BaseException as error:
+                for pending in batch:
+                    _settle(pending.future, lambda f, e=error: f.set_exception(e))  # type: ignore[misc]
+                if not isinstance(error, Exception):
+                    raise
+                _log.exception("batch_failed", entries=size)
+
+    async def _insist(self, batch: list[_Pending]) -> None:
+        """Write a batch, trying again for as long as the database cannot be reached."""
+        async for attempt in pauses(0.05, 2.0):
+            try:
+                await self._carry_out(batch)
+            except UnavailableError as error:
+                self._readiness.block("books", str(error))
+                if attempt == 0:
+                    _log.warning("books_wait", error=str(error))
+                for pending in batch:
+                    pending.repeated = True
+            else:
+                self._readiness.clear("books")
+                return
+
+    async def _carry_out(self, batch: list[_Pending]) -> None:
+        open_entries = [pending for pending in batch if not pending.future.done()]
+        try:
+            await self._call(open_entries, lift=False)
+        except IntegrityError as error:
+            if len(open_entries) > 1:
+                for pending in open_entries:
+                    await self._carry_out([pending])
+                return
+            await self._alone(open_entries[0], error)
+
+    async def _alone(self, pending: _Pending, error: IntegrityError) -> None:
+        """Decide about the one entry that the tables refuse."""
+        overdraft = _OVERDRAFT in str(error.orig)
+        if overdraft and pending.entry["kind"] == "book":
+            await self._call([pending], lift=True)
+            return
+        told: Exception = error
+        if overdraft:
+            told = OverdraftError("the account does not cover what the order would hold")
+            told.__cause__ = error
+        _settle(pending.future, lambda future: future.set_exception(told))
+
+    async def _call(self, batch: list[_Pending], *, lift: bool) -> None:
+        if not batch:
+            return
+        entries = orjson.dumps([pending.entry for pending in batch], default=str).decode()
+        async with self._database.write() as tx:
+            result = await tx.execute(_WRITE, {"batch": entries, "lift": lift})
+            told = orjson.loads(result.scalar_one())
+            self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
+        lifted = tuple(told["lifted"] or ())
+        for pending, said in zip(batch, told["answers"], strict=True):
+            answer = Answer(said, lifted, pending.repeated)
+            _settle(pending.future, lambda future, a=answer: future.set_result(a))  # type: ignore[misc]
+
+
+def _settle(future: asyncio.Future[Answer], act: Callable[[asyncio.Future[Answer]], None]) -> None:
+    if not future.done():
+        act(future)
+
+
+def _message(one: dict[str, Any]) -> LogMessage:
+    return LogMessage(uuid.UUID(one["id"]), one["channel"], one["stream"], one["data"].encode())

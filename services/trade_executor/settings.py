@@ -1,0 +1,55 @@
+"""Settings of the executor."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from libs.common.runtime.settings import ServiceSettings
+
+
+class ExecutorSettings(ServiceSettings):
+    """Environment variables `TRADEWIND_<FIELD>`; times in seconds of wall time."""
+
+    port: int = Field(default=9104, ge=0, le=65535)
+
+    broker_url: str = "http://127.0.0.1:9109"
+    broker_stream_url: str = "ws://127.0.0.1:9109/stream"
+    broker_key: SecretStr = SecretStr("")
+    broker_secret: SecretStr = SecretStr("")
+    broker_threads: int = Field(default=16, ge=1, le=128)
+    broker_timeout_s: float = Field(default=5.0, gt=0)
+    # Alpaca allows 200 requests a minute by default; the embedded broker does not count.
+    broker_calls_per_minute: float = Field(default=200.0, gt=0)
+    broker_calls_burst: int = Field(default=50, ge=1)
+    broker_failures_max: int = Field(default=5, ge=1)
+    broker_circuit_reset_s: float = Field(default=5.0, gt=0)
+    stream_ping_s: float = Field(default=5.0, gt=0)
+    stream_reconnect_s_max: float = Field(default=10.0, gt=0)
+
+    risk_url: str = "http://127.0.0.1:9103"
+    risk_timeout_s: float = Field(default=2.0, gt=0)
+
+    # May the account spend what it does not have, and sell what it does not hold?
+    margin: bool = False
+    shorting: bool = True
+    market_collar_percent: float = Field(default=5.0, ge=0, le=100)
+
+    batch_max: int = Field(default=64, ge=1, le=1000)
+    orders_in_flight_max: int = Field(default=256, ge=1)
+
+    gate_age_ms_max: float = Field(default=20.0, ge=0)
+    gate_poll_s: float = Field(default=1.0, gt=0)
+    risk_heartbeat_s_max: float = Field(default=15.0, gt=0)
+
+    lookup_s_first: float = Field(default=0.25, gt=0)
+    lookup_s_max: float = Field(default=2.0, gt=0)
+    lookup_settle_s: float = Field(default=6.0, gt=0)
+    attempts_max: int = Field(default=3, ge=1)
+
+    reconcile_orders_s: float = Field(default=30.0, gt=0)
+    reconcile_books_s: float = Field(default=60.0, gt=0)
+    # A difference must be seen twice, this long after the last event, before it counts.
+    settle_s: float = Field(default=5.0, gt=0)
+    watch_s: float = Field(default=5.0, gt=0)
+    # Market time that is asked for again before the watermark of the last comparison.
+    watermark_overlap_s: float = Field(default=900.0, ge=0)
