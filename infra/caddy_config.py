@@ -10,6 +10,7 @@ from infra.routes import (
     CONNECT_TIMEOUT_S,
     CORRELATION_PATTERN,
     HEALTH,
+    INSTANCE_PATTERN,
     PORTS,
     ROUTES,
     TITLES,
@@ -35,6 +36,7 @@ def render(*, listen: str = LISTEN, upstream: Callable[[Route], str] = _default_
 	admin off
 	auto_https off
 	persist_config off
+	grace_period 5s
 	log {{
 		output stderr
 		level WARN
@@ -56,6 +58,10 @@ http://:{listen} {{
 	map {{header.X-Correlation-ID}} {{correlation_id}} {{
 		~^({CORRELATION_PATTERN})$ "${{1}}"
 		default {{http.request.uuid}}
+	}}
+	map {{http.request.orig_uri.path}} {{instance}} {{
+		~^({INSTANCE_PATTERN}).*$ "${{1}}"
+		default /
 	}}
 	request_header X-Correlation-ID {{correlation_id}}
 	request_body {{
@@ -100,5 +106,5 @@ def _error(status: int) -> str:
 		handle @problem_{status} {{
 			header Content-Type application/problem+json
 			header X-Correlation-ID {{correlation_id}}
-			respond `{problem(status, "{correlation_id}")}` {status}
+			respond `{problem(status, "{instance}", "{correlation_id}")}` {status}
 		}}"""

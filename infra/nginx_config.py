@@ -10,6 +10,7 @@ from infra.routes import (
     CONNECT_TIMEOUT_S,
     CORRELATION_PATTERN,
     HEALTH,
+    INSTANCE_PATTERN,
     PORTS,
     ROUTES,
     TITLES,
@@ -56,6 +57,11 @@ http {{
     map $http_x_correlation_id $correlation_id {{
         "~^{CORRELATION_PATTERN}$" $http_x_correlation_id;
         default $request_id;
+    }}
+
+    map $request_uri $instance {{
+        "~^(?<fit>{INSTANCE_PATTERN})" $fit;
+        default "/";
     }}
 
     server {{
@@ -109,5 +115,5 @@ def _error(status: int) -> str:
             default_type application/problem+json;
             add_header X-Correlation-ID $correlation_id always;
             add_header X-Content-Type-Options nosniff always;
-            return {status} '{problem(status, "$correlation_id")}';
+            return {status} '{problem(status, "$instance", "$correlation_id")}';
         }}"""

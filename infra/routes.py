@@ -15,6 +15,8 @@ BODY_BYTES_MAX = 1_048_576
 CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 30
 CORRELATION_PATTERN = "[A-Za-z0-9._-]{1,128}"
+INSTANCE_PATTERN = "[A-Za-z0-9/._~%:-]{1,256}"
+"""The part of a path that may be repeated inside a JSON string as it is."""
 
 API = "/api/v1/"
 HEALTH = "/health"
@@ -63,8 +65,8 @@ TITLES: Mapping[int, tuple[str, str]] = {
 """Errors that the gateway itself answers. 503 is left to the services, which say why."""
 
 
-def problem(status: int, correlation_id: str) -> str:
-    """Return the problem+json body; `correlation_id` is the server's placeholder for it."""
+def problem(status: int, instance: str, correlation_id: str) -> str:
+    """Return the problem+json body; the last two are the server's placeholders for them."""
     title, detail = TITLES[status]
     return json.dumps(
         {
@@ -72,6 +74,7 @@ def problem(status: int, correlation_id: str) -> str:
             "title": title,
             "status": status,
             "detail": detail,
+            "instance": instance,
             "correlation_id": correlation_id,
         },
         separators=(",", ":"),

@@ -200,7 +200,15 @@ def test_each_area_reaches_its_service(gateway: httpx.Client, route: Route) -> N
      "/docs", "/sim/clock", "/v2/orders"],
 )  # fmt: skip
 def test_unknown_path_is_a_404_problem(gateway: httpx.Client, path: str) -> None:
-    assert_problem(gateway.get(path), 404)
+    response = gateway.get(path)
+    assert_problem(response, 404)
+    assert response.json()["instance"] == path
+
+
+def test_path_cannot_break_the_problems_json(gateway: httpx.Client) -> None:
+    response = gateway.get('/x%22y"z?q=%22"')
+    assert_problem(response, 404)
+    assert '"' not in response.json()["instance"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -1,0 +1,104 @@
+"""HTTP to the gateway of the running system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from cli.errors import CommandError, Exit
+from infra.embedded import state
+from infra.embedded.home import Home
+from infra.routes import ROOT
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+TIMEOUT_S = 15.0
+
+
+def home() -> Home:
+    """Return the home that TRADEWIND_HOME names, or the repository's `var`."""
+    root = os.environ.get("TRADEWIND_HOME") or str(ROOT / "var")
+    return Home(Path(root).expanduser().absolute(), "")
+
+
+def gateway_url() -> str:
+    """Return TRADEWIND_URL, else where the system of our home listens, else the usual place."""
+    given = os.environ.get("TRADEWIND_URL")
+    if given:
+        return given.rstrip("/")
+    running = state.read(home())
+    return DEFAULT_URL if running is None else running.gateway
+
+
+class Gateway:
+    """Asks the gateway and turns every refusal into a CommandError that can be read."""
+
+    def __init__(self, url: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self.url = url or gateway_url()
+        self._client = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON answer to a GET; parameters that are None are left away."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        return self._ask("GET", path, params=given)
+
+    def post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Return the JSON answer to a POST of `body`."""
+        return self._ask("POST", path, json=body, headers=headers)
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            response = self._client.request(method, path, **request)
+        except httpx.TimeoutException as error:
+            raise CommandError(
+                f"{self.url} did not answer in time; `tradewind doctor` looks closer"
+            ) from error
+        except httpx.HTTPError as error:
+            raise CommandError(
+                f"nothing answers at {self.url} ({error}); start it with `make run` or "
+                "`tradewind up`, or name another address with TRADEWIND_URL",
+                Exit.NOT_RUNNING,
+            ) from error
+        try:
+            body = response.json() if response.content else None
+        except ValueError as error:
+            raise CommandError(
+                f"{self.url}{path} answers {response.status_code} and no JSON: "
+                "is that Tradewind's gateway?"
+            ) from error
+        if response.is_success:
+            return body
+        raise CommandError(problem_text(response.status_code, body))
+
+
+def problem_text(status: int, body: Any) -> str:
+    """Return what a problem+json body says: its detail, every wrong field, its ids."""
+    if not isinstance(body, dict):
+        return f"refused with status {status}"
+    errors = body.get("errors")
+    fields = [
+        f"{item.get('field', '?')}: {item.get('message', '?')}"
+        for item in (errors if isinstance(errors, list) else [])
+        if isinstance(item, dict)
+    ]
+    text = "\n".join(fields) or str(body.get("detail") or f"refused with status {status}")
+    if correlation_id := body.get("correlation_id"):
+        text += f"\n(correlation id {correlation_id})"
+    return text
