@@ -118,7 +118,7 @@ def read_json(path: Path) -> dict[str, object]:
     """Return the JSON object in `path`, empty where there is no such file."""
     try:
         value = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except json.JSONDecodeError as error:
         raise EmbeddedError(

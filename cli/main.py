@@ -1,0 +1,257 @@
+"""`tradewind`: run the system, look at it, and tell it what to do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from cli import doctor as diagnosis
+from cli import run, tables
+from cli.client import Gateway
+from cli.errors import CommandError, Exit
+from infra.embedded.view_panels import money, signed, styled
+from infra.embedded.view_snapshot import rows_of
+
+
+class Edge(TyperGroup):
+    """Where a failure becomes a sentence on stderr and an exit code, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            typer.secho(f"error: {error}", err=True, fg="red")
+            raise typer.Exit(error.code) from error
+
+
+app = typer.Typer(
+    cls=Edge,
+    help="A self-hosted algorithmic trading desk.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Amount = Annotated[str | None, typer.Option(help="A decimal number, e.g. 10.25.")]
+DEAD = frozenset({"denied", "rejected"})
+
+
+class Side(StrEnum):
+    """Which way an order goes."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class TimeInForce(StrEnum):
+    """How long an order stands."""
+
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+    OPG = "opg"
+    CLS = "cls"
+
+
+@app.command()
+def up(
+    feed: Annotated[str | None, typer.Option(help="history, replay or synthetic.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Parquet or CSV file to replay.")] = None,
+    broker: Annotated[str | None, typer.Option(help="simulator or alpaca.")] = None,
+    factor: Annotated[str | None, typer.Option(help="Market seconds per second.")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated symbols.")] = None,
+    detach: Annotated[bool, typer.Option(help="Start in the background and return.")] = False,
+) -> None:
+    """Run the whole system here, or show the one that runs already."""
+    run.choose(feed=feed, file=file, broker=broker, factor=factor, symbols=symbols)
+    code = run.start_detached(console) if detach else run.start()
+    raise typer.Exit(code)
+
+
+@app.command()
+def down() -> None:
+    """Stop the running system in good order."""
+    run.stop(console)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show services, account and trading state. Exit code 1 if something is not fine."""
+    with Gateway() as gateway:
+        health = gateway.get("/api/v1/monitoring/health")
+        account = gateway.get("/api/v1/portfolio/account")
+        risk = gateway.get("/api/v1/risk/state")
+    if as_json:
+        _print_json({"health": health, "account": account, "risk": risk})
+    else:
+        table = tables.grid("service", "state", "why")
+        for row in run.services_of(health):
+            reasons = row.get("reasons") or ()
+            table.add_row(str(row.get("service")), styled(row.get("state")), "; ".join(reasons))
+        console.print(table)
+        console.print(
+            f"equity {money(account.get('equity'))}  cash {money(account.get('cash'))}  day P&L",
+            signed(account.get("day_pnl")),
+            " trading",
+            styled(risk.get("state")),
+        )
+    if any(row.get("state") != "ok" for row in run.services_of(health)):
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A service, or supervisor, postgres, …")] = (
+        "supervisor"
+    ),
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+) -> None:
+    """Show the log of one part of the embedded system."""
+    run.show_log(name, lines, follow=follow)
+
+
+@app.command()
+def orders(
+    status: Annotated[str | None, typer.Option(help="Only this status, e.g. filled.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List orders, newest first."""
+    chosen = {"status": status, "symbol": symbol, "limit": limit}
+    with Gateway() as gateway:
+        answer = gateway.get("/api/v1/orders", chosen)
+    if as_json:
+        _print_json(answer)
+    elif rows := rows_of(answer):
+        console.print(tables.orders(rows))
+    else:
+        console.print("no orders")
+
+
+@app.command()
+def positions(as_json: Json = False) -> None:
+    """List positions at their marks."""
+    with Gateway() as gateway:
+        answer = gateway.get("/api/v1/portfolio/positions")
+    if as_json:
+        _print_json(answer)
+    elif rows := rows_of(answer):
+        console.print(tables.positions(rows))
+    else:
+        console.print("no positions")
+
+
+@app.command()
+def order(
+    side: Side,
+    symbol: str,
+    quantity: Annotated[str | None, typer.Argument(help="Shares; or give --notional.")] = None,
+    notional: Amount = None,
+    limit: Amount = None,
+    stop: Amount = None,
+    time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.DAY,
+    extended_hours: Annotated[bool, typer.Option("--extended-hours")] = False,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key is the same order.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send an order through the risk manager. Exit code 1 if it is denied or rejected."""
+    if (quantity is None) == (notional is None):
+        raise typer.BadParameter("give either a quantity or --notional")
+    kinds = {(False, False): "market", (True, False): "limit", (False, True): "stop"}
+    body = {
+        "symbol": symbol.upper(),
+        "side": side.value,
+        "order_type": kinds.get((limit is not None, stop is not None), "stop_limit"),
+        "time_in_force": time_in_force.value,
+        "quantity": quantity,
+        "notional": notional,
+        "limit_price": limit,
+        "stop_price": stop,
+        "extended_hours": extended_hours or None,
+    }
+    with Gateway() as gateway:
+        answer = gateway.post(
+            "/api/v1/orders",
+            {name: value for name, value in body.items() if value is not None},
+            {"Idempotency-Key": key or str(uuid.uuid4())},
+        )
+    if as_json:
+        _print_json(answer)
+    else:
+        console.print(tables.orders([answer]))
+    if answer.get("status") in DEAD:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def halt(reason: Annotated[str, typer.Argument(help="Why; it is recorded.")]) -> None:
+    """Stop all trading at once: nothing but exits goes out until `resume`."""
+    _switch("halt", reason)
+
+
+@app.command()
+def resume(reason: Annotated[str, typer.Argument(help="Why; it is recorded.")]) -> None:
+    """Trade again after a halt."""
+    _switch("resume", reason)
+
+
+@app.command()
+def trace(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="Any id on the way of a tick.")],
+    as_json: Json = False,
+) -> None:
+    """Show everything that one tick, signal, order or trade led to, with the time of each step."""
+    with Gateway() as gateway:
+        story = gateway.get(f"/api/v1/audit/trace/{run.path_part(identifier)}")
+    if as_json:
+        _print_json(story)
+    else:
+        console.print(tables.trace(story))
+        console.print(f"in all {tables.milliseconds(story.get('duration_ms'))}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is wrong and what to do. Exit code 1 if anything is."""
+    findings = diagnosis.examine()
+    if as_json:
+        _print_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            console.print(diagnosis.line(finding), soft_wrap=True)
+    if any(finding.verdict is diagnosis.Verdict.WRONG for finding in findings):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _switch(verb: str, reason: str) -> None:
+    with Gateway() as gateway:
+        answer = gateway.post(f"/api/v1/risk/{verb}", {"reason": reason})
+    console.print("trading is", styled(answer.get("state", "?")))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""How lists look on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from infra.embedded.view_panels import clock_of, money, signed, styled
+
+Row = Mapping[str, Any]
+
+
+def grid(*columns: str) -> Table:
+    """Return an empty table; a column whose name ends with `>` is right-aligned."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        name, mark, _ = column.partition(">")
+        table.add_column(name, justify="right" if mark else "left", no_wrap=True)
+    return table
+
+
+def orders(rows: Sequence[Row]) -> Table:
+    """Return the orders, one a line, with their ids."""
+    table = grid("id", "time", "symbol", "side", "type", "quantity>", "filled>", "status", "why")
+    for row in rows:
+        table.add_row(
+            str(row.get("id") or row.get("order_id")),
+            clock_of(row.get("created_at")),
+            str(row.get("symbol")),
+            styled(row.get("side")),
+            order_kind(row),
+            quantity(row.get("quantity") or row.get("notional")),
+            quantity(row.get("filled_quantity")),
+            styled(row.get("status")),
+            str(row.get("reject_reason") or row.get("anomaly") or ""),
+        )
+    return table
+
+
+def order_kind(row: Row) -> str:
+    """Return the order type with its prices, as `limit 10.5`."""
+    prices = [row.get(name) for name in ("stop_price", "limit_price", "trail_price")]
+    return " ".join(
+        [str(row.get("order_type", "?")), *(quantity(price) for price in prices if price)]
+    )
+
+
+def quantity(value: Any) -> str:
+    """Return a decimal string without the zeros that say nothing: `7.00000000` is `7`."""
+    text = "–" if value is None else str(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def positions(rows: Sequence[Row]) -> Table:
+    """Return the positions, one a line."""
+    table = grid(
+        "symbol", "quantity>", "avg cost>", "mark>", "value>", "unrealized>", "realized>", ""
+    )
+    for row in rows:
+        table.add_row(
+            str(row.get("symbol")),
+            quantity(row.get("quantity")),
+            money(row.get("avg_cost")),
+            money(row.get("mark")),
+            money(row.get("market_value")),
+            signed(row.get("unrealized_pnl")),
+            signed(row.get("realized_pnl")),
+            Text("stale price", style="yellow") if row.get("stale") else "",
+        )
+    return table
+
+
+def trace(story: Row) -> Table:
+    """Return a story's steps with the time spent between them."""
+    table = grid("since start>", "step>", "service", "what", "title")
+    for item in story.get("steps", []):
+        step = item.get("step", item)
+        table.add_row(
+            milliseconds(item.get("since_start_ms")),
+            milliseconds(item.get("since_previous_ms")),
+            str(step.get("service", "")),
+            str(step.get("kind", "")),
+            str(step.get("title", "")),
+        )
+    return table
+
+
+def milliseconds(value: Any) -> str:
+    """Return a duration, a dash where there is none."""
+    return "–" if value is None else f"{float(value):,.1f} ms"
