@@ -28,7 +28,6 @@ from libs.common.quant.indicators import (
     wilder_state,
 )
 
-SHARED = Path("/work/shared/data")
 SYMBOLS = ("AAPL", "GE", "RRC", "XOM")
 
 
@@ -41,14 +40,6 @@ def hlc(symbol: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     close = closes(symbol)
     before = np.concatenate([close[:1], close[:-1]])
     return np.maximum(close, before) * 1.001, np.minimum(close, before) * 0.999, close
-
-
-def minutes(symbol: str) -> pd.DataFrame:
-    path = SHARED / "minute_trades.parquet"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    frame = pd.read_parquet(path)
-    return frame[frame["symbol"] == symbol]
 
 
 def over(update: Callable[..., float], dtype: Any, *columns: np.ndarray, **_: Any) -> np.ndarray:
@@ -131,8 +122,9 @@ def test_realised_volatility_equals_pandas_and_talib(symbol: str, window: int) -
 
 
 @pytest.mark.parametrize("symbol", ["SPY", "IBM"])
-def test_indicators_equal_talib_on_real_minutes(symbol: str) -> None:
-    frame = minutes(symbol)
+def test_indicators_equal_talib_on_real_minutes(shared_data: Path, symbol: str) -> None:
+    frame = pd.read_parquet(shared_data / "minute_trades.parquet")
+    frame = frame[frame["symbol"] == symbol]
     high, low, close = (frame[c].to_numpy(dtype=float) for c in ("high", "low", "close"))
     window = constant(14, close)
     same(over(sma, sma_state(14), close, window), talib.SMA(close, 14))

@@ -15,6 +15,8 @@ from libs.common.quant.simulation.records import BAR, DECISION
 QUIET: Final = 0
 CHANGED: Final = 1
 INVALID: Final = -1
+# NUMERIC(20,8) leaves twelve digits before the point.
+PRICE_LIMIT: Final = 1e12
 
 
 @compiled
@@ -34,7 +36,7 @@ def _differs(a: float, b: float) -> bool:
 
 @compiled
 def _is_price(value: float) -> bool:
-    return math.isnan(value) or (value > 0.0 and not math.isinf(value))
+    return math.isnan(value) or 0.0 < value < PRICE_LIMIT
 
 
 @compiled
@@ -43,7 +45,7 @@ def settle(memory: Any, bar: Any, decision: Any) -> int:
 
     Returns CHANGED if it has a target and differs from the last stated one in target, stop,
     take_profit or limit; QUIET if not; INVALID (and remembers nothing) if target is outside
-    [-1, 1], a price is not positive and finite, or confidence is outside [0, 1].
+    [-1, 1], a price is not in (0, 1e12), or confidence is outside [0, 1].
     """
     memory.bars += 1
     memory.ts = bar.ts

@@ -1,0 +1,1 @@
+"""Runs strategies on closed bars and emits their signals."""

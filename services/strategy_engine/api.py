@@ -1,0 +1,95 @@
+"""Routes of the strategy engine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.common.domain.vocabulary import StrategyMode
+from libs.common.runtime.app import json_response
+from libs.common.runtime.permissions import requires
+from services.strategy_engine.engine import Engine
+from services.strategy_engine.handlers import check_params, list_signals, switch_mode
+from services.strategy_engine.ports import Signals
+from services.strategy_engine.views import classes_view, detail_view, member_view
+
+StrategyPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+
+
+class SignalsQuery(BaseModel):
+    """Filters of `GET /signals`; `after` is the `next` of the page before."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy_id: Id | None = None
+    symbol: Annotated[str, Field(pattern=r"^[A-Za-z0-9./-]{1,32}$")] | None = None
+    after: Annotated[str, Field(max_length=200)] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class ModeBody(BaseModel):
+    """The mode that is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: StrategyMode
+
+
+class ParamsBody(BaseModel):
+    """Parameters to be checked against a strategy's schema."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    class_name: Id
+    params: dict[str, Any] = Field(default_factory=dict, max_length=200)
+
+
+def router(engine: Engine, signals: Signals) -> APIRouter:
+    """Return the routes under `/api/v1/strategies`; those with fixed names come first."""
+    routes = APIRouter(prefix="/api/v1/strategies", tags=["strategies"])
+
+    @routes.get("", dependencies=[requires("strategies:read")])
+    async def listed() -> Response:
+        """All configured strategies with their state on each symbol."""
+        members = engine.roster.members.values()
+        return json_response({"items": [member_view(m) for m in members], "next": None})
+
+    @routes.get("/signals", dependencies=[requires("strategies:read")])
+    async def stored(query: Annotated[SignalsQuery, Query()]) -> Response:
+        """Stored signals, newest first."""
+        page = await list_signals(
+            signals, query.strategy_id, query.symbol, query.after, query.limit
+        )
+        return json_response(page)
+
+    @routes.get("/classes", dependencies=[requires("strategies:read")])
+    async def classes() -> Response:
+        """Every strategy that the files define, with its parameters; and the refused files."""
+        return json_response(classes_view(engine.roster.registry))
+
+    @routes.post("/validate", dependencies=[requires("strategies:read")])
+    async def validate(body: ParamsBody) -> Response:
+        """Check parameters; 422 lists everything that is wrong with them."""
+        params = check_params(engine, body.class_name, body.params)
+        return json_response({"class_name": body.class_name, "params": params})
+
+    @routes.post("/reload", dependencies=[requires("strategies:write")])
+    async def reload() -> Response:
+        """Load the strategy files anew; what runs is restarted from its saved state."""
+        return json_response(classes_view(await engine.reload()))
+
+    @routes.get("/{strategy_id}", dependencies=[requires("strategies:read")])
+    async def detail(strategy_id: StrategyPath) -> Response:
+        """One strategy with parameters, their ranges, and the state on each symbol."""
+        return json_response(detail_view(engine.member(strategy_id)))
+
+    @routes.post("/{strategy_id}/mode", dependencies=[requires("strategies:write")])
+    async def mode(strategy_id: StrategyPath, body: ModeBody) -> Response:
+        """Trade the strategy's signals from now on (`live`), or only record them (`shadow`)."""
+        return json_response(member_view(await switch_mode(engine, strategy_id, body.mode)))
+
+    return routes

@@ -1,0 +1,331 @@
+"""The engine: feeds bars to streams, commits what came of it, starts again where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from libs.common.contracts.messages import AuditEvent
+from libs.common.domain.vocabulary import StrategyMode
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.errors import NotFoundError, UnavailableError
+from libs.common.kernel.ids import IdSource
+from libs.common.runtime.logging import get_logger
+from libs.common.strategy.registry import Registry, load_directories
+from services.strategy_engine.bars import Arrival
+from services.strategy_engine.commit import commit
+from services.strategy_engine.configuration import configuration_of
+from services.strategy_engine.metrics import GAPS, STREAMS
+from services.strategy_engine.ports import Book, History, Told
+from services.strategy_engine.roster import Member, Roster, build_roster, saved_state
+from services.strategy_engine.settings import Settings
+from services.strategy_engine.streams import Feed, Stream, StreamStatus, Turn
+
+_log = get_logger(__name__)
+
+_FOR_EVER: Final = 2**62
+_NS: Final = 1_000_000_000
+
+
+class Engine:
+    """Holds the roster. One task steps and commits; receiving only puts bars in their feeds.
+
+    Memory is ahead of the tables between a step and its commit; a commit that fails because the
+    database is away is tried again with the same content, after any other failure everything is
+    restored from the tables. Signals have derived ids, so what was committed without our hearing
+    of it is not stored or published twice.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        history: History,
+        book: Book,
+        clock: Clock,
+        ids: IdSource,
+    ) -> None:
+        self._settings = settings
+        self._history = history
+        self._book = book
+        self._clock = clock
+        self._ids = ids
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._unsaved = Turn()
+        self._stale = False
+        self._swept_ns = 0
+        self._asked_ns = 0
+        self.roster = Roster()
+
+    # Start and restart --------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Seed the table at first start, load the strategy files, restore and catch up."""
+        registry = await self._load_files()
+        seeds = [configuration_of(seed, registry) for seed in self._settings.seeds]
+        if await self._book.seed(seeds):
+            _log.info("strategies_seeded", strategies=[seed.id for seed in seeds])
+        async with self._lock:
+            await self._restore(registry)
+
+    async def reload(self) -> Registry:
+        """Load the strategy files anew and restart what they define, from its saved state.
+
+        A file that is broken now keeps the strategies that it gave before.
+        """
+        registry = await self._load_files()
+        async with self._lock:
+            await self._commit()
+            await self._restore(registry)
+        self._wake.set()
+        return registry
+
+    async def _load_files(self) -> Registry:
+        before = self.roster.registry
+        directories = self._settings.strategy_dirs
+        registry = await asyncio.to_thread(load_directories, directories, before)
+        for refusal in registry.refused:
+            _log.error("strategy_file_refused", file=str(refusal.path), reason=str(refusal))
+        return registry
+
+    async def _restore(self, registry: Registry) -> None:
+        configurations = await self._book.configurations()
+        saved = await self._book.states()
+        roster = build_roster(registry, configurations, saved, self.roster)
+        self._unsaved = Turn()
+        for member in roster.members.values():
+            await self._note_version(member)
+        for stream in roster.streams():
+            if not stream.warmed:
+                await self._warm(stream, stream.resume_ts + 1 if stream.resume_ts else _FOR_EVER)
+        self.roster = roster
+        self._stale = False
+        _count(roster)
+        while await self._catch_up([f for f in roster.feeds.values() if not f.fresh]):
+            await self._commit()
+        await self._commit()
+
+    async def _note_version(self, member: Member) -> None:
+        configuration, loaded = member.configuration, member.loaded
+        if member.absent:
+            _log.error("strategy_absent", strategy_id=configuration.id, reason=member.absent)
+        if loaded is not None and loaded.version_hash != configuration.version_hash:
+            await self._book.set_version(configuration.id, loaded.version_hash)
+
+    async def _warm(self, stream: Stream, end: int) -> None:
+        """Fill the stream from the bars stored before `end`; fresh it stays if there are none."""
+        count = stream.runner.warmup
+        history = await self._history.before(
+            stream.configuration.timeframe, stream.symbol, end, max(count, 1)
+        )
+        if len(history):
+            stream.warm(history)
+            self._unsaved.moved[stream.key] = stream
+
+    # Live ---------------------------------------------------------------------------------
+
+    def receive(self, symbol: str, timeframe: str, arrivals: Iterable[Arrival]) -> None:
+        """Put live bars where they wait for their turn."""
+        feed = self.roster.feeds.get((symbol, timeframe))
+        if feed is None:
+            return
+        feed.heard_ns = self._clock.monotonic_ns()
+        for arrival in arrivals:
+            feed.offer(arrival, self._settings.pending_bars_max)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Step and commit until cancelled."""
+        while True:
+            async with self._lock:
+                if self._stale:
+                    await self._restore(self.roster.registry)
+                await self._turn()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._pause_s())
+            except TimeoutError:
+                continue
+            self._wake.clear()
+
+    async def save(self) -> None:
+        """Commit what is not committed yet; the last act at shutdown."""
+        async with self._lock:
+            await self._commit()
+
+    def _pause_s(self) -> float:
+        waiting = any(feed.waiting_since_ns is not None for feed in self.roster.feeds.values())
+        return self._settings.gap_poll_s if waiting else self._settings.sweep_s
+
+    async def _turn(self) -> None:
+        await self._commit()
+        gapped = [f for f in self.roster.feeds.values() if f.advance(self._unsaved)]
+        await self._commit()
+        now = self._clock.monotonic_ns()
+        asking = self._due_gaps(gapped, now) + self._due_sweep(gapped, now)
+        if asking:
+            await self._fill_fresh([feed for feed in asking if feed.fresh], now)
+            await self._catch_up([feed for feed in asking if not feed.fresh])
+            await self._commit()
+
+    def _due_gaps(self, gapped: list[Feed], now: int) -> list[Feed]:
+        new = [feed for feed in gapped if feed.waiting_since_ns is None]
+        for feed in new:
+            feed.waiting_since_ns = now
+        if new or now - self._asked_ns >= self._settings.gap_poll_s * _NS:
+            self._asked_ns = now
+            return gapped
+        return []
+
+    def _due_sweep(self, gapped: list[Feed], now: int) -> list[Feed]:
+        pause = self._settings.sweep_s * _NS
+        if now - self._swept_ns < pause:
+            return []
+        self._swept_ns = now
+        quiet = (f for f in self.roster.feeds.values() if now - f.heard_ns >= pause)
+        return [feed for feed in quiet if feed not in gapped and feed.running]
+
+    # The table ----------------------------------------------------------------------------
+
+    async def _fill_fresh(self, feeds: Sequence[Feed], now: int) -> None:
+        """Warm streams that found no history at their start, once it is there or late."""
+        for feed in feeds:
+            first = feed.first_pending()
+            if first is not None and not self._late(feed, now):
+                after = await self._history.since(feed.timeframe, {feed.symbol: first - 1}, 1)
+                if not len(after[feed.symbol]):
+                    continue
+            for stream in feed.fresh:
+                await self._warm(stream, _FOR_EVER if first is None else first)
+                stream.warmed = stream.warmed or first is not None
+            feed.waiting_since_ns = None
+            feed.advance(self._unsaved)
+
+    async def _catch_up(self, feeds: Sequence[Feed]) -> bool:
+        """Step over what the table has beyond each feed; tell whether there may be more."""
+        more = False
+        rows_max = self._settings.history_rows_max
+        for timeframe in sorted({feed.timeframe for feed in feeds}):
+            group = [feed for feed in feeds if feed.timeframe == timeframe]
+            since = {feed.symbol: feed.ts for feed in group}
+            stored = await self._history.since(timeframe, since, rows_max)
+            for feed in group:
+                self._fill(feed, stored[feed.symbol])
+                more = more or len(stored[feed.symbol]) == rows_max
+                await asyncio.sleep(0)
+        return more
+
+    def _fill(self, feed: Feed, stored: np.ndarray) -> None:
+        complete = feed.fill(self._arrivals(feed, stored), self._unsaved)
+        now = self._clock.monotonic_ns()
+        if feed.advance(self._unsaved):
+            if complete:
+                GAPS.labels("filled" if len(stored) > 1 else "empty").inc()
+            elif self._late(feed, now):
+                GAPS.labels("timed_out").inc()
+                _log.warning(
+                    "gap_timed_out", symbol=feed.symbol, last=feed.ts, next=feed.first_pending()
+                )
+            else:
+                return
+            feed.step_pending(self._unsaved)
+            feed.advance(self._unsaved)
+        feed.waiting_since_ns = None
+
+    def _arrivals(self, feed: Feed, stored: np.ndarray) -> list[Arrival]:
+        first = feed.first_pending()
+        cause = feed.pending[first] if first is not None else None
+        correlation_id: uuid.UUID = cause.correlation_id if cause else self._ids.new()
+        causation_id = cause.causation_id if cause else None
+        return [Arrival(bar, correlation_id, causation_id) for bar in stored]
+
+    def _late(self, feed: Feed, now: int) -> bool:
+        since = feed.waiting_since_ns
+        return since is not None and now - since >= self._settings.gap_timeout_s * _NS
+
+    async def _commit(self) -> None:
+        if not self._unsaved:
+            return
+        try:
+            await commit(self._unsaved, self._book, self._clock, self._ids)
+        except UnavailableError:
+            raise
+        except Exception:
+            self._stale = True
+            raise
+        if self._unsaved.faulted:
+            _count(self.roster)
+        self._unsaved = Turn()
+
+    # Commands -----------------------------------------------------------------------------
+
+    def member(self, strategy_id: str) -> Member:
+        """Return the member called `strategy_id`. Raises NotFoundError."""
+        member = self.roster.members.get(strategy_id)
+        if member is None:
+            known = ", ".join(sorted(self.roster.members)) or "none"
+            raise NotFoundError(f"no strategy has the id {strategy_id!r}; there are: {known}")
+        return member
+
+    async def switch_mode(
+        self, strategy_id: str, mode: StrategyMode, correlation_id: uuid.UUID | None
+    ) -> Member:
+        """Trade a strategy's signals from now on, or only record them.
+
+        Its next decision is a signal even if it repeats the last, so that a strategy that goes
+        live is traded from its present target on. Raises NotFoundError, UnavailableError.
+        """
+        async with self._lock:
+            await self._commit()
+            member = self.member(strategy_id)
+            if member.configuration.mode is mode:
+                return member
+            before = {s.symbol: s.runner.save() for s in member.streams.values()}
+            for stream in member.streams.values():
+                stream.runner.forget_stated()
+            states = [saved_state(s) for s in member.streams.values() if s.runner.ts]
+            told = Told(self._mode_event(member, mode), correlation_id or self._ids.new())
+            try:
+                await self._book.set_mode(strategy_id, mode, states, told)
+            except BaseException:
+                for stream in member.streams.values():
+                    stream.runner.restore(before[stream.symbol])
+                self._stale = True
+                raise
+            member.configuration = dataclasses.replace(member.configuration, mode=mode)
+            for stream in member.streams.values():
+                stream.configuration = member.configuration
+        return member
+
+    def figures(self) -> dict[str, float]:
+        """Return what the heartbeat tells of the engine."""
+        streams = list(self.roster.streams())
+        faulted = sum(stream.status is StreamStatus.FAULTED for stream in streams)
+        return {
+            "streams": float(len(streams)),
+            "streams_faulted": float(faulted),
+            "strategies_absent": float(sum(bool(m.absent) for m in self.roster.members.values())),
+            "files_refused": float(len(self.roster.registry.refused)),
+        }
+
+    def _mode_event(self, member: Member, mode: StrategyMode) -> AuditEvent:
+        return AuditEvent(
+            event_type="strategy.mode",
+            actor="api",
+            action="switch_mode",
+            resource=f"strategy:{member.configuration.id}",
+            outcome="success",
+            ts=self._clock.now(),
+            details={"from": member.configuration.mode.value, "to": mode.value},
+        )
+
+
+def _count(roster: Roster) -> None:
+    streams = list(roster.streams())
+    for status in StreamStatus:
+        STREAMS.labels(status.value).set(sum(s.status is status for s in streams))

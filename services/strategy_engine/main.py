@@ -1,0 +1,46 @@
+"""`strategy_engine`: strategies on market data. `python -m services.strategy_engine.main`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from libs.common.runtime.app import create_app, run
+from libs.common.runtime.consumers import BroadcastListener
+from libs.common.runtime.runtime import Runtime
+from services.strategy_engine.api import router
+from services.strategy_engine.engine import Engine
+from services.strategy_engine.handlers import HANDLERS
+from services.strategy_engine.settings import Settings
+from services.strategy_engine.store import BarTable, EngineBook, SignalTable
+
+NAME = "strategy_engine"
+
+
+def build(settings: Settings) -> FastAPI:
+    """Wire the service."""
+    runtime = Runtime.of(NAME, settings)
+    engine = Engine(
+        settings,
+        history=BarTable(runtime.database),
+        book=EngineBook(runtime.database, runtime.outbox),
+        clock=runtime.clock,
+        ids=runtime.ids,
+    )
+    return create_app(
+        runtime,
+        routers=[router(engine, SignalTable(runtime.database))],
+        start=[engine.start],
+        listeners=[
+            BroadcastListener(channel, partial(handle, engine))
+            for channel, handle in HANDLERS.items()
+        ],
+        tasks=[("engine", engine.run)],
+        stop=[engine.save],
+        figures=engine.figures,
+    )
+
+
+if __name__ == "__main__":
+    run(NAME, Settings, build)

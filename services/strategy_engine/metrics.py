@@ -1,0 +1,25 @@
+"""Figures of the strategy engine."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from libs.common.runtime.metrics import LATENCY_BUCKETS
+
+SIGNALS = Counter("strategy_signals_total", "Signals stored", ["strategy_id", "mode"])
+SIGNALS_REPEATED = Counter("strategy_signals_repeated_total", "Signals that were stored already")
+STEP_DURATION = Histogram(
+    "strategy_step_duration_seconds",
+    "One strategy, one bar",
+    buckets=(2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2),
+)
+SIGNAL_LATENCY = Histogram(
+    "strategy_signal_latency_seconds",
+    "Market data received by us to signal committed, wall time, live bars",
+    buckets=LATENCY_BUCKETS,
+)
+BARS = Counter("strategy_bars_total", "Bars stepped over", ["source"])
+BARS_IGNORED = Counter("strategy_bars_ignored_total", "Bars not stepped over", ["reason"])
+GAPS = Counter("strategy_gaps_total", "Gaps before a bar", ["outcome"])
+FAULTS = Counter("strategy_faults_total", "Streams stopped by an error", ["strategy_id"])
+STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])

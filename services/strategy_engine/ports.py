@@ -1,0 +1,123 @@
+"""What the engine needs of the tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from libs.common.contracts.messages import AuditEvent, Notification, Signal
+from libs.common.domain.vocabulary import StrategyMode
+from services.strategy_engine.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A stream's memory as stored; `as_of` is the start of the last bar in it, ns."""
+
+    strategy_id: str
+    symbol: str
+    as_of: int
+    state: bytes
+    layout_hash: str
+    version_hash: str
+    bars: int
+    last_decision: Mapping[str, float | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caused:
+    """A signal with the story it belongs to; `received_ns` 0 where it did not come live."""
+
+    signal: Signal
+    correlation_id: uuid.UUID
+    causation_id: uuid.UUID | None
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something for people or for the record, with the story it belongs to."""
+
+    payload: Notification | AuditEvent
+    correlation_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRow:
+    """A stored signal, as listed."""
+
+    signal: Signal
+    correlation_id: uuid.UUID
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a list was left: the last row's creation and id."""
+
+    created_at: dt.datetime
+    id: uuid.UUID
+
+
+class History(Protocol):
+    """Stored bars."""
+
+    async def since(
+        self, timeframe: str, since: Mapping[str, int], rows_max: int
+    ) -> dict[str, np.ndarray]:
+        """Return each symbol's bars (BAR) that start after its `since` (ns), oldest first."""
+        ...
+
+    async def before(self, timeframe: str, symbol: str, end: int, count: int) -> np.ndarray:
+        """Return the last `count` bars (BAR) that start before `end` (ns), oldest first."""
+        ...
+
+
+class Book(Protocol):
+    """The engine's own tables."""
+
+    async def seed(self, configurations: Sequence[Configuration]) -> bool:
+        """Store these unless there are any; tell whether they were stored."""
+        ...
+
+    async def configurations(self) -> list[Configuration]:
+        """Return all strategies, by id."""
+        ...
+
+    async def states(self) -> dict[tuple[str, str], SavedState]:
+        """Return all saved states by strategy id and symbol."""
+        ...
+
+    async def save(
+        self, states: Sequence[SavedState], signals: Sequence[Caused], told: Sequence[Told]
+    ) -> int:
+        """Store states, signals and their messages in one transaction.
+
+        Signals that exist already are left out, with their messages; returns how many were new.
+        """
+        ...
+
+    async def set_version(self, strategy_id: str, version_hash: str) -> None:
+        """Note which source a strategy now runs."""
+        ...
+
+    async def set_mode(
+        self, strategy_id: str, mode: StrategyMode, states: Sequence[SavedState], told: Told
+    ) -> None:
+        """Change a strategy's mode together with its states."""
+        ...
+
+
+class Signals(Protocol):
+    """Stored signals, to be read."""
+
+    async def list(
+        self, strategy_id: str | None, symbol: str | None, after: Place | None, limit: int
+    ) -> Sequence[SignalRow]:
+        """Return signals, newest first, from `after` on."""
+        ...

@@ -1,0 +1,37 @@
+"""Settings of the strategy engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from libs.common.runtime.settings import ServiceSettings
+from services.strategy_engine.configuration import Seed, default_seeds
+
+_BUILT_IN: Final = Path(__file__).resolve().parents[2] / "strategies"
+
+
+class Settings(ServiceSettings):
+    """Environment variables `TRADEWIND_<FIELD>`, beside those that every service has.
+
+    `strategies` (JSON) is read at the first start only, when the table is empty; without it two
+    built-in strategies share `symbols`. `strategy_dirs` (JSON list) holds the folders of strategy
+    files. A bar that follows a gap waits at most `gap_timeout_s` for the table to catch up, asked
+    every `gap_poll_s`. A symbol silent for `sweep_s` is looked up in the table.
+    """
+
+    port: int = Field(default=9102, ge=0, le=65535)
+    strategies: tuple[Seed, ...] | None = None
+    strategy_dirs: tuple[Path, ...] = (_BUILT_IN,)
+    gap_timeout_s: float = Field(default=5.0, gt=0)
+    gap_poll_s: float = Field(default=0.1, gt=0)
+    sweep_s: float = Field(default=5.0, gt=0)
+    history_rows_max: int = Field(default=5000, ge=100, le=100_000)
+    pending_bars_max: int = Field(default=1000, ge=1)
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Return the strategies of the first start."""
+        return default_seeds(self.symbols) if self.strategies is None else self.strategies

@@ -1,0 +1,193 @@
+"""Streams (one strategy on one symbol) and feeds (one symbol's bars to all its streams)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from libs.common.quant.simulation.records import DECISION
+from libs.common.strategy import Runner
+from services.strategy_engine.bars import Arrival
+from services.strategy_engine.configuration import Configuration
+from services.strategy_engine.metrics import BARS, BARS_IGNORED, FAULTS, STEP_DURATION
+
+
+class StreamStatus(StrEnum):
+    """Whether a stream takes bars."""
+
+    RUNNING = "running"
+    FAULTED = "faulted"
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A decision that changed: what it was on which bar. `decision` is a copy (DECISION)."""
+
+    configuration: Configuration
+    symbol: str
+    arrival: Arrival
+    decision: dict[str, float]
+
+
+@dataclass
+class Stream:
+    """One strategy on one symbol.
+
+    `warmed`: its memory is restored or filled, or there is no history to fill it with.
+    `resume_ts`: where the saved state stood (ns) that does not fit the layout any more, else 0.
+    """
+
+    configuration: Configuration
+    version_hash: str
+    symbol: str
+    runner: Runner
+    warmed: bool = False
+    resume_ts: int = 0
+    status: StreamStatus = StreamStatus.RUNNING
+    reason: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return strategy id and symbol."""
+        return self.configuration.id, self.symbol
+
+    def warm(self, history: np.ndarray) -> None:
+        """Fill the memory from history (BAR, oldest first); none of it is a signal."""
+        self.runner.warm(history)
+        self.warmed = True
+
+    def take(self, arrival: Arrival) -> Emission | None:
+        """Step over one bar; return the signal if the decision changed.
+
+        A step that raises or decides out of range stops the stream, its memory as before the bar.
+        """
+        before = self.runner.save()
+        started = time.perf_counter()
+        try:
+            changed = self.runner.step(arrival.bar)
+        except Exception as error:  # noqa: BLE001 - a user's code; the stream stops and says why
+            self.runner.restore(before)
+            self.status = StreamStatus.FAULTED
+            self.reason = f"bar {arrival.ts}: {type(error).__name__}: {error}"
+            FAULTS.labels(self.configuration.id).inc()
+            return None
+        STEP_DURATION.observe(time.perf_counter() - started)
+        if not changed:
+            return None
+        decision = {name: float(self.runner.decision[name]) for name in DECISION.names or ()}
+        return Emission(self.configuration, self.symbol, arrival, decision)
+
+
+@dataclass
+class Turn:
+    """What one round of stepping brought, to be committed together."""
+
+    emissions: list[Emission] = field(default_factory=list)
+    moved: dict[tuple[str, str], Stream] = field(default_factory=dict)
+    faulted: list[Stream] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.moved or self.faulted)
+
+
+@dataclass
+class Feed:
+    """One symbol's bars of one timeframe, in order, without a hole, each once.
+
+    Live bars wait in `pending` (by start) until all bars before them have been stepped over.
+    """
+
+    symbol: str
+    timeframe: str
+    span_ns: int
+    streams: list[Stream] = field(default_factory=list)
+    pending: dict[int, Arrival] = field(default_factory=dict)
+    waiting_since_ns: int | None = None
+    heard_ns: int = 0
+
+    @property
+    def running(self) -> list[Stream]:
+        """Return the streams that take bars."""
+        return [stream for stream in self.streams if stream.status is StreamStatus.RUNNING]
+
+    @property
+    def ts(self) -> int:
+        """Return the start of the last bar that every running stream has seen; 0 if none."""
+        return min((stream.runner.ts for stream in self.running), default=0)
+
+    @property
+    def fresh(self) -> list[Stream]:
+        """Return the running streams whose history has not been looked for."""
+        return [stream for stream in self.running if not stream.warmed]
+
+    def offer(self, arrival: Arrival, pending_max: int) -> None:
+        """Take in one live bar; duplicates and old ones are counted and dropped.
+
+        When more wait than `pending_max`, all are dropped: they come again from the table.
+        """
+        if not self.running:
+            BARS_IGNORED.labels("stopped").inc()
+        elif arrival.ts <= self.ts or arrival.ts in self.pending:
+            BARS_IGNORED.labels("old").inc()
+        else:
+            if len(self.pending) >= pending_max:
+                BARS_IGNORED.labels("overflow").inc(len(self.pending))
+                self.pending.clear()
+            self.pending[arrival.ts] = arrival
+
+    def first_pending(self) -> int | None:
+        """Return the start of the oldest waiting bar."""
+        return min(self.pending, default=None)
+
+    def gapped(self) -> bool:
+        """Tell whether the oldest waiting bar does not directly follow what was seen."""
+        first = self.first_pending()
+        if first is None:
+            return False
+        last = self.ts
+        return bool(self.fresh) or 0 < last < first - self.span_ns
+
+    def advance(self, turn: Turn) -> bool:
+        """Step over the waiting bars that follow directly; tell whether a gap stops us."""
+        while self.pending:
+            if self.gapped():
+                return True
+            self.step_pending(turn)
+        return False
+
+    def step_pending(self, turn: Turn) -> None:
+        """Step over the oldest waiting bar, whatever is missing before it."""
+        self._take(self.pending.pop(min(self.pending)), turn, "live")
+        self.waiting_since_ns = None
+
+    def fill(self, stored: Iterable[Arrival], turn: Turn) -> bool:
+        """Step over the stored bars older than the first waiting one.
+
+        Returns whether the table is known to be complete up to there: the collector stores a
+        symbol's bars in order, so one that is not older proves that all older ones were stored.
+        """
+        limit = self.first_pending()
+        for arrival in stored:
+            if limit is not None and arrival.ts >= limit:
+                return True
+            self._take(arrival, turn, "table")
+        return False
+
+    def _take(self, arrival: Arrival, turn: Turn, source: str) -> None:
+        for stream in self.running:
+            if arrival.ts <= stream.runner.ts:
+                continue
+            emission = stream.take(arrival)
+            if stream.status is StreamStatus.FAULTED:
+                turn.faulted.append(stream)
+                continue
+            turn.moved[stream.key] = stream
+            if emission is not None:
+                turn.emissions.append(emission)
+        BARS.labels(source).inc()
+        if not self.running:
+            self.pending.clear()

@@ -1,0 +1,121 @@
+"""What the API shows of strategies."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from libs.common.kernel.clock import from_ns
+from libs.common.strategy.loader import Loaded
+from libs.common.strategy.memory import to_plain
+from libs.common.strategy.parameters import Parameter
+from libs.common.strategy.registry import Registry
+from services.strategy_engine.ports import SignalRow
+from services.strategy_engine.roster import Member
+from services.strategy_engine.streams import Stream
+
+_ITEMS_MAX: Final = 16
+
+
+def member_view(member: Member) -> dict[str, Any]:
+    """Return a strategy as it is listed."""
+    configuration = member.configuration
+    return {
+        "id": configuration.id,
+        "class_name": configuration.class_name,
+        "version_hash": member.loaded.version_hash if member.loaded else configuration.version_hash,
+        "summary": member.loaded.definition.summary if member.loaded else "",
+        "params": dict(configuration.params),
+        "universe": configuration.universe,
+        "timeframe": configuration.timeframe,
+        "weight": configuration.weight,
+        "enabled": configuration.enabled,
+        "mode": configuration.mode,
+        "status": "absent" if member.absent else "running",
+        "reason": member.absent,
+        "symbols": [_stream_view(stream) for stream in member.streams.values()],
+    }
+
+
+def detail_view(member: Member) -> dict[str, Any]:
+    """Return a strategy with the ranges of its parameters and its state."""
+    view = member_view(member)
+    view["schema"] = _schema_view(member.loaded) if member.loaded else []
+    view["symbols"] = [
+        {
+            **_stream_view(stream),
+            "params": stream.runner.params,
+            "layout_hash": stream.runner.layout,
+            "state": _short(stream.runner.memory["state"]),
+        }
+        for stream in member.streams.values()
+    ]
+    return view
+
+
+def classes_view(registry: Registry) -> dict[str, Any]:
+    """Return what the strategy files define, and which were refused why."""
+    return {
+        "items": [
+            {
+                "name": name,
+                "summary": loaded.definition.summary,
+                "file": loaded.path.name,
+                "version_hash": loaded.version_hash,
+                "schema": _schema_view(loaded),
+            }
+            for name, loaded in sorted(registry.strategies.items())
+        ],
+        "refused": [
+            {"file": error.path.name, "line": error.line, "reason": error.reason}
+            for error in registry.refused
+        ],
+        "next": None,
+    }
+
+
+def signal_view(row: SignalRow) -> dict[str, Any]:
+    """Return a signal as it is listed."""
+    return {
+        **msgspec.structs.asdict(row.signal),
+        "correlation_id": row.correlation_id,
+        "created_at": row.created_at,
+    }
+
+
+def _stream_view(stream: Stream) -> dict[str, Any]:
+    memory = stream.runner.memory
+    return {
+        "symbol": stream.symbol,
+        "status": stream.status,
+        "reason": stream.reason,
+        "as_of": from_ns(stream.runner.ts) if stream.runner.ts else None,
+        "bars": int(memory["bars"]),
+        "decision": to_plain(memory["stated"]),
+    }
+
+
+def _schema_view(loaded: Loaded) -> list[dict[str, Any]]:
+    return [_field_view(name, f) for name, f in loaded.definition.schema.fields.items()]
+
+
+def _field_view(name: str, field: Parameter) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "integer" if field.kind is int else "number",
+        "default": field.default,
+        "low": field.low,
+        "high": field.high,
+        "meaning": field.meaning,
+    }
+
+
+def _short(value: Any) -> Any:
+    """Return a record as plain data; a long array as its length."""
+    if isinstance(value, np.void):
+        return {name: _short(value[name]) for name in value.dtype.names or ()}
+    if isinstance(value, np.ndarray) and len(value) > _ITEMS_MAX:
+        return f"[{len(value)} numbers]"
+    return to_plain(value)
