@@ -11,6 +11,7 @@ import httpx
 
 from infra.embedded.child import Child
 from infra.embedded.credentials import Credentials
+from infra.embedded.errors import EmbeddedError
 from infra.embedded.home import Home
 from infra.embedded.layout import START_ORDER, choose_ports
 from infra.embedded.ports import LOOPBACK
@@ -25,6 +26,7 @@ from infra.routes import PORTS, ROOT
 
 DATABASE = "tradewind"
 HEALTH_TIMEOUT_S = 2.0
+ASSETS_TIMEOUT_S = 10.0
 HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simulator"})
 
 ALPACA_URLS: Mapping[str, str] = {
@@ -34,6 +36,11 @@ ALPACA_URLS: Mapping[str, str] = {
     "TRADEWIND_DATA_STREAM_URL": "wss://stream.data.alpaca.markets/v2/iex",
     "TRADEWIND_CLOCK_URL": "",
 }
+UNCOUNTED: Mapping[str, str] = {
+    "TRADEWIND_BROKER_CALLS_PER_MINUTE": "60000",
+    "TRADEWIND_HISTORY_REQUESTS_PER_MINUTE": "6000",
+}
+"""The simulator does not ration calls as Alpaca does."""
 PRIVATE_NAMES = frozenset(
     {
         *ALPACA_KEY_NAMES,
@@ -141,17 +148,20 @@ class Plan:
             "TRADEWIND_DATA_URL": http,
             "TRADEWIND_DATA_STREAM_URL": f"{socket}/v2/iex",
             "TRADEWIND_CLOCK_URL": http,
+            **UNCOUNTED,
         }
 
     def _market(self) -> Mapping[str, str]:
         market = {
-            "TRADEWIND_FEED": self.settings.feed.value,
-            "TRADEWIND_STATE_PATH": str(self.home.data / "simulator.sqlite"),
+            "TRADEWIND_SIMULATOR_MARKET": self.settings.feed.value,
+            "TRADEWIND_SIMULATOR_STATE": str(self.home.data / "simulator.sqlite"),
         }
+        if self.settings.symbols:
+            market["TRADEWIND_SIMULATOR_SYMBOLS"] = ",".join(self.settings.symbols)
         if self.settings.file is not None:
-            market["TRADEWIND_FILE"] = str(self.settings.file)
+            market["TRADEWIND_SIMULATOR_FILE"] = str(self.settings.file)
         if self.settings.factor is not None:
-            market["TRADEWIND_FACTOR"] = repr(self.settings.factor)
+            market["TRADEWIND_SIMULATOR_FACTOR"] = repr(self.settings.factor)
         return market
 
 
@@ -196,3 +206,18 @@ def reasons_of(response: httpx.Response) -> str:
     if not isinstance(reasons, dict):
         return ""
     return "; ".join(f"{part}: {reason}" for part, reason in reasons.items())
+
+
+async def broker_symbols(url: str, key: str, secret: str) -> tuple[str, ...]:
+    """Return what can be traded at the broker; raises EmbeddedError if it doesn't say."""
+    headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+    try:
+        async with httpx.AsyncClient(timeout=ASSETS_TIMEOUT_S, trust_env=False) as client:
+            response = await client.get(f"{url}/v2/assets", headers=headers)
+        response.raise_for_status()
+        found = tuple(sorted(str(asset["symbol"]) for asset in response.json()))
+    except (httpx.HTTPError, ValueError, TypeError, KeyError) as error:
+        raise EmbeddedError(f"{url}/v2/assets did not list the symbols: {error}") from error
+    if not found:
+        raise EmbeddedError(f"{url}/v2/assets lists no symbol", "is there one in the FILE?")
+    return found

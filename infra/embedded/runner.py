@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infra.embedded import database, gateway, postgres, redis_server, state
 from infra.embedded.errors import EmbeddedError
 from infra.embedded.home import MEBIBYTE, Home
 from infra.embedded.layout import STOP_ORDER
 from infra.embedded.logs import LogFiles
-from infra.embedded.plan import DATABASE, Plan, http_not_ok
+from infra.embedded.plan import DATABASE, Plan, broker_symbols, http_not_ok
+from infra.embedded.settings import Feed
 from infra.embedded.state import RunState
 from infra.embedded.supervisor import Supervisor
 from libs.common.kernel.clock import Clock
@@ -66,6 +67,8 @@ class Runner:
         for group in self.plan.groups:
             await self.supervisor.start_all([self.plan.child(name) for name in group])
             await self._until_ready(group)
+            if "broker_simulator" in group and self.plan.settings.feed is Feed.REPLAY:
+                await self._take_symbols()
         await self.supervisor.start(gateway.child(self.plan))
         self._phase = "running"
         self._write_state()
@@ -110,6 +113,18 @@ class Runner:
             self._redis_password,
         )
         await self.supervisor.start(server.child())
+
+    async def _take_symbols(self) -> None:
+        """Trade what the replayed file holds, unless SYMBOLS chose from it."""
+        if self.plan.settings.symbols:
+            return
+        plan = self.plan
+        found = await broker_symbols(
+            plan.url("broker_simulator"), plan.broker_key, plan.broker_secret
+        )
+        settings = plan.settings.model_copy(update={"symbols": found})
+        self.plan = replace(plan, settings=settings)
+        self.journal("info", f"the file holds {', '.join(found)}")
 
     async def _until_ready(self, names: tuple[str, ...]) -> None:
         """Wait until the services say they are ready; what takes too long is told, not fatal.

@@ -156,8 +156,8 @@ def test_simulator_is_told_its_market(environment: pytest.MonkeyPatch, home: Hom
     environment.setenv("FACTOR", "30")
     plan = plan_of(load(), home)
     told = plan.environment("broker_simulator")
-    assert told["TRADEWIND_FEED"] == "history"
-    assert told["TRADEWIND_FACTOR"] == "30.0"
+    assert told["TRADEWIND_SIMULATOR_MARKET"] == "history"
+    assert told["TRADEWIND_SIMULATOR_FACTOR"] == "30.0"
     assert told["TRADEWIND_CLOCK_URL"] == plan.url("broker_simulator")
 
 
