@@ -1,10 +1,12 @@
 """What the data collector's handlers need from providers, tables and the cache."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol, TypeAlias
 
-from libs.common.contracts.messages import Bar, Quote, TradeTick
+from libs.common.contracts.messages import Bar, MarketData, Quote, TradeTick
 from libs.common.domain.instruments import Instrument
 from services.data_collector.timeframes import Timeframe
 from services.data_collector.validation import Quarantined
@@ -29,18 +31,55 @@ class ProviderHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class QuoteRow:
-    """One stored or cached tick of a symbol; `last` and `volume` are those of a trade."""
+class Ticks:
+    """Good quotes and trades of one symbol, each oldest first, on their way to the table."""
 
     symbol: str
-    ts_event: int
-    bid: float | None
-    ask: float | None
-    bid_size: float | None
-    ask_size: float | None
-    last: float | None
-    volume: float | None
+    quotes: Sequence[Quote]
+    trades: Sequence[TradeTick]
+
+
+@dataclass(frozen=True, slots=True)
+class BarPage:
+    """One stored bar as the API shows it; `ts` is the bar's start."""
+
+    ts: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    vwap: Decimal | None
+    trades: int | None
     provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteRow:
+    """One stored tick: a quote (bid and ask) or a trade (last price and volume)."""
+
+    ts: datetime
+    bid: Decimal | None
+    ask: Decimal | None
+    bid_size: Decimal | None
+    ask_size: Decimal | None
+    last_price: Decimal | None
+    volume: Decimal | None
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """One refused tick with its reason."""
+
+    id: int
+    symbol: str
+    ts: datetime | None
+    received_at: datetime
+    provider: str
+    code: str
+    reason: str
+    tick: Any
 
 
 class TickSink(Protocol):
@@ -95,30 +134,72 @@ class InstrumentSource(Protocol):
 
 
 class TickStore(Protocol):
-    """The market tables."""
+    """Where ticks are kept."""
 
-    async def append_ticks(self, rows: Sequence[QuoteRow]) -> int:
-        """Store quotes and trades; how many."""
-        ...
-
-    async def add_bars(
-        self, provider: str, bars: dict[str, list[Bar]], *, replace: bool = False
-    ) -> dict[str, list[Bar]]:
-        """Store bars and return those that were new (with `replace`, all that were written)."""
+    async def append_ticks(self, provider: str, batches: Sequence[Ticks]) -> int:
+        """Store ticks; returns the number of rows. Raises UnavailableError."""
         ...
 
     async def quarantine(self, provider: str, ticks: Sequence[Quarantined]) -> None:
-        """Keep what was refused, with the reason."""
+        """Keep refused ticks with their reason. Raises UnavailableError."""
         ...
 
 
-class LatestQuotes(Protocol):
-    """The shared cache of last quotes."""
+class BarStore(Protocol):
+    """Where bars are kept."""
 
-    async def put(self, quotes: dict[str, QuoteRow]) -> None:
-        """Write the latest quote of each symbol."""
+    async def add_bars(
+        self, provider: str, bars: Mapping[str, Sequence[Bar]], *, replace: bool = False
+    ) -> int:
+        """Add bars, leaving those that are there; returns how many were written."""
+        ...
+
+    async def last_bar_ns(self, symbols: Sequence[str], timeframe: Timeframe) -> dict[str, int]:
+        """The start of the newest stored bar of each symbol that has one."""
+        ...
+
+    async def minutes_since(self, symbols: Sequence[str], start_ns: int) -> dict[str, list[Bar]]:
+        """Stored minute bars from `start_ns` on, oldest first, by symbol."""
         ...
 
 
-Publish: TypeAlias = Callable[[Sequence[tuple[str, bytes]]], Awaitable[None]]
-"""Sends (channel, message) pairs on broadcast channels, in order."""
+class InstrumentStore(Protocol):
+    """Where instruments are kept."""
+
+    async def put_instruments(self, some: Sequence[Instrument]) -> None:
+        """Insert or update instruments."""
+        ...
+
+    async def instruments(self) -> list[Instrument]:
+        """Every instrument, by symbol."""
+        ...
+
+
+class PageStore(Protocol):
+    """What the API reads."""
+
+    async def bars(
+        self, symbol: str, timeframe: Timeframe, start: datetime, end: datetime, limit: int
+    ) -> list[BarPage]:
+        """Bars of one symbol that start in [start, end), oldest first."""
+        ...
+
+    async def quotes(
+        self, symbol: str, start: datetime, end: datetime, limit: int
+    ) -> list[QuoteRow]:
+        """Quotes and trades of one symbol in [start, end), oldest first."""
+        ...
+
+    async def quarantined(
+        self, symbol: str | None, code: str | None, before_id: int | None, limit: int
+    ) -> list[QuarantineRow]:
+        """Refused ticks, newest first, below `before_id`."""
+        ...
+
+
+class Publish(Protocol):
+    """Sends market data on its broadcast channels."""
+
+    async def __call__(self, messages: Sequence[MarketData]) -> None:
+        """Publish all in order; raises UnavailableError, after which some may have gone."""
+        ...

@@ -43,6 +43,24 @@ class Code(StrEnum):
     SYMBOL_UNKNOWN = "SYMBOL_UNKNOWN"
 
 
+REASONS = {
+    Code.PRICE_NOT_FINITE: "a price is not a finite number",
+    Code.PRICE_NOT_POSITIVE: "a price is zero or negative",
+    Code.PRICE_OUTLIER: "the price is far from the rolling median of its symbol",
+    Code.QUOTE_CROSSED: "the bid is above the ask",
+    Code.TICK_OFF_GRID: "a quoted price is not a whole number of ticks",
+    Code.SIZE_INVALID: "a size is negative, absurd or not a number",
+    Code.TIME_BACKWARD: "it is older than the one before it of its symbol",
+    Code.TIME_FUTURE: "its time has not come yet on the market's clock",
+    Code.TIME_TOO_OLD: "it is too old to be live",
+    Code.STALE_REPEAT: "it repeats what was said before",
+    Code.BAR_INCONSISTENT: "open or close lies outside low to high",
+    Code.BAR_MISALIGNED: "it does not start on its timeframe's grid",
+    Code.BAR_CORRECTION: "the bar was published before with other figures",
+    Code.SYMBOL_UNKNOWN: "nobody asked for this symbol",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Limits of the checks. Times are market time; a simulated clock's factor scales them."""
@@ -83,11 +101,17 @@ class Quarantined:
     ts_event: int
     tick: str
 
+    @property
+    def reason(self) -> str:
+        """What the code means, in words."""
+        return REASONS[self.code]
+
 
 def quarantined(symbol: str, code: Code, tick: Quote | TradeTick | Bar) -> Quarantined:
     """The record of `tick` having failed by `code`."""
     kind = {Quote: "quote", TradeTick: "trade", Bar: "bar"}[type(tick)]
-    text = msgspec.json.encode(tick).decode()
+    # PostgreSQL's jsonb has no NUL character, whatever a provider may send.
+    text = msgspec.json.encode(tick).decode().replace("\\u0000", "")
     return Quarantined(symbol, kind, code, tick.ts_event, text)
 
 
@@ -253,6 +277,8 @@ def check_bar(bar: Bar) -> Code | None:
     if bar.low > min(bar.open, bar.close) or bar.high < max(bar.open, bar.close):
         return Code.BAR_INCONSISTENT
     timeframe = Timeframe(bar.timeframe)
+    if bar.ts_event <= 0:
+        return Code.BAR_MISALIGNED
     if timeframe is not Timeframe.DAY and timeframe.floor(bar.ts_event) != bar.ts_event:
         return Code.BAR_MISALIGNED
     return None

@@ -1,0 +1,386 @@
+"""The market tables: ticks and bars go in by COPY, everything comes out by the API's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import RowMapping
+
+from libs.common.contracts.messages import Bar, Quote, TradeTick
+from libs.common.domain.instruments import UNKNOWN_SECTOR, AssetClass, Instrument
+from libs.common.kernel.clock import NS_PER_SECOND, from_ns, to_ns
+from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.database import Database, WriteSession
+from libs.common.runtime.schema.market import (
+    instruments,
+    market_ohlcv,
+    market_quarantine,
+    market_quotes,
+)
+from services.data_collector.ports import BarPage, QuarantineRow, QuoteRow, Ticks
+from services.data_collector.timeframes import Timeframe
+from services.data_collector.validation import Quarantined
+
+_TICK_COLUMNS = (
+    "symbol", "ts", "bid", "ask", "bid_size", "ask_size", "last_price", "volume", "provider",
+)  # fmt: skip
+_BAR_COLUMNS = (
+    "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume", "vwap", "trades",
+    "provider",
+)  # fmt: skip
+_BAR_VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades", "provider")
+_STAGING = sql.SQL(
+    "CREATE TEMPORARY TABLE IF NOT EXISTS bars_staged (symbol text, timeframe text, "
+    "ts timestamptz, open numeric(20,8), high numeric(20,8), low numeric(20,8), "
+    "close numeric(20,8), volume numeric(20,8), vwap numeric(20,8), trades bigint, "
+    "provider text) ON COMMIT DELETE ROWS"
+)
+_INSTRUMENT_BATCH = 1000
+
+
+class MarketStore:
+    """Writes and reads the tables of the data collector.
+
+    Every method raises UnavailableError when the database can't be reached; a write that was
+    cut off may then have happened, so all writes of bars and instruments bear repetition.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._months: set[tuple[str, date]] = set()
+
+    async def append_ticks(self, provider: str, batches: Sequence[Ticks]) -> int:
+        """COPY quotes and trades into `market_quotes`; returns the number of rows."""
+        block, rows, months = _tick_block(provider, batches)
+        if not rows:
+            return 0
+        await self._ensure_months("market_quotes", months)
+        async with self._database.write() as tx:
+            await _copy(tx, "market_quotes", _TICK_COLUMNS, block)
+        return rows
+
+    async def add_bars(
+        self, provider: str, bars: Mapping[str, Sequence[Bar]], *, replace: bool = False
+    ) -> int:
+        """Add bars by COPY and upsert; returns the number written.
+
+        A bar that is there already stays as it is, because someone may have traded on it; with
+        `replace` it is overwritten.
+        """
+        block = _bar_block(provider, bars)
+        if not block:
+            return 0
+        await self._ensure_months(
+            "market_ohlcv", {_month(bar.ts_event) for some in bars.values() for bar in some}
+        )
+        async with self._database.write() as tx:
+            connection = await _driver(tx)
+            with _translated():
+                await connection.execute(_STAGING)
+            await _copy(tx, "bars_staged", _BAR_COLUMNS, block)
+            result = await tx.execute(text(_MERGE_REPLACING if replace else _MERGE))
+            return int(result.scalar_one())
+
+    async def quarantine(self, provider: str, ticks: Sequence[Quarantined]) -> None:
+        """Keep refused ticks with their reason."""
+        if not ticks:
+            return
+        async with self._database.write() as tx:
+            await tx.execute(
+                text(
+                    "INSERT INTO market_quarantine (symbol, ts, provider, code, reason, tick) "
+                    "SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:ts AS timestamptz[]), "
+                    "CAST(:providers AS text[]), CAST(:codes AS text[]), "
+                    "CAST(:reasons AS text[]), CAST(:ticks AS jsonb[]))"
+                ),
+                {
+                    "symbols": [tick.symbol for tick in ticks],
+                    "ts": [_instant(tick.ts_event) for tick in ticks],
+                    "providers": [provider] * len(ticks),
+                    "codes": [tick.code.value for tick in ticks],
+                    "reasons": [tick.reason for tick in ticks],
+                    "ticks": [tick.tick for tick in ticks],
+                },
+            )
+
+    async def put_instruments(self, some: Sequence[Instrument]) -> None:
+        """Insert or update instruments; a known sector is never overwritten by an unknown one."""
+        for start in range(0, len(some), _INSTRUMENT_BATCH):
+            batch = some[start : start + _INSTRUMENT_BATCH]
+            statement = insert(instruments).values([_instrument_row(item) for item in batch])
+            new = statement.excluded
+            changes: dict[str, Any] = {
+                column: new[column]
+                for column in (
+                    "name", "exchange", "asset_class", "currency", "tick_size", "lot_size",
+                    "tradable", "shortable", "fractionable",
+                )
+            }  # fmt: skip
+            changes["sector"] = func.coalesce(
+                func.nullif(new.sector, UNKNOWN_SECTOR), instruments.c.sector
+            )
+            async with self._database.write() as tx:
+                await tx.execute(
+                    statement.on_conflict_do_update(index_elements=["symbol"], set_=changes)
+                )
+
+    async def instruments(self) -> list[Instrument]:
+        """Every instrument, by symbol."""
+        async with self._database.read() as session:
+            rows = await session.rows(select(instruments).order_by(instruments.c.symbol))
+        return [
+            Instrument(
+                symbol=row["symbol"],
+                name=row["name"],
+                exchange=row["exchange"],
+                asset_class=AssetClass(row["asset_class"]),
+                currency=row["currency"],
+                sector=row["sector"],
+                tick_size=row["tick_size"],
+                lot_size=row["lot_size"],
+                tradable=row["tradable"],
+                shortable=row["shortable"],
+                fractionable=row["fractionable"],
+            )
+            for row in rows
+        ]
+
+    async def last_bar_ns(self, symbols: Sequence[str], timeframe: Timeframe) -> dict[str, int]:
+        """The start of the newest stored bar of each symbol that has one."""
+        table = market_ohlcv.c
+        query = (
+            select(table.symbol, func.max(table.ts).label("ts"))
+            .where(table.symbol.in_(symbols), table.timeframe == timeframe.value)
+            .group_by(table.symbol)
+        )
+        async with self._database.read() as session:
+            return {row["symbol"]: to_ns(row["ts"]) for row in await session.rows(query)}
+
+    async def minutes_since(self, symbols: Sequence[str], start_ns: int) -> dict[str, list[Bar]]:
+        """Stored minute bars that start at `start_ns` or later, oldest first, by symbol."""
+        table = market_ohlcv.c
+        query = (
+            select(market_ohlcv)
+            .where(
+                table.symbol.in_(symbols),
+                table.timeframe == Timeframe.MINUTE.value,
+                table.ts >= from_ns(start_ns),
+            )
+            .order_by(table.symbol, table.ts)
+        )
+        found: dict[str, list[Bar]] = {}
+        async with self._database.read() as session:
+            for row in await session.rows(query):
+                found.setdefault(row["symbol"], []).append(_bar(row))
+        return found
+
+    async def bars(
+        self, symbol: str, timeframe: Timeframe, start: datetime, end: datetime, limit: int
+    ) -> list[BarPage]:
+        """Stored bars of one symbol that start in [start, end), oldest first."""
+        table = market_ohlcv.c
+        query = (
+            select(market_ohlcv)
+            .where(
+                table.symbol == symbol,
+                table.timeframe == timeframe.value,
+                table.ts >= start,
+                table.ts < end,
+            )
+            .order_by(table.ts)
+            .limit(limit)
+        )
+        names = ("ts", "open", "high", "low", "close", "volume", "vwap", "trades", "provider")
+        async with self._database.read() as session:
+            return [
+                BarPage(**{name: row[name] for name in names}) for row in await session.rows(query)
+            ]
+
+    async def quotes(
+        self, symbol: str, start: datetime, end: datetime, limit: int
+    ) -> list[QuoteRow]:
+        """Stored quotes and trades of one symbol in [start, end), oldest first."""
+        table = market_quotes.c
+        query = (
+            select(market_quotes)
+            .where(table.symbol == symbol, table.ts >= start, table.ts < end)
+            .order_by(table.ts)
+            .limit(limit)
+        )
+        names = ("ts", "bid", "ask", "bid_size", "ask_size", "last_price", "volume", "provider")
+        async with self._database.read() as session:
+            return [
+                QuoteRow(**{name: row[name] for name in names}) for row in await session.rows(query)
+            ]
+
+    async def quarantined(
+        self, symbol: str | None, code: str | None, before_id: int | None, limit: int
+    ) -> list[QuarantineRow]:
+        """Refused ticks, newest first, below `before_id`."""
+        table = market_quarantine.c
+        query = select(market_quarantine).order_by(table.id.desc()).limit(limit)
+        for column, wanted in ((table.symbol, symbol), (table.code, code)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if before_id is not None:
+            query = query.where(table.id < before_id)
+        async with self._database.read() as session:
+            return [QuarantineRow(**row) for row in await session.rows(query)]
+
+    async def _ensure_months(self, table: str, months: Iterable[date]) -> None:
+        due = sorted({(table, month) for month in months} - self._months)
+        if not due:
+            return
+        async with self._database.write() as tx:
+            for _, month in due:
+                await tx.execute(
+                    text("SELECT ensure_month_partition(:table, :month)"),
+                    {"table": table, "month": month},
+                )
+        self._months.update(due)
+
+
+_MERGE_HEAD = f"""
+    WITH written AS (
+        INSERT INTO market_ohlcv ({", ".join(_BAR_COLUMNS)})
+        SELECT DISTINCT ON (symbol, timeframe, ts) {", ".join(_BAR_COLUMNS)} FROM bars_staged
+        ON CONFLICT (symbol, timeframe, ts) """
+_MERGE = _MERGE_HEAD + "DO NOTHING RETURNING 1) SELECT count(*) FROM written"
+_MERGE_REPLACING = (
+    _MERGE_HEAD
+    + "DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _BAR_VALUES)
+    + " RETURNING 1) SELECT count(*) FROM written"
+)
+
+
+async def _driver(tx: WriteSession) -> AsyncConnection[object]:
+    raw = await tx.connection.get_raw_connection()
+    driver = raw.driver_connection
+    assert isinstance(driver, AsyncConnection)
+    return driver
+
+
+async def _copy(tx: WriteSession, table: str, columns: Sequence[str], block: str) -> None:
+    """Stream one block of COPY text rows."""
+    connection = await _driver(tx)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with _translated():
+        async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            await copy.write(block)
+
+
+class _translated:
+    """The driver's own words for "not there", where SQLAlchemy does not stand between."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            raise UnavailableError(f"database: {str(error).splitlines()[0]}") from error
+
+
+def _tick_block(provider: str, batches: Sequence[Ticks]) -> tuple[str, int, set[date]]:
+    """COPY text of all ticks, how many, and the months they fall in."""
+    lines: list[str] = []
+    months: set[date] = set()
+    tail = f"\t{_escaped(provider)}\n"
+    for batch in batches:
+        symbol = _escaped(batch.symbol)
+        for q in batch.quotes:
+            lines.append(
+                f"{symbol}\t{_stamp(q.ts_event)}\t{q.bid!r}\t{q.ask!r}\t{q.bid_size!r}\t"
+                f"{q.ask_size!r}\t\\N\t\\N{tail}"
+            )
+        for t in batch.trades:
+            lines.append(
+                f"{symbol}\t{_stamp(t.ts_event)}\t\\N\t\\N\t\\N\t\\N\t{t.price!r}\t{t.size!r}{tail}"
+            )
+        months.update(_months_of(batch.quotes))
+        months.update(_months_of(batch.trades))
+    return "".join(lines), len(lines), months
+
+
+def _months_of(ticks: Sequence[Quote] | Sequence[TradeTick]) -> set[date]:
+    """The months of ticks that are in order of time: those of the first and the last."""
+    return {_month(ticks[0].ts_event), _month(ticks[-1].ts_event)} if ticks else set()
+
+
+def _bar_block(provider: str, bars: Mapping[str, Sequence[Bar]]) -> str:
+    tail = f"\t{_escaped(provider)}\n"
+    return "".join(
+        f"{_escaped(symbol)}\t{bar.timeframe}\t{_stamp(bar.ts_event)}\t{bar.open!r}\t"
+        f"{bar.high!r}\t{bar.low!r}\t{bar.close!r}\t{bar.volume!r}\t{bar.vwap!r}\t"
+        f"{bar.trades}{tail}"
+        for symbol, some in bars.items()
+        for bar in some
+    )
+
+
+def _escaped(word: str) -> str:
+    return word.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _stamp(ns: int) -> str:
+    """PostgreSQL's own notation, microseconds."""
+    seconds, rest = divmod(ns, NS_PER_SECOND)
+    return f"{_second(seconds)}.{rest // 1000:06d}+00"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _month(ns: int) -> date:
+    return _month_of_day(ns // (86_400 * NS_PER_SECOND))
+
+
+@lru_cache(maxsize=4096)
+def _month_of_day(day: int) -> date:
+    return datetime.fromtimestamp(day * 86_400, UTC).date().replace(day=1)
+
+
+def _instant(ns: int) -> datetime | None:
+    """The event time of a refused tick, or None where it is no time at all."""
+    return from_ns(ns) if 0 < ns < 253_402_300_800 * NS_PER_SECOND else None
+
+
+def _bar(row: RowMapping) -> Bar:
+    return Bar(
+        timeframe=row["timeframe"],
+        ts_event=to_ns(row["ts"]),
+        open=float(row["open"]),
+        high=float(row["high"]),
+        low=float(row["low"]),
+        close=float(row["close"]),
+        volume=float(row["volume"]),
+        vwap=float(row["vwap"] or 0),
+        trades=int(row["trades"] or 0),
+    )
+
+
+def _instrument_row(item: Instrument) -> dict[str, object]:
+    return {
+        "symbol": item.symbol,
+        "name": item.name,
+        "exchange": item.exchange,
+        "asset_class": item.asset_class.value,
+        "currency": item.currency,
+        "tick_size": item.tick_size,
+        "lot_size": item.lot_size,
+        "sector": item.sector,
+        "tradable": item.tradable,
+        "shortable": item.shortable,
+        "fractionable": item.fractionable,
+    }
