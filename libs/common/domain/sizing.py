@@ -11,7 +11,7 @@ from enum import StrEnum
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import Side
 from libs.common.kernel.errors import Refusal
-from libs.common.kernel.money import PRICE_QUANTUM, QUANTITY_LIMIT, ZERO, from_float
+from libs.common.kernel.money import PRICE_QUANTUM, QUANTITY_LIMIT, ZERO, from_float, round_to_step
 from libs.common.quant import sizing
 
 
@@ -62,7 +62,8 @@ def wished_position(
     """The signed position in whole lots that `target` in [-1, 1] asks for.
 
     5 % of 1 000 000 at 151.30, target 1 → 330.469… → 330. Refusals: TARGET_INVALID,
-    EQUITY_NOT_POSITIVE, VOLATILITY_UNKNOWN, SIZE_UNDEFINED.
+    EQUITY_NOT_POSITIVE, VOLATILITY_UNKNOWN, SIZE_UNDEFINED. Whole lots even where the broker
+    sells fractions: those cannot be shorted or protected by a bracket.
     """
     if not -1.0 <= target <= 1.0:
         return Refusal("TARGET_INVALID", {"value": repr(target), "limit": "-1 to 1"})
@@ -76,7 +77,7 @@ def wished_position(
     if not abs(shares) < float(QUANTITY_LIMIT):
         return Refusal("SIZE_UNDEFINED", {"value": repr(shares), "method": rule.method.value})
     exact = from_float(shares, "size").quantize(PRICE_QUANTUM, rounding=ROUND_HALF_EVEN)
-    return instrument.round_quantity(exact, ROUND_DOWN)
+    return round_to_step(exact, instrument.lot_size, ROUND_DOWN)
 
 
 def _shares(

@@ -1,0 +1,1 @@
+"""Judges and sizes every order; keeps limits and the kill switch."""

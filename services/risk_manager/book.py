@@ -1,0 +1,325 @@
+"""The book of one account: what it holds, what is on its way, and what that is worth.
+
+Kept in memory and changed incrementally; `Totals` cost the same however many positions there
+are. Every change bears repetition: an execution, an order event or an approval that arrives
+again changes nothing and says so by returning False.
+
+Two streams tell of one fill (the order's event and the execution), in either order. So what an
+order still may do shrinks only with executions seen; an ended order stays pending for what the
+venue says was filled and we have not seen yet. Headroom is thus never counted free too early.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from uuid import UUID
+
+from libs.common.domain.checks import Mark, SymbolExposure, Totals
+from libs.common.domain.instruments import UNKNOWN_SECTOR, Instrument
+from libs.common.domain.vocabulary import Side
+from libs.common.kernel.money import ZERO, from_float, money
+from services.risk_manager.pending import Fill, Pending, Recent
+
+_HALF = Decimal("0.5")
+
+
+@dataclass(slots=True)
+class RawMark:
+    """The last quote as it came: floats and nanoseconds of market time, and its decimals once
+    somebody asked."""
+
+    bid: float
+    ask: float
+    ts_ns: int
+    decimals: tuple[Decimal, Decimal, Decimal] | None = None
+
+    def prices(self) -> tuple[Decimal, Decimal, Decimal]:
+        """Bid, ask and their middle."""
+        if self.decimals is None:
+            bid, ask = from_float(self.bid, "bid"), from_float(self.ask, "ask")
+            self.decimals = bid, ask, (bid + ask) * _HALF
+        return self.decimals
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One symbol of the book and what it adds to the sums, at its last price."""
+
+    exposure: SymbolExposure
+    priced: bool = True
+    value: Decimal = ZERO
+    worst: Decimal = ZERO
+    high: Decimal = ZERO
+    low: Decimal = ZERO
+
+    def at(self, price: Decimal | None) -> Line:
+        """The line valued at `price`; without one it is worth nothing and says so."""
+        e = self.exposure
+        flat = not (e.position or e.buys or e.sells)
+        if price is None or flat:
+            return Line(e, priced=flat)
+        return Line(
+            e,
+            True,
+            money(e.position * price),
+            money(e.worst * price),
+            money((e.position + e.buys) * price),
+            money((e.position - e.sells) * price),
+        )
+
+
+class Book:
+    """One account. Not safe for concurrent use: the account's lock serialises all calls."""
+
+    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+        self.cash = ZERO
+        self.orders: dict[UUID, Pending] = {}
+        self.marks: dict[str, RawMark] = {}
+        self.by_strategy: defaultdict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
+        self.executions = Recent(200_000)
+        self.ended = Recent(50_000)
+        self.latest_ns = 0
+        self._instruments = instruments
+        self._lines: dict[str, Line] = {}
+        self._by_symbol: defaultdict[str, dict[UUID, Pending]] = defaultdict(dict)
+        self._dirty: set[str] = set()
+        self._clear_sums()
+
+    # What is there --------------------------------------------------------------------------
+
+    def exposure(self, symbol: str) -> SymbolExposure:
+        """Position and pending quantities of `symbol`."""
+        line = self._lines.get(symbol)
+        return SymbolExposure() if line is None else line.exposure
+
+    def positions(self) -> dict[str, Decimal]:
+        """The symbols with a position, signed."""
+        return {s: e.exposure.position for s, e in self._lines.items() if e.exposure.position}
+
+    def pending(self, symbol: str) -> Iterator[Pending]:
+        """Open orders and reservations of `symbol`."""
+        return iter(self._by_symbol[symbol].values())
+
+    def strategy_exposure(self, strategy_id: str, symbol: str) -> Decimal:
+        """The strategy's position if all its pending orders of `symbol` fill; signed."""
+        return self.by_strategy[strategy_id, symbol] + sum(
+            (
+                p.side.sign * p.remaining
+                for p in self.pending(symbol)
+                if p.strategy_id == strategy_id
+            ),
+            ZERO,
+        )
+
+    def mark(self, symbol: str, now_ns: int, factor: float) -> Mark | None:
+        """The last quote and its age in wall seconds at market time `now_ns`."""
+        raw = self.marks.get(symbol)
+        if raw is None:
+            return None
+        bid, ask, middle = raw.prices()
+        age = max(0, now_ns - raw.ts_ns) / (1e9 * factor)
+        return Mark(bid, ask, middle, Decimal(round(age * 1000)).scaleb(-3))
+
+    def totals(self, sector: str = UNKNOWN_SECTOR) -> Totals:
+        """The account's sums at the last prices, with the sum of `sector`."""
+        for symbol in self._dirty:
+            self._revalue(symbol)
+        self._dirty.clear()
+        return Totals(
+            equity=self.cash + self._value,
+            gross=self._gross,
+            net_high=self._high,
+            net_low=self._low,
+            sector=self._sectors[sector],
+            positions_value=self._absolute,
+            held=self._held,
+            complete=not self._unpriced,
+        )
+
+    def load(
+        self,
+        cash: Decimal,
+        positions: Mapping[str, Decimal],
+        by_strategy: Mapping[tuple[str, str], Decimal],
+        executions: Iterable[UUID],
+    ) -> None:
+        """Begin anew with what the books say; pending orders are reserved after it."""
+        self.cash = cash
+        self.orders.clear()
+        self._by_symbol.clear()
+        self._lines.clear()
+        self.by_strategy.clear()
+        self.by_strategy.update(by_strategy)
+        for trade_id in executions:
+            self.executions.add(trade_id)
+        self.revalue_all()
+        for symbol, quantity in positions.items():
+            self.set_position(symbol, quantity)
+
+    # What happens ---------------------------------------------------------------------------
+
+    def set_mark(self, symbol: str, bid: float, ask: float, ts_ns: int) -> None:
+        """Take a quote; an older one than the last is ignored."""
+        last = self.marks.get(symbol)
+        if last is not None and ts_ns < last.ts_ns:
+            return
+        self.marks[symbol] = RawMark(bid, ask, ts_ns)
+        self.latest_ns = max(self.latest_ns, ts_ns)
+        if symbol in self._lines:
+            self._dirty.add(symbol)
+
+    def set_position(self, symbol: str, quantity: Decimal) -> None:
+        """Take the account's position as the position table has it."""
+        exposure = self.exposure(symbol)
+        if exposure.position != quantity:
+            self._put(symbol, replace(exposure, position=quantity))
+
+    def reserve(self, order: Pending) -> bool:
+        """Set aside an approval or take an open order; False if its id is known already."""
+        if order.order_id in self.orders or order.order_id in self.ended:
+            return False
+        self.orders[order.order_id] = order
+        self._by_symbol[order.symbol][order.order_id] = order
+        self._add_pending(order, order.remaining, order.held)
+        return True
+
+    def confirm(self, order_id: UUID) -> None:
+        """An order stands behind the reservation: it no longer expires."""
+        order = self.orders.get(order_id)
+        if order is not None:
+            order.expires_at = None
+
+    def end(self, order_id: UUID, filled: Decimal) -> bool:
+        """The order is over with `filled` executed at the venue; False if that is known."""
+        order = self.orders.get(order_id)
+        if order is None or order.ended_with is not None:
+            return False
+        self._change(order, ended_with=filled)
+        return True
+
+    def release(self, order_id: UUID) -> bool:
+        """Forget an approval that has not become an order; False if it is not there. Should the
+        order turn up after all, it is taken as any order that was not known."""
+        order = self.orders.get(order_id)
+        if order is None:
+            return False
+        self._add_pending(order, -order.remaining, -order.held)
+        self._drop(order)
+        return True
+
+    def execute(self, fill: Fill) -> bool:
+        """Book one execution; False if its id was seen. A busted one comes as the opposite side
+        under an id of its own, and gives nothing back to its order."""
+        if not self.executions.add(fill.trade_id):
+            return False
+        signed = fill.side.sign * fill.quantity
+        self.cash += fill.cash
+        if fill.strategy_id is not None:
+            self.by_strategy[fill.strategy_id, fill.symbol] += signed
+        order = self.orders.get(fill.order_id)
+        if order is not None and order.side is fill.side:
+            self._change(order, executed=order.executed + fill.quantity)
+        exposure = self.exposure(fill.symbol)
+        self._put(fill.symbol, replace(exposure, position=exposure.position + signed))
+        return True
+
+    def expired(self, now: float) -> list[Pending]:
+        """The reservations whose time (epoch seconds) is over."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.expires_at is not None and order.expires_at <= now
+        ]
+
+    def reservations(self) -> int:
+        """How many approvals have not been seen as orders."""
+        return sum(1 for order in self.orders.values() if order.expires_at is not None)
+
+    def revalue_all(self) -> None:
+        """Sum everything anew, as after a change of the instruments."""
+        self._clear_sums()
+        self._dirty.clear()
+        for symbol, line in self._lines.items():
+            self._lines[symbol] = line.at(self._price(symbol))
+            self._add_line(symbol, self._lines[symbol], 1)
+        self._held = sum((order.held for order in self.orders.values()), ZERO)
+
+    # How the sums are kept ------------------------------------------------------------------
+
+    def _clear_sums(self) -> None:
+        self._value = self._absolute = self._gross = self._high = self._low = ZERO
+        self._held = ZERO
+        self._sectors: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
+        self._unpriced = 0
+
+    def _change(
+        self, order: Pending, *, executed: Decimal | None = None, ended_with: Decimal | None = None
+    ) -> None:
+        before, held = order.remaining, order.held
+        if executed is not None:
+            order.executed = executed
+        if ended_with is not None:
+            order.ended_with = ended_with
+        self._add_pending(order, order.remaining - before, order.held - held)
+        if order.is_over:
+            self._drop(order)
+            self.ended.add(order.order_id)
+
+    def _drop(self, order: Pending) -> None:
+        del self.orders[order.order_id]
+        del self._by_symbol[order.symbol][order.order_id]
+
+    def _add_pending(self, order: Pending, quantity: Decimal, held: Decimal) -> None:
+        self._held += held
+        exposure = self.exposure(order.symbol)
+        self._put(order.symbol, exposure.with_order(order.side, quantity))
+
+    def _put(self, symbol: str, exposure: SymbolExposure) -> None:
+        old = self._lines.get(symbol)
+        if old is not None:
+            self._add_line(symbol, old, -1)
+        self._dirty.discard(symbol)
+        line = Line(exposure).at(self._price(symbol))
+        self._lines[symbol] = line
+        self._add_line(symbol, line, 1)
+
+    def _revalue(self, symbol: str) -> None:
+        old = self._lines[symbol]
+        line = old.at(self._price(symbol))
+        self._add_line(symbol, old, -1)
+        self._lines[symbol] = line
+        self._add_line(symbol, line, 1)
+
+    def _price(self, symbol: str) -> Decimal | None:
+        raw = self.marks.get(symbol)
+        return None if raw is None else raw.prices()[2]
+
+    def _add_line(self, symbol: str, line: Line, sign: int) -> None:
+        self._value += sign * line.value
+        self._absolute += sign * abs(line.value)
+        self._gross += sign * line.worst
+        self._high += sign * line.high
+        self._low += sign * line.low
+        self._unpriced += sign * (not line.priced)
+        instrument = self._instruments.get(symbol)
+        sector = UNKNOWN_SECTOR if instrument is None else instrument.sector
+        self._sectors[sector] += sign * line.worst
+
+
+def crossing(book: Book, symbol: str, side: Side, limit: Decimal | None) -> str | None:
+    """The id of a pending order on the other side that an order at `limit` would trade with.
+
+    None as limit means at any price. Orders that wait for a trigger are not on the book yet.
+    """
+    for order in book.pending(symbol):
+        if order.side is side or not order.rests or not order.remaining:
+            continue
+        if limit is None or order.limit_price is None:
+            return str(order.order_id)
+        buy, sell = (limit, order.limit_price) if side is Side.BUY else (order.limit_price, limit)
+        if buy >= sell:
+            return str(order.order_id)
+    return None

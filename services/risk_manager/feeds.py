@@ -1,0 +1,106 @@
+"""Keeping the book current: order events, executions, account values, prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from libs.common.contracts.channels import (
+    MARKET_DATA,
+    ORDERS_EVENTS,
+    PORTFOLIO_UPDATES,
+    TRADES_EXECUTED,
+)
+from libs.common.contracts.envelope import Envelope
+from libs.common.contracts.messages import MarketData, OrderEvent, PortfolioUpdate, Trade
+from libs.common.kernel.clock import NS_PER_SECOND
+from libs.common.kernel.money import notional
+from services.risk_manager import metrics
+from services.risk_manager.handlers import Office
+from services.risk_manager.pending import Fill
+from services.risk_manager.upkeep import refresh
+
+_ASK_EVERY_S: Final = 1.0
+_BAR_NS: Final = {"1s": NS_PER_SECOND, "1m": 60 * NS_PER_SECOND}
+
+
+async def take_order_events(office: Office, envelopes: Sequence[Envelope[OrderEvent]]) -> None:
+    """Turn reservations into orders, and end them; take up orders that we did not approve."""
+    async with office.lock:
+        for envelope in envelopes:
+            if envelope.payload.account_id == office.desk.account_id:
+                await _take_order_event(office, envelope.payload)
+
+
+async def _take_order_event(office: Office, event: OrderEvent) -> None:
+    book = office.desk.book
+    if event.order_id in book.ended:
+        metrics.REPEATED.labels("order_event").inc()
+        return
+    if event.order_id not in book.orders:
+        # An order adopted from the broker, a replacement, or one whose approval had expired.
+        found = await office.store.open_order(event.order_id)
+        if found is None or found.ended or found.leg:
+            return
+        book.reserve(found.pending)
+    book.confirm(event.order_id)
+    if event.to_status.is_terminal and not book.end(event.order_id, event.filled_quantity):
+        metrics.REPEATED.labels("order_event").inc()
+
+
+async def take_trades(office: Office, envelopes: Sequence[Envelope[Trade]]) -> None:
+    """Book executions; one that was seen changes nothing and is counted."""
+    async with office.lock:
+        for envelope in envelopes:
+            trade = envelope.payload
+            if trade.account_id != office.desk.account_id:
+                continue
+            if not office.desk.book.execute(fill_of(trade)):
+                metrics.REPEATED.labels("trade").inc()
+
+
+def fill_of(trade: Trade) -> Fill:
+    """The execution as the book needs it. Buy 10 at 20.00, fees 0.50 → cash -200.50."""
+    value = notional(trade.quantity, trade.price)
+    return Fill(
+        trade_id=trade.trade_id,
+        order_id=trade.order_id,
+        symbol=trade.symbol,
+        side=trade.side,
+        quantity=trade.quantity,
+        cash=-trade.side.sign * value - trade.commission - trade.fees,
+        strategy_id=trade.strategy_id,
+    )
+
+
+async def take_updates(office: Office, envelopes: Sequence[Envelope[PortfolioUpdate]]) -> None:
+    """Where the portfolio knows another cash balance than we, ask the ledger itself."""
+    ours = [e.payload for e in envelopes if e.payload.account_id == office.desk.account_id]
+    if not ours or ours[-1].cash == office.desk.book.cash:
+        return
+    # Mostly one of us has only heard earlier of the same execution: ask no more than once a second.
+    if office.clock.now_ns() / 1e9 - office.refreshed_at >= _ASK_EVERY_S:
+        await refresh(office)
+
+
+async def take_market(office: Office, envelope: Envelope[MarketData]) -> None:
+    """Mark a symbol by its last quote, else by the close of its last bar."""
+    data, book = envelope.payload, office.desk.book
+    if data.quotes:
+        quote = data.quotes[-1]
+        if 0.0 < quote.bid <= quote.ask:
+            book.set_mark(data.symbol, quote.bid, quote.ask, quote.ts_event)
+            return
+    for bar in reversed(data.bars):
+        length = _BAR_NS.get(bar.timeframe)
+        if length is not None and bar.close > 0.0:
+            book.set_mark(data.symbol, bar.close, bar.close, bar.ts_event + length)
+            return
+
+
+HANDLERS: Final = {
+    ORDERS_EVENTS: take_order_events,
+    TRADES_EXECUTED: take_trades,
+    PORTFOLIO_UPDATES: take_updates,
+    MARKET_DATA: take_market,
+}

@@ -1,0 +1,363 @@
+"""The risk manager's tables, and what it reads of the others'."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from libs.common.contracts.messages import CheckResult, OrderSpec
+from libs.common.domain.instruments import AssetClass, Instrument
+from libs.common.domain.vocabulary import OrderStatus, OrderType, Side, TradingState, Verdict
+from libs.common.kernel.clock import to_ns
+from libs.common.kernel.errors import ConflictError
+from libs.common.kernel.money import notional
+from libs.common.runtime.database import Database, ReadSession, WriteSession
+from libs.common.runtime.outbox import Outbox
+from libs.common.runtime.schema import risk
+from services.risk_manager import sql
+from services.risk_manager.judgement import Switch
+from services.risk_manager.limits import LimitKey, Scope
+from services.risk_manager.pending import Fill, Pending
+from services.risk_manager.ports import (
+    Assessment,
+    Changes,
+    LimitChange,
+    Listing,
+    OpenOrder,
+    Outgoing,
+    Quoted,
+    Snapshot,
+    Valuation,
+)
+from services.risk_manager.records import pending_of
+
+_ONE_INSTANT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# A transaction that books a trade may commit this long after the time it carries.
+_BOOKING_LAG: Final = dt.timedelta(seconds=60)
+_EXECUTIONS_KEPT: Final = 100_000
+
+
+class RiskStore:
+    """Everything that the risk manager keeps and reads, for one account."""
+
+    def __init__(
+        self, database: Database, outbox: Outbox, account_id: str, *, grace_s: float
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._account = account_id
+        self._grace_s = grace_s
+
+    # The book -------------------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        """Return everything that the book is made of, from one instant."""
+        account = {"account": self._account}
+        async with self._database.read() as tx:
+            await tx.execute(_ONE_INSTANT)
+            executions = await tx.rows(text(sql.EXECUTIONS), {**account, "kept": _EXECUTIONS_KEPT})
+            strategies = await tx.rows(text(sql.STRATEGY_POSITIONS), account)
+            orders = await tx.rows(text(sql.OPEN_ORDERS), account)
+            waiting = await tx.rows(text(sql.RESERVATIONS), {**account, "grace": self._grace_s})
+            bars = await tx.rows(text(sql.LAST_BARS), account)
+            approvals = await tx.rows(text(sql.APPROVALS), account)
+            cash, positions = await self._cash_and_positions(tx)
+        return Snapshot(
+            cash=cash,
+            positions=positions,
+            by_strategy={(r["strategy_id"], r["symbol"]): r["quantity"] for r in strategies},
+            executions=[r["id"] for r in reversed(executions)],
+            pending=[_pending(r) for r in orders] + [pending_of(_assessment(r)) for r in waiting],
+            last_bars={(r["strategy_id"], r["symbol"]): r["bar_ts"] for r in bars},
+            approvals=[(r["strategy_id"], r["ts"].timestamp()) for r in approvals],
+            booked_until=max((r["booked_at"] for r in executions), default=_EPOCH),
+        )
+
+    async def changes(self, since: dt.datetime) -> Changes:
+        """Return what was booked from shortly before `since` on, from one instant."""
+        start = max(since, _EPOCH + _BOOKING_LAG) - _BOOKING_LAG
+        parameters = {"account": self._account, "since": start}
+        async with self._database.read() as tx:
+            await tx.execute(_ONE_INSTANT)
+            trades = await tx.rows(text(sql.TRADES_SINCE), parameters)
+            cash, positions = await self._cash_and_positions(tx)
+        until = max((r["booked_at"] for r in trades), default=since)
+        return Changes(cash, positions, [_fill(r) for r in trades], until)
+
+    async def _cash_and_positions(self, tx: ReadSession) -> tuple[Decimal, dict[str, Decimal]]:
+        cash = await tx.row(text(sql.CASH), {"account": self._account})
+        positions = await tx.rows(text(sql.POSITIONS), {"account": self._account})
+        return (
+            Decimal(0) if cash is None else cash["cash"],
+            {r["symbol"]: r["quantity"] for r in positions},
+        )
+
+    async def open_order(self, order_id: UUID) -> OpenOrder | None:
+        """Return the order row, None if there is none."""
+        async with self._database.read() as tx:
+            row = await tx.row(
+                text(sql.ONE_ORDER), {"account": self._account, "order_id": order_id}
+            )
+        if row is None:
+            return None
+        ended = OrderStatus(row["status"]).is_terminal
+        return OpenOrder(_pending(row), ended=ended, leg=row["leg"])
+
+    # The market -----------------------------------------------------------------------------
+
+    async def listing(self) -> Listing:
+        """Return the instruments."""
+        async with self._database.read() as tx:
+            found = await tx.rows(text(sql.INSTRUMENTS))
+        return Listing(
+            {r["symbol"]: _instrument(r) for r in found},
+            frozenset(r["symbol"] for r in found if r["restricted"]),
+        )
+
+    async def quotes(self, symbols: Collection[str]) -> Sequence[Quoted]:
+        """Return the last stored quote of each symbol, else the close of its last bar."""
+        if not symbols:
+            return []
+        async with self._database.read() as tx:
+            found = await tx.rows(text(sql.LAST_PRICES), {"symbols": sorted(symbols)})
+        return [
+            Quoted(r["symbol"], float(r["bid"]), float(r["ask"]), to_ns(r["ts"])) for r in found
+        ]
+
+    async def volatilities(self, symbols: Collection[str]) -> Mapping[str, float]:
+        """Return the annualised volatility of each symbol with at least 20 daily returns, else
+        with at least 100 returns of one minute."""
+        if not symbols:
+            return {}
+        async with self._database.read() as tx:
+            found = await tx.rows(text(sql.VOLATILITIES), {"symbols": sorted(symbols)})
+        return {r["symbol"]: float(r["volatility"]) for r in found if r["volatility"]}
+
+    # Judgements -----------------------------------------------------------------------------
+
+    async def judged(self, origins: Collection[UUID]) -> Mapping[UUID, Assessment]:
+        """Return the judgements of these signals or requests that exist already."""
+        t = risk.risk_assessments
+        ids = list(origins)
+        query = select(t).where(t.c.signal_id.in_(ids) | t.c.request_id.in_(ids))
+        async with self._database.read() as tx:
+            found = [_assessment(r) for r in await tx.rows(query)]
+        return {a.signal_id or a.request_id or a.id: a for a in found}
+
+    async def record(self, assessments: Sequence[Assessment], messages: Sequence[Outgoing]) -> None:
+        """Store judgements and their messages in one transaction."""
+        async with self._database.write() as tx:
+            if assessments:
+                encoded = msgspec.json.encode(assessments).decode()
+                await tx.execute(text(sql.INSERT_ASSESSMENTS), {"rows": encoded})
+            await self._send(tx, messages)
+
+    async def assessments(
+        self, *, limit: int, after: UUID | None, verdict: Verdict | None, symbol: str | None
+    ) -> list[Assessment]:
+        """Return a page of judgements, newest first, older than `after`."""
+        t = risk.risk_assessments
+        query = select(t).where(t.c.account_id == self._account)
+        if after is not None:
+            query = query.where(t.c.id < after)
+        if verdict is not None:
+            query = query.where(t.c.verdict == verdict.value)
+        if symbol is not None:
+            query = query.where(t.c.symbol == symbol)
+        async with self._database.read() as tx:
+            found = await tx.rows(query.order_by(t.c.id.desc()).limit(limit))
+        return [_assessment(r) for r in found]
+
+    # Kill switch and limits -----------------------------------------------------------------
+
+    async def switch(self) -> Switch | None:
+        """Return the kill switch, None before the first start."""
+        t = risk.trading_state
+        async with self._database.read() as tx:
+            row = await tx.row(select(t).where(t.c.account_id == self._account))
+        if row is None:
+            return None
+        state = TradingState(row["state"])
+        return Switch(state, row["generation"], row["reason"], row["set_by"], row["set_at"])
+
+    async def set_switch(self, switch: Switch, messages: Sequence[Outgoing]) -> None:
+        """Store the kill switch if its generation is the next one. Raises ConflictError."""
+        async with self._database.write() as tx:
+            done = await tx.execute(
+                text(sql.SET_SWITCH),
+                {
+                    "account": self._account,
+                    "state": switch.state.value,
+                    "generation": switch.generation,
+                    "reason": switch.reason,
+                    "set_by": switch.set_by,
+                    "set_at": switch.set_at,
+                },
+            )
+            if done.rowcount != 1:
+                raise ConflictError(
+                    f"the kill switch is not at generation {switch.generation - 1} any more"
+                )
+            await self._send(tx, messages)
+
+    async def limits(self) -> Mapping[LimitKey, Decimal]:
+        """Return all limits of the account."""
+        return {_key(r): r["value"] for r in await self.limit_rows()}
+
+    async def limit_rows(self) -> Sequence[Mapping[str, Any]]:
+        """Return the account's limits as they stand in their table."""
+        t = risk.risk_limits
+        query = select(t).where(t.c.account_id == self._account)
+        async with self._database.read() as tx:
+            found = await tx.rows(query.order_by(t.c.scope, t.c.scope_key, t.c.name))
+        return [dict(r) for r in found]
+
+    async def set_limits(self, changes: Sequence[LimitChange]) -> None:
+        """Store changes of limits with their history."""
+        async with self._database.write() as tx:
+            for change in changes:
+                await self._set_limit(tx, change)
+                await self._send(tx, change.messages)
+
+    async def _set_limit(self, tx: WriteSession, change: LimitChange) -> None:
+        t, key = risk.risk_limits, change.key
+        where = {
+            "account_id": self._account,
+            "scope": key.scope.value,
+            "scope_key": key.key,
+            "name": key.name,
+        }
+        if change.new is None:
+            matches = [t.c[column] == value for column, value in where.items()]
+            await tx.execute(delete(t).where(*matches))
+        else:
+            values = {"value": change.new, "set_by": change.set_by, "set_at": change.set_at}
+            put = upsert(t).values(**where, **values)
+            await tx.execute(put.on_conflict_do_update(index_elements=list(where), set_=values))
+        await tx.execute(
+            insert(risk.risk_limits_history).values(
+                **where,
+                old_value=change.old,
+                new_value=change.new,
+                set_by=change.set_by,
+                reason=change.reason,
+                set_at=change.set_at,
+            )
+        )
+
+    async def limit_history(self, *, limit: int, after: int | None) -> Sequence[Mapping[str, Any]]:
+        """Return a page of changes of limits, newest first, older than `after`."""
+        t = risk.risk_limits_history
+        query = select(t).where(t.c.account_id == self._account)
+        if after is not None:
+            query = query.where(t.c.id < after)
+        async with self._database.read() as tx:
+            found = await tx.rows(query.order_by(t.c.id.desc()).limit(limit))
+        return [dict(r) for r in found]
+
+    # Figures --------------------------------------------------------------------------------
+
+    async def last_valuation(self) -> Valuation | None:
+        """Return the newest row of `risk_metrics`."""
+        t = risk.risk_metrics
+        query = select(t).where(t.c.account_id == self._account).order_by(t.c.ts.desc()).limit(1)
+        async with self._database.read() as tx:
+            row = await tx.row(query)
+        if row is None:
+            return None
+        return Valuation(**{name: row[name] for name in Valuation.__slots__})
+
+    async def add_valuation(self, valuation: Valuation) -> None:
+        """Store one row of `risk_metrics`; the same market time is written over."""
+        values = {name: getattr(valuation, name) for name in Valuation.__slots__}
+        put = upsert(risk.risk_metrics).values(account_id=self._account, **values)
+        async with self._database.write() as tx:
+            await tx.execute(
+                put.on_conflict_do_update(index_elements=["account_id", "ts"], set_=values)
+            )
+
+    async def _send(self, tx: WriteSession, messages: Sequence[Outgoing]) -> None:
+        await self._outbox.store(
+            tx,
+            [
+                self._outbox.prepare(
+                    m.channel,
+                    m.payload,
+                    correlation_id=m.correlation_id,
+                    causation_id=m.causation_id,
+                    key=m.key,
+                )
+                for m in messages
+            ],
+        )
+
+
+def _pending(row: Mapping[Any, Any]) -> Pending:
+    side = Side(row["side"])
+    executed = row["filled_quantity"]
+    quantity = row["quantity"] if row["quantity"] is not None else row["assessed_quantity"]
+    ended = OrderStatus(row["status"]).is_terminal
+    return Pending(
+        order_id=row["id"],
+        symbol=row["symbol"],
+        side=side,
+        quantity=quantity if quantity is not None else executed,
+        hold=row["hold"] or Decimal(0),
+        strategy_id=row["strategy_id"],
+        order_type=OrderType(row["order_type"]),
+        limit_price=row["limit_price"],
+        executed=executed,
+        ended_with=executed if ended else None,
+    )
+
+
+def _assessment(row: Mapping[Any, Any]) -> Assessment:
+    values = {name: row[name] for name in Assessment.__struct_fields__}
+    values["checks"] = msgspec.convert(values["checks"], tuple[CheckResult, ...])
+    if values["order_spec"] is not None:
+        values["order_spec"] = msgspec.convert(values["order_spec"], OrderSpec)
+    values["side"], values["verdict"] = Side(row["side"]), Verdict(row["verdict"])
+    return Assessment(**values)
+
+
+def _instrument(row: Mapping[Any, Any]) -> Instrument:
+    return Instrument(
+        symbol=row["symbol"],
+        exchange=row["exchange"],
+        asset_class=AssetClass(row["asset_class"]),
+        currency=row["currency"],
+        sector=row["sector"],
+        tick_size=row["tick_size"],
+        lot_size=row["lot_size"],
+        tradable=row["tradable"],
+        shortable=row["shortable"],
+        fractionable=row["fractionable"],
+        name=row["name"],
+    )
+
+
+def _key(row: Mapping[Any, Any]) -> LimitKey:
+    return LimitKey(Scope(row["scope"]), row["scope_key"], row["name"])
+
+
+def _fill(row: Mapping[Any, Any]) -> Fill:
+    """The execution that a row of `trades` records."""
+    side = Side(row["side"])
+    value = notional(row["quantity"], row["executed_price"])
+    return Fill(
+        trade_id=row["id"],
+        order_id=row["order_id"],
+        symbol=row["symbol"],
+        side=side,
+        quantity=row["quantity"],
+        cash=-side.sign * value - row["commission"] - row["fees"],
+        strategy_id=row["strategy_id"],
+    )
