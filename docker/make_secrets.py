@@ -1,0 +1,100 @@
+"""Make the secrets of the Compose stack, once, and lay each where only its reader can see it.
+
+Runs as the first job of the stack with one volume a reader mounted under OUT. The volume `vault`
+keeps the secrets themselves and is mounted by nobody else; the readers' files are written from it
+at every start. Files can be read by everybody inside a container, because each image runs as a
+user of its own; what keeps them apart is that a container mounts its own volume only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+OUT = Path("/out")
+BYTES = 24
+DATABASE = "postgres:5432/tradewind"
+SERVICES = (
+    "audit",
+    "broker_simulator",
+    "data_collector",
+    "monitoring",
+    "portfolio",
+    "risk_manager",
+    "strategy_engine",
+    "trade_executor",
+)
+HEARS_THE_BROKER = ("broker_simulator", "data_collector", "trade_executor")
+NAMES = (
+    *(f"database_{service}" for service in SERVICES),
+    "broker_key",
+    "broker_secret",
+    "gotify_admin",
+    "grafana_admin",
+    "postgres",
+    "redis",
+)
+GOTIFY_USER = "tradewind"
+
+
+def complete(known: Mapping[str, str]) -> dict[str, str]:
+    """Return `known` with a fresh secret for every name that is missing."""
+    return {**{name: secrets.token_urlsafe(BYTES) for name in NAMES}, **known}
+
+
+def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the files of every reader, by volume and name."""
+    readers: dict[str, dict[str, str]] = {
+        service: {
+            "database_url": f"postgresql://{service}:{secret[f'database_{service}']}@{DATABASE}",
+            "redis_url": f"redis://:{secret['redis']}@redis:6379/0",
+        }
+        for service in SERVICES
+    }
+    for service in HEARS_THE_BROKER:
+        readers[service]["broker_key"] = secret["broker_key"]
+        readers[service]["broker_secret"] = secret["broker_secret"]
+    roles = {f"role_{service}": secret[f"database_{service}"] for service in SERVICES}
+    readers["migrate"] = {
+        "database_url": f"postgresql://postgres:{secret['postgres']}@{DATABASE}",
+        **roles,
+    }
+    readers["postgres"] = {"password": secret["postgres"]}
+    readers["redis"] = {
+        "redis.conf": f'requirepass {secret["redis"]}\nsave ""\nappendonly no\n'
+        "maxmemory 512mb\nmaxmemory-policy noeviction\n",
+        "password": secret["redis"],
+    }
+    readers["grafana"] = {"admin_password": secret["grafana_admin"]}
+    readers["gotify"] = {
+        "config.yml": f"defaultuser:\n  name: {GOTIFY_USER}\n  pass: {secret['gotify_admin']}\n"
+    }
+    readers["gotify_token"] = {"admin_password": secret["gotify_admin"]}
+    return readers
+
+
+def write(path: Path, text: str, mode: int) -> None:
+    """Replace `path` in one step."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text)
+    partial.chmod(mode)
+    os.replace(partial, path)
+
+
+def main() -> None:
+    """Complete the vault and write every reader's files."""
+    vault = OUT / "vault" / "secrets.json"
+    known = json.loads(vault.read_text()) if vault.exists() else {}
+    secret = complete(known)
+    write(vault, json.dumps(secret, indent=1) + "\n", 0o600)
+    for reader, named in files(secret).items():
+        for name, text in named.items():
+            write(OUT / reader / name, text, 0o444)
+    print(f"secrets of {len(files(secret))} readers are in place")
+
+
+if __name__ == "__main__":
+    main()

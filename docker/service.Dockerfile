@@ -1,0 +1,46 @@
+# One image a service: `docker build -f docker/service.Dockerfile --build-arg SERVICE=audit .`
+# Python packages come from the lock by hash, without the development tools. The layers with the
+# packages are the same for every service that names the same EXTRAS.
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim AS packages
+ARG EXTRAS=""
+WORKDIR /build
+COPY requirements.lock pyproject.toml ./
+COPY infra/lock_subset.py infra/
+# EXTRAS is a list of words.
+# hadolint ignore=SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python infra/lock_subset.py ${EXTRAS} > subset.lock \
+    && python -m venv /opt/tradewind \
+    && /opt/tradewind/bin/pip install --disable-pip-version-check --quiet \
+       --require-hashes --no-deps -r subset.lock
+
+FROM python:${PYTHON}-slim
+RUN groupadd --gid 10001 tradewind \
+    && useradd --uid 10001 --gid tradewind --no-create-home --shell /usr/sbin/nologin tradewind \
+    && install -d -o tradewind -g tradewind /var/lib/tradewind
+COPY --from=packages /opt/tradewind /opt/tradewind
+ENV PATH=/opt/tradewind/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    TRADEWIND_HOST=0.0.0.0
+WORKDIR /app
+COPY alembic.ini ./
+COPY migrations migrations
+COPY docker/healthcheck.py docker/make_secrets.py docker/
+COPY infra/__init__.py infra/migrate.py infra/
+COPY libs libs
+COPY strategies strategies
+COPY services/__init__.py services/
+ARG SERVICE
+COPY services/${SERVICE} services/${SERVICE}
+RUN test -n "${SERVICE}" && python -m compileall -q libs services strategies infra
+ENV TRADEWIND_SERVICE=${SERVICE}
+USER 10001:10001
+HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=6 \
+    CMD ["python", "-I", "-S", "/app/docker/healthcheck.py"]
+ENTRYPOINT ["/bin/sh", "-c", "exec python -m services.${TRADEWIND_SERVICE}.main"]
