@@ -30,6 +30,25 @@ $(READY): requirements.lock pyproject.toml
 .PHONY: env
 env: $(READY) ## make the Python environment (.venv)
 
+# FEED=history|replay|synthetic, FILE=, BROKER=simulator|alpaca, FACTOR=, SYMBOLS=: on the command
+# line or in the environment.
+.PHONY: run
+run: $(READY) ## run the whole system here until Ctrl-C (FEED= FILE= BROKER= FACTOR= SYMBOLS=)
+	@exec env FEED="$(FEED)" FILE="$(FILE)" BROKER="$(BROKER)" FACTOR="$(FACTOR)" SYMBOLS="$(SYMBOLS)" \
+		$(BIN)/python -m infra.embedded
+
+.PHONY: down
+down: $(READY) ## stop the system that `make run` started
+	@$(BIN)/python -m cli down
+
+.PHONY: gateway
+gateway: $(READY) ## write nginx.conf and Caddyfile from infra/routes.py
+	$(BIN)/python -m infra.gateway
+
+.PHONY: compose-check
+compose-check: $(READY) ## build the Compose stack, see it trade, take it down (needs Docker)
+	$(BIN)/python -m infra.compose_check
+
 .PHONY: lock
 lock: $(READY) ## renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
