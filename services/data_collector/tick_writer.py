@@ -78,8 +78,13 @@ class TickWriter:
                 ROWS.labels("market_quotes").inc(
                     await self._store.append_ticks(self._provider, batch)
                 )
-        except UnavailableError:
+        except (UnavailableError, asyncio.CancelledError):
             self._ticks.extendleft(reversed(batch))
+            raise
+        except Exception:
+            # Rows that the database refuses would be refused for ever: let them go, loudly.
+            self._rows -= rows
+            self._shed("market_quotes", rows)
             raise
         self._rows -= rows
         await self._store_refused()
