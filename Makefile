@@ -66,6 +66,13 @@ lint: $(READY) ## style, types, import rules
 test: lint ## everything that checks the project
 	$(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadscope -m "not serial"
 	$(BIN)/pytest -q -m "serial"
+	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory test-containers; \
+	else echo "no Docker engine here: the integration tests ran on the packaged servers only"; fi
+
+.PHONY: test-containers
+test-containers: $(READY) ## the integration tests on the official images (needs Docker)
+	TRADEWIND_TEST_SERVERS=containers TESTCONTAINERS_RYUK_DISABLED=true \
+		$(BIN)/pytest -q tests/integration --ignore tests/integration/embedded --ignore tests/integration/gateway
 
 .PHONY: unit
 unit: $(READY) ## the fast tests only

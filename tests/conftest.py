@@ -1,11 +1,16 @@
-"""Fixtures that every kind of test may use."""
+"""Fixtures that every kind of test may use.
+
+TRADEWIND_TEST_SERVERS=containers runs the same tests on the official PostgreSQL and Redis images.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psycopg
@@ -13,8 +18,11 @@ import pytest
 import redis
 
 from infra.migrate import migrate
+from tests.support.containers import ContainerServer, postgres_container, redis_container
 from tests.support.servers import ServerProcess, running_postgres, running_redis
 
+Server = ServerProcess | ContainerServer
+IN_CONTAINERS = os.environ.get("TRADEWIND_TEST_SERVERS") == "containers"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -28,14 +36,17 @@ def server_directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def pg_server(server_directory: Path) -> Iterator[ServerProcess]:
+def pg_server(server_directory: Path) -> Iterator[Server]:
     """One PostgreSQL for the whole run; its `url` is the superuser's."""
-    with running_postgres(server_directory) as server:
+    running: AbstractContextManager[Server] = (
+        postgres_container() if IN_CONTAINERS else running_postgres(server_directory)
+    )
+    with running as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def _template(pg_server: ServerProcess) -> str:
+def _template(pg_server: Server) -> str:
     """A migrated database that others are copied from."""
     name = "tradewind_template"
     with psycopg.connect(pg_server.url, autocommit=True) as connection:
@@ -45,7 +56,7 @@ def _template(pg_server: ServerProcess) -> str:
 
 
 @pytest.fixture
-def database_url(pg_server: ServerProcess, _template: str) -> Iterator[str]:
+def database_url(pg_server: Server, _template: str) -> Iterator[str]:
     """A fresh migrated database, as its owner (superuser) sees it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(pg_server.url, autocommit=True) as connection:
@@ -56,14 +67,17 @@ def database_url(pg_server: ServerProcess, _template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(server_directory: Path) -> Iterator[ServerProcess]:
+def redis_server(server_directory: Path) -> Iterator[Server]:
     """One Redis-protocol server for the whole run."""
-    with running_redis(server_directory) as server:
+    running: AbstractContextManager[Server] = (
+        redis_container() if IN_CONTAINERS else running_redis(server_directory)
+    )
+    with running as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(redis_server: ServerProcess) -> str:
+def redis_url(redis_server: Server) -> str:
     """An empty Redis."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
