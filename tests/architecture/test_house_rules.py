@@ -116,7 +116,7 @@ def test_generated_docs_are_up_to_date() -> None:
 def test_every_route_declares_its_permission(service: str) -> None:
     main = importlib.import_module(f"services.{service}.main")
     settings = next(iter(get_type_hints(main.build).values()))
-    app = main.build(settings())
+    app = main.build(settings(broker_key="key", broker_secret="secret"))
     routes = routes_of(app)
     assert routes, f"{service} has no routes"
     assert [route.path for route in routes if permission_of(route) is None] == []
