@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -61,8 +62,13 @@ class Broker(Protocol):
         """Return why the venue's protocol cannot express `spec`, None if it can."""
         ...
 
+    def slot(self) -> AbstractAsyncContextManager[None]:
+        """Wait for a place on the wire: budget and a free connection. What is asked inside it
+        is asked at the last step before sending."""
+        ...
+
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
-        """Send one order, once."""
+        """Send one order, once; to be called inside a slot."""
         ...
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
@@ -77,8 +83,11 @@ class Broker(Protocol):
         """Return all open orders, legs beside their parents."""
         ...
 
-    async def orders_since(self, since: dt.datetime) -> Sequence[BrokerOrder]:
-        """Return all orders, open and closed, submitted at or after `since` (market time)."""
+    async def orders_since(
+        self, since: dt.datetime, symbol: Symbol | None = None
+    ) -> Sequence[BrokerOrder]:
+        """Return all orders, open and closed, submitted after `since` (market time), legs
+        beside their parents."""
         ...
 
     async def cancel(self, broker_order_id: BrokerOrderId) -> None:
@@ -235,10 +244,6 @@ class Books(Protocol):
         """Return every order that has not come to an end."""
         ...
 
-    async def orders_filled_since(self, since: dt.datetime) -> Sequence[Order]:
-        """Return the orders changed at or after `since` (wall time)."""
-        ...
-
     async def execution_ids(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are booked."""
         ...
@@ -269,6 +274,11 @@ class Books(Protocol):
 
     async def watermark(self) -> dt.datetime | None:
         """Return the market time up to which executions have been compared."""
+        ...
+
+    async def opened_at(self) -> dt.datetime | None:
+        """Return the market time at which the ledger was opened: what traded before it is in
+        the opening balance."""
         ...
 
     async def record_run(self, run: ReconciliationRun) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -92,7 +93,7 @@ class ExecutorStore:
         answer = await self._write(
             self._entries.create(order, recorded, hold, causation_id, now_ns)
         )
-        written = _written(order, answer)
+        written = _written(order, answer, self._runtime.clock.now())
         ours = (
             answer.repeated
             and written.outcome == "exists"
@@ -105,7 +106,7 @@ class ExecutorStore:
         """Change an order's state if it still stands as `order` says."""
         await self._ensure_accounts(order.symbol)
         answer = await self._write(self._entries.move(order, move, self._runtime.clock.now_ns()))
-        written = _written(order, answer)
+        written = _written(order, answer, self._runtime.clock.now())
         ours = (
             answer.repeated
             and written.outcome == "conflict"
@@ -119,7 +120,7 @@ class ExecutorStore:
         del source
         await self._ensure_accounts(order.symbol)
         entry = self._entries.book(order, execution, self._runtime.clock.now_ns())
-        return _written(order, await self._write(entry))
+        return _written(order, await self._write(entry), self._runtime.clock.now())
 
     async def _write(self, entry: dict[str, Any]) -> Answer:
         return await self.committer.write(entry)
@@ -154,14 +155,6 @@ class ExecutorStore:
             select(orders)
             .where(orders.c.account_id == self._account, orders.c.status.not_in(_ENDED))
             .order_by(orders.c.created_at, orders.c.id)
-        )
-        async with self._database.read() as session:
-            return [order_from(row) for row in await session.rows(query)]
-
-    async def orders_filled_since(self, since: dt.datetime) -> list[Order]:
-        """Return the orders changed at or after `since` (wall time)."""
-        query = select(orders).where(
-            orders.c.account_id == self._account, orders.c.updated_at >= since
         )
         async with self._database.read() as session:
             return [order_from(row) for row in await session.rows(query)]
@@ -316,6 +309,15 @@ class ExecutorStore:
             found: dt.datetime | None = (await session.execute(query)).scalar_one_or_none()
         return found
 
+    async def opened_at(self) -> dt.datetime | None:
+        """Return the market time at which the ledger was opened."""
+        query = select(func.min(reconciliations.c.watermark)).where(
+            reconciliations.c.account_id == self._account, reconciliations.c.cause == "opening"
+        )
+        async with self._database.read() as session:
+            found: dt.datetime | None = (await session.execute(query)).scalar_one_or_none()
+        return found
+
     async def record_run(self, run: ReconciliationRun) -> None:
         """Keep what a reconciliation did."""
         async with self._database.write() as tx:
@@ -430,11 +432,11 @@ class ExecutorStore:
         )
 
 
-def _written(order: Order, answer: Answer) -> Written:
+def _written(order: Order, answer: Answer, now: dt.datetime) -> Written:
     said = answer.said
     return Written(
         outcome=said["outcome"],
-        order=with_standing(order, said["order"]),
+        order=replace(with_standing(order, said["order"]), updated_at=now),
         anomaly=said.get("anomaly"),
         lifted=answer.lifted,
     )

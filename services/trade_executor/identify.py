@@ -1,0 +1,72 @@
+"""Which of our orders the broker is speaking of."""
+
+from __future__ import annotations
+
+import asyncio
+
+from libs.common.domain.vocabulary import OrderClass, OrderStatus
+from libs.common.kernel.ids import order_id_from_client
+from services.trade_executor.desk import Desk
+from services.trade_executor.lifecycle import Lifecycle
+from services.trade_executor.model import BrokerOrder, Order
+from services.trade_executor.ports import Books, Broker
+
+_IN_FLIGHT = frozenset({OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN})
+
+
+class Identifier:
+    """Finds our order for what the broker shows, or adopts it."""
+
+    def __init__(
+        self, books: Books, broker: Broker, desk: Desk, lifecycle: Lifecycle, *, legs_wait_s: float
+    ) -> None:
+        self._books = books
+        self._broker = broker
+        self._desk = desk
+        self._lifecycle = lifecycle
+        self._legs_wait_s = legs_wait_s
+
+    async def known(self, found: BrokerOrder) -> Order | None:
+        """Return our order, None if it is not in the books."""
+        order = self._desk.known_as(found)
+        if order is None:
+            named = order_id_from_client(found.client_order_id)
+            order = named and await self._books.order(named[0])
+        if order is None:
+            order = await self._books.order_at_broker(found.broker_order_id)
+        return self._desk.put(order) if order is not None else None
+
+    async def identify(self, found: BrokerOrder) -> Order:
+        """Return our order for `found`, adopting what is not in the books.
+
+        An order that carries a foreign name may be a leg of a group whose answer is still under
+        way: that answer is waited for before the order is called external.
+        """
+        order = await self.known(found)
+        if order is None and self._group_in_flight(found):
+            deadline = asyncio.get_running_loop().time() + self._legs_wait_s
+            while order is None and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.05)
+                order = await self.known(found)
+        if order is not None:
+            return order
+        replaced = None
+        if found.replaces is not None:
+            replaced = await self._books.order_at_broker(found.replaces)
+        return await self._lifecycle.adopt(found, replaced=replaced)
+
+    async def family(self, found: BrokerOrder) -> Order:
+        """Identify an order together with its legs, which become its children."""
+        order = await self.identify(found)
+        for leg in found.legs:
+            if await self.known(leg) is None:
+                await self._lifecycle.adopt(leg, parent=order)
+        return order
+
+    def _group_in_flight(self, found: BrokerOrder) -> bool:
+        return any(
+            order.symbol == found.symbol
+            and order.spec.order_class is not OrderClass.SIMPLE
+            and order.status in _IN_FLIGHT
+            for order in self._desk.open_orders()
+        )

@@ -1,0 +1,184 @@
+"""What happens to an order: decided by the state table, written, then remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from libs.common.domain.executions import Execution
+from libs.common.domain.orders import OrderEvent, apply
+from libs.common.domain.vocabulary import Level, OrderStatus, Side
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.errors import ConflictError, NotFoundError
+from libs.common.kernel.ids import ClientOrderId, OrderId, order_id_from_client
+from libs.common.runtime.logging import get_logger
+from services.trade_executor.desk import Desk
+from services.trade_executor.entries import order_id_of_external
+from services.trade_executor.gate import Blocks
+from services.trade_executor.metrics import ANOMALIES, DUPLICATES, EXECUTIONS, ORDERS
+from services.trade_executor.model import BrokerOrder, Order
+from services.trade_executor.ports import Books, Discrepancy, Move, Recorded, Written
+
+_log = get_logger(__name__)
+
+
+class Lifecycle:
+    """Applies events and executions, one order at a time."""
+
+    def __init__(
+        self,
+        books: Books,
+        desk: Desk,
+        blocks: Blocks,
+        clock: Clock,
+        *,
+        account_id: str,
+        broker: str,
+    ) -> None:
+        self._books = books
+        self._desk = desk
+        self._blocks = blocks
+        self._clock = clock
+        self._account_id = account_id
+        self._broker = broker
+
+    async def find(self, order_id: OrderId) -> Order:
+        """Return an order from memory or the books. Raises NotFoundError."""
+        order = self._desk.get(order_id) or await self._books.order(order_id)
+        if order is None:
+            raise NotFoundError(f"there is no order {order_id}")
+        return order
+
+    async def happen(
+        self, order_id: OrderId, event: OrderEvent, *, reason: str | None = None, **facts: Any
+    ) -> Order:
+        """Apply `event`; `facts` are fields of `Move` learnt with it. Return the order after it.
+
+        What changes nothing is not written. Raises ConflictError if the event is an act of ours
+        that the order's status refuses.
+        """
+        async with self._desk.lock(order_id):
+            order = await self.find(order_id)
+            while True:
+                step = apply(order.status, event)
+                if step.refused:
+                    raise ConflictError(f"order {order_id} is {order.status}: cannot {event}")
+                learnt = {
+                    name: value
+                    for name, value in facts.items()
+                    if value is not None and getattr(order, name, None) != value
+                }
+                if not (step.changed or step.anomaly or learnt.keys() - {"payload"}):
+                    return order
+                anomaly = f"{event}_after_{order.status}" if step.anomaly else None
+                if anomaly and order.anomaly == anomaly and not step.changed:
+                    return order
+                written = await self._books.move(
+                    order, Move(event, step.status, reason=reason, anomaly=anomaly, **learnt)
+                )
+                # A move writes what the order learnt; memory learns it from the same facts.
+                known = {name: value for name, value in learnt.items() if hasattr(order, name)}
+                order = self._desk.put(
+                    replace(written.order, **known) if written.outcome == "moved" else written.order
+                )
+                if written.outcome == "moved":
+                    ORDERS.labels(order.status).inc()
+                    if anomaly:
+                        await self._flag(order, anomaly)
+                    return order
+
+    async def executed(self, order_id: OrderId, execution: Execution, *, source: str) -> Written:
+        """Book one execution, in whatever state the order is."""
+        async with self._desk.lock(order_id):
+            order = await self.find(order_id)
+            written = await self._books.book(order, execution, source=source)
+            self._desk.put(written.order)
+        if written.outcome == "duplicate":
+            DUPLICATES.labels(source).inc()
+            return written
+        EXECUTIONS.labels(source).inc()
+        if written.order.status is not order.status:
+            ORDERS.labels(written.order.status).inc()
+        if written.anomaly:
+            await self._flag(written.order, written.anomaly)
+        if written.lifted:
+            await self._overdrawn(written)
+        return written
+
+    async def adopt(
+        self, found: BrokerOrder, *, parent: Order | None = None, replaced: Order | None = None
+    ) -> Order:
+        """Take an order into the books that we did not make.
+
+        A leg or replacement belongs to the order it comes from; anything else is `external`. One
+        that carries our own client id but is not in the books is external too, and an anomaly.
+        """
+        origin = parent or replaced
+        named = order_id_from_client(found.client_order_id)
+        order_id = order_id_of_external(self._broker, found.broker_order_id)
+        status = apply(OrderStatus.SUBMITTING, found.event).status
+        if found.filled_quantity > 0:
+            # The executions are booked from their own list; the end, if any, after them.
+            status = OrderStatus.WORKING
+        order = Order(
+            id=order_id,
+            client_order_id=ClientOrderId(found.client_order_id),
+            broker=self._broker,
+            broker_order_id=found.broker_order_id,
+            account_id=origin.account_id if origin else self._account_id,
+            spec=found.spec,
+            correlation_id=origin.correlation_id if origin else order_id,
+            created_at=self._clock.now(),
+            status=status,
+            parent_id=parent.id if parent else None,
+            replaces_id=replaced.id if replaced else None,
+            external=origin is None,
+            protective=parent is not None,
+            reducing=parent is not None,
+            strategy_id=origin.strategy_id if origin else None,
+            signal_id=origin.signal_id if origin else None,
+            submitted_at=found.submitted_at,
+        )
+        async with self._desk.lock(order_id):
+            written = await self._books.create(order, [Recorded("adopted", None, status)], None)
+            if written.outcome == "exists":
+                known = await self._books.order_at_broker(found.broker_order_id)
+                return self._desk.put(known or written.order)
+            order = self._desk.put(written.order)
+        if order.external:
+            _log.warning("order_adopted", order=str(order_id), symbol=found.symbol)
+            await self._books.notify(
+                Level.WARNING,
+                f"Order found at the broker that is not ours: {found.symbol}",
+                f"{found.side} {found.spec.quantity or found.spec.notional} {found.symbol} "
+                f"({found.status_word}), broker's id {found.broker_order_id}. Adopted as external.",
+                f"external_order:{found.broker_order_id}",
+                {"order_id": str(order_id), "ours_by_name": str(named is not None)},
+            )
+        return order
+
+    async def _flag(self, order: Order, anomaly: str) -> None:
+        """An order did what it should not: no new risk on its symbol until the books agree."""
+        ANOMALIES.labels(anomaly).inc()
+        self._blocks.block(order.symbol, f"anomaly:{anomaly}")
+        await self._books.open_discrepancy(
+            Discrepancy(
+                symbol=order.symbol,
+                kind=f"anomaly:{anomaly}",
+                ours=order.status,
+                theirs=anomaly,
+                detail=f"Order {order.id} ({order.spec.side} {order.symbol}).",
+            )
+        )
+
+    async def _overdrawn(self, written: Written) -> None:
+        order = written.order
+        ANOMALIES.labels("overdraft").inc()
+        await self._books.notify(
+            Level.CRITICAL,
+            f"Account overdrawn by an execution: {', '.join(written.lifted)}",
+            f"Order {order.id} ({order.spec.side} {order.symbol}) cost more than was there. It is "
+            "booked, and the account's no-overdraft flag has been lifted.",
+            f"overdraft:{order.account_id}",
+            {"order_id": str(order.id), "side": Side(order.spec.side)},
+        )

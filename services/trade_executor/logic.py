@@ -1,0 +1,149 @@
+"""Pure decisions of the executor: may it be sent, what does it hold, do the books agree."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from libs.common.domain.booking import hold, hold_amount
+from libs.common.domain.ledger import Transfer
+from libs.common.domain.orders import OrderEvent
+from libs.common.domain.vocabulary import TradingState
+from libs.common.kernel.errors import Refusal
+from libs.common.kernel.ids import AccountId, Symbol
+from libs.common.kernel.money import ZERO, plain
+from services.trade_executor.model import BrokerOrder, Order, worst_price
+from services.trade_executor.ports import Discrepancy, Gate
+
+APPROVAL_EXPIRED: Final = "APPROVAL_EXPIRED"
+TRADING_STATE_UNKNOWN: Final = "TRADING_STATE_UNKNOWN"
+GENERATION_OLD: Final = "GENERATION_OLD"
+TRADING_HALTED: Final = "TRADING_HALTED"
+TRADING_REDUCING: Final = "TRADING_REDUCING"
+RISK_MANAGER_SILENT: Final = "RISK_MANAGER_SILENT"
+RISK_UNAVAILABLE: Final = "RISK_UNAVAILABLE"
+CASH_INSUFFICIENT: Final = "CASH_INSUFFICIENT"
+SHARES_INSUFFICIENT: Final = "SHARES_INSUFFICIENT"
+PRICE_UNKNOWN: Final = "PRICE_UNKNOWN"
+NOT_EXPRESSIBLE: Final = "NOT_EXPRESSIBLE"
+BROKER_UNAVAILABLE: Final = "BROKER_UNAVAILABLE"
+NEVER_ARRIVED: Final = "NEVER_ARRIVED"
+
+
+def refusal_at_the_wire(
+    order: Order, gate: Gate | None, *, now: dt.datetime, risk_manager_alive: bool
+) -> Refusal | None:
+    """Return why `order` must not leave now, None if it may.
+
+    Asked at the last step before the wire. `protective` orders pass the kill switch: an exit
+    that rests at the venue makes a halt safer, not weaker. Everything else needs an approval of
+    the present generation and a state that allows it.
+    """
+    if order.expires_at is not None and now >= order.expires_at:
+        return Refusal(APPROVAL_EXPIRED, {"expires_at": order.expires_at.isoformat()})
+    if order.protective:
+        return None
+    if gate is None:
+        return Refusal(TRADING_STATE_UNKNOWN)
+    if order.generation < gate.generation:
+        facts = {"approved": str(order.generation), "present": str(gate.generation)}
+        return Refusal(GENERATION_OLD, facts)
+    if gate.state is TradingState.HALTED:
+        return Refusal(TRADING_HALTED)
+    if order.adds_risk and gate.state is TradingState.REDUCING:
+        return Refusal(TRADING_REDUCING)
+    if order.adds_risk and not risk_manager_alive:
+        return Refusal(RISK_MANAGER_SILENT)
+    return None
+
+
+def hold_for(order: Order, reference_price: Decimal | None, collar: Decimal) -> Transfer | None:
+    """Return the hold that `order` makes before it is sent, None if its size is unknowable."""
+    amount = hold_amount(
+        order.spec.side,
+        quantity=order.spec.quantity,
+        notional_amount=order.spec.notional,
+        worst_price=worst_price(order.spec),
+        collar=collar,
+        reference_price=_seen_price(order, reference_price),
+    )
+    if not amount or amount <= 0:
+        return None
+    return hold(order.id, AccountId(order.account_id), order.symbol, order.spec.side, amount)
+
+
+def _seen_price(order: Order, reference_price: Decimal | None) -> Decimal | None:
+    """Return the price that a market execution is expected near: of a stop, its trigger."""
+    stop = order.spec.stop_price
+    if stop is None or reference_price is None:
+        return stop or reference_price
+    return max(stop, reference_price)
+
+
+def news_of(found: BrokerOrder, order: Order) -> OrderEvent:
+    """Return the event that a look-up of `order` amounts to.
+
+    Executions are booked from their own list: while some are missing, a look-up that says
+    filled is only a sign of life.
+    """
+    if found.event in {OrderEvent.FILLED, OrderEvent.PARTLY_FILLED} and (
+        found.filled_quantity > order.filled_quantity
+    ):
+        return OrderEvent.ACKNOWLEDGED
+    return found.event
+
+
+@dataclass
+class Suspects:
+    """Differences seen once. A difference counts when it is seen again, unchanged, a settle time
+    later: balances are read at different instants, so one look proves nothing."""
+
+    settle_s: float
+    _seen: dict[tuple[str, str], tuple[Decimal, float]] = field(default_factory=dict)
+
+    def judge(
+        self, kind: str, differences: Mapping[str, Decimal], now_s: float
+    ) -> tuple[set[str], bool]:
+        """Return the names whose difference is proven, and whether any is still in doubt.
+
+        `differences` maps a symbol ('' for the account) to theirs - ours, zeros left out;
+        `now_s` is a monotonic time.
+        """
+        proven = set()
+        for name, difference in differences.items():
+            before = self._seen.get((kind, name))
+            if before is None or before[0] != difference:
+                self._seen[kind, name] = (difference, now_s)
+            elif now_s - before[1] >= self.settle_s:
+                proven.add(name)
+        for key in [key for key in self._seen if key[0] == kind and key[1] not in differences]:
+            del self._seen[key]
+        return proven, bool(differences.keys() - proven)
+
+
+def position_differences(
+    ours: Mapping[Symbol, Decimal], theirs: Mapping[Symbol, Decimal]
+) -> dict[str, Decimal]:
+    """Return theirs - ours per symbol where they differ."""
+    names = sorted(ours.keys() | theirs.keys())
+    all_differences = {name: theirs.get(name, ZERO) - ours.get(name, ZERO) for name in names}
+    return {name: value for name, value in all_differences.items() if value}
+
+
+def position_discrepancies(
+    names: Sequence[str], ours: Mapping[Symbol, Decimal], theirs: Mapping[Symbol, Decimal]
+) -> list[Discrepancy]:
+    """Return what to put on record for the symbols in `names`."""
+    return [
+        Discrepancy(
+            symbol=name,
+            kind="position",
+            ours=plain(ours.get(Symbol(name), ZERO)),
+            theirs=plain(theirs.get(Symbol(name), ZERO)),
+            detail="No execution explains the difference.",
+        )
+        for name in names
+    ]

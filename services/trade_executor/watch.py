@@ -1,0 +1,199 @@
+"""What is looked at by itself: the kill switch, orders without news, the books."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+
+from libs.common.domain.orders import OrderEvent
+from libs.common.domain.vocabulary import OrderStatus, TradingState
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.logging import get_logger
+from libs.common.runtime.readiness import Readiness
+from services.trade_executor.cancels import Cancels
+from services.trade_executor.desk import Desk
+from services.trade_executor.gate import TradingGate
+from services.trade_executor.lifecycle import Lifecycle
+from services.trade_executor.metrics import STREAM_DISTRUSTED
+from services.trade_executor.ports import Broker, Gate
+from services.trade_executor.reconciliation import Findings, Reconciliation
+from services.trade_executor.submission import Submission
+from services.trade_executor.tasks import Tasks
+
+_log = get_logger(__name__)
+
+# A stream that told nothing for this long while REST knew news is mute.
+_MUTE_S = 2.0
+_AWAITING = frozenset(
+    {
+        OrderStatus.SUBMITTED,
+        OrderStatus.ACCEPTED,
+        OrderStatus.WORKING,
+        OrderStatus.PENDING_CANCEL,
+        OrderStatus.PENDING_REPLACE,
+    }
+)
+
+
+class Watch:
+    """Start-up, and the loops that run for ever."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        desk: Desk,
+        lifecycle: Lifecycle,
+        submission: Submission,
+        cancels: Cancels,
+        gate: TradingGate,
+        reconciliation: Reconciliation,
+        clock: Clock,
+        tasks: Tasks,
+        readiness: Readiness,
+        stream_silent_s: Callable[[], float],
+        gate_poll_s: float,
+        watch_s: float,
+        orders_s: float,
+        books_s: float,
+        settle_s: float,
+    ) -> None:
+        self._broker = broker
+        self._desk = desk
+        self._lifecycle = lifecycle
+        self._submission = submission
+        self._cancels = cancels
+        self._gate = gate
+        self._reconciliation = reconciliation
+        self._clock = clock
+        self._tasks = tasks
+        self._readiness = readiness
+        self._stream_silent_s = stream_silent_s
+        self._gate_poll_s = gate_poll_s
+        self._watch_s = watch_s
+        self._orders_s = orders_s
+        self._books_s = books_s
+        self._settle_s = settle_s
+        self._look = asyncio.Event()
+        self._lacking = asyncio.Event()
+        self._halted_at: Gate | None = None
+
+    def look_at_gate(self) -> None:
+        """Read the kill switch now."""
+        self._look.set()
+
+    def executions_lacking(self) -> None:
+        """Something traded that we have not been told of: look at the orders soon."""
+        self._lacking.set()
+
+    async def start(self) -> None:
+        """Make the books equal to the broker's before anything is sent.
+
+        Orders that were being sent when we died have an unknown outcome; orders that were
+        written and not sent are sent now, if they still may be.
+        """
+        await self._reconciliation.open_books()
+        for order in self._desk.open_orders():
+            if order.status is OrderStatus.SUBMITTING:
+                await self._lifecycle.happen(
+                    order.id, OrderEvent.LOSE_OUTCOME, reason="restarted while sending"
+                )
+        findings = await self._reconciliation.run("start", balances=True, deep=True)
+        while findings.doubts:
+            await asyncio.sleep(self._settle_s + 0.1)
+            findings = await self._reconciliation.run("start", balances=True, deep=True)
+        await self._look_at_gate()
+        for order in self._desk.open_orders():
+            if order.status in {OrderStatus.CREATED, OrderStatus.OUTCOME_UNKNOWN}:
+                self._resume(order.id)
+
+    def _resume(self, order_id: object) -> None:
+        self._tasks.spawn(f"order {order_id}", lambda: self._submission.bring(order_id))  # type: ignore[arg-type]
+
+    async def follow_gate(self) -> None:
+        """Notice a halt and cancel what may not rest."""
+        while True:
+            try:
+                async with asyncio.timeout(self._gate_poll_s):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            await self._look_at_gate()
+
+    async def _look_at_gate(self) -> None:
+        gate = await self._gate.current()
+        if not self._gate.risk_manager_alive:
+            _log.debug("risk_manager_silent")
+        if gate is None or gate.state is not TradingState.HALTED:
+            self._halted_at = None
+            return
+        if self._halted_at == gate:
+            return
+        asked = await self._cancels.cancel_open(
+            f"trading halted, generation {gate.generation}", spare_protective=True
+        )
+        self._halted_at = gate
+        _log.warning("halt_cancelled_orders", orders=len(asked), generation=gate.generation)
+
+    async def follow_orders(self) -> None:
+        """Compare open orders every `orders_s`, sooner while one waits for news too long."""
+        last = self._clock.monotonic_ns()
+        while True:
+            try:
+                async with asyncio.timeout(self._watch_s):
+                    await self._lacking.wait()
+                # The missing event may just be late: give it a moment.
+                await asyncio.sleep(min(1.0, self._watch_s))
+            except TimeoutError:
+                pass
+            lacking = self._lacking.is_set()
+            self._lacking.clear()
+            await self._repeat_cancels()
+            due = (self._clock.monotonic_ns() - last) / 1e9 >= self._orders_s
+            if not (due or lacking or self._overdue()):
+                continue
+            last = self._clock.monotonic_ns()
+            await self._compare("lacking" if lacking else "orders", balances=False)
+
+    def _overdue(self) -> bool:
+        """Tell whether an order has waited for news longer than the watch time."""
+        limit = self._clock.now() - dt.timedelta(seconds=self._watch_s)
+        return any(
+            order.status in _AWAITING and (order.updated_at or order.created_at) < limit
+            for order in self._desk.open_orders()
+            if order.spec.limit_price is None and order.spec.stop_price is None
+        )
+
+    async def _repeat_cancels(self) -> None:
+        limit = self._clock.now() - dt.timedelta(seconds=self._watch_s)
+        for order in self._desk.open_orders():
+            if order.status is OrderStatus.PENDING_CANCEL and (
+                (order.updated_at or order.created_at) < limit
+            ):
+                await self._cancels.ask(order)
+
+    async def follow_books(self) -> None:
+        """Compare positions and cash every `books_s`, sooner while something is in doubt."""
+        doubts = False
+        while True:
+            await asyncio.sleep(self._settle_s + 0.1 if doubts else self._books_s)
+            findings = await self._compare("books", balances=True)
+            doubts = findings is None or findings.doubts
+
+    async def _compare(self, cause: str, *, balances: bool) -> Findings | None:
+        try:
+            findings = await self._reconciliation.run(cause, balances=balances)
+        except UnavailableError as error:
+            self._readiness.block("reconciliation", str(error))
+            _log.warning("reconciliation_waits", cause=cause, error=str(error))
+            return None
+        self._readiness.clear("reconciliation")
+        if findings.news and self._stream_silent_s() > _MUTE_S:
+            # REST knew what the stream did not tell: connected, and mute.
+            STREAM_DISTRUSTED.inc()
+            _log.warning("stream_distrusted", cause=cause, news=findings.news)
+            self._broker.distrust_stream()
+        return findings
