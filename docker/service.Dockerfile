@@ -31,7 +31,7 @@ ENV PATH=/opt/tradewind/bin:$PATH \
 WORKDIR /app
 COPY alembic.ini ./
 COPY migrations migrations
-COPY docker/healthcheck.py docker/make_secrets.py docker/
+COPY infra/containers/healthcheck.py infra/containers/
 COPY infra/__init__.py infra/migrate.py infra/
 COPY libs libs
 COPY strategies strategies
@@ -42,5 +42,5 @@ RUN test -n "${SERVICE}" && python -m compileall -q libs services strategies inf
 ENV TRADEWIND_SERVICE=${SERVICE}
 USER 10001:10001
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=6 \
-    CMD ["python", "-I", "-S", "/app/docker/healthcheck.py"]
+    CMD ["python", "-I", "-S", "/app/infra/containers/healthcheck.py"]
 ENTRYPOINT ["/bin/sh", "-c", "exec python -m services.${TRADEWIND_SERVICE}.main"]

@@ -1,0 +1,220 @@
+"""`make compose-check`: build the Compose stack, see it trade and be observed, take it down.
+
+Needs a Docker engine (DOCKER_HOST) with Compose. Runs as a project of its own on free ports,
+beside whatever else runs, and removes its containers and volumes at the end. `--keep` leaves the
+stack up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from infra.embedded.ports import LOOPBACK, free_ports
+from infra.routes import PORTS, ROOT, ROUTES, TITLES
+
+PROJECT = "tradewind-check"
+UP_TIMEOUT_S = 1500.0
+HEALTHY_TIMEOUT_S = 300.0
+TRADES_TIMEOUT_S = 240.0
+TARGETS_TIMEOUT_S = 60.0
+QUERIES_TIMEOUT_S = 240.0
+POLL_S = 2.0
+JOBS = frozenset({"secrets", "migrate", "gotify_token"})
+DASHBOARDS = ROOT / "grafana" / "dashboards"
+
+
+class CheckError(Exception):
+    """The stack did not do what it should."""
+
+
+class Stack:
+    """One Compose project and where it publishes."""
+
+    def __init__(self) -> None:
+        self.gateway, self.prometheus, self.grafana, self.gotify = free_ports(4)
+        self._env = {
+            **os.environ,
+            "TRADEWIND_GATEWAY_PORT": str(self.gateway),
+            "TRADEWIND_PROMETHEUS_PORT": str(self.prometheus),
+            "TRADEWIND_GRAFANA_PORT": str(self.grafana),
+            "TRADEWIND_GOTIFY_PORT": str(self.gotify),
+        }
+
+    def compose(self, *arguments: str, timeout_s: float = 300.0) -> str:
+        """Run `docker compose …` and return its output; raises CheckError when it fails."""
+        command = ["docker", "compose", "-p", PROJECT, *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=self._env,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise CheckError("there is no `docker` command on this machine") from error
+        except subprocess.TimeoutExpired as error:
+            raise CheckError(f"{' '.join(command)} took more than {timeout_s:g} s") from error
+        if done.returncode != 0:
+            raise CheckError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
+        return done.stdout
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return what `docker compose ps` says of every container."""
+        text = self.compose("ps", "--all", "--format", "json").strip()
+        if text.startswith("["):
+            rows: list[dict[str, Any]] = json.loads(text)
+            return rows
+        return [json.loads(line) for line in text.splitlines()]
+
+    def get(self, port: int, path: str) -> Any:
+        """Return the JSON answer; raises OSError or ValueError."""
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+
+def until(what: str, timeout_s: float, condition: Callable[[], str]) -> None:
+    """Wait until `condition` returns no complaint; raises CheckError with the last one."""
+    started = time.monotonic()
+    complaint = ""
+    while time.monotonic() - started < timeout_s:
+        try:
+            complaint = condition()
+        except (OSError, ValueError) as error:
+            complaint = str(error)
+        if not complaint:
+            print(f"ok   {what} ({time.monotonic() - started:.0f} s)", flush=True)
+            return
+        time.sleep(POLL_S)
+    raise CheckError(f"{what}: {complaint}")
+
+
+def unhealthy(stack: Stack) -> str:
+    """Return which containers are not as they should be, empty when all are."""
+    complaints = []
+    for row in stack.containers():
+        name, state, health = row["Service"], row["State"], row.get("Health", "")
+        if name in JOBS:
+            if state != "exited" or row["ExitCode"] != 0:
+                complaints.append(f"{name} {state} ({row['ExitCode']})")
+        elif state != "running" or health not in ("healthy", ""):
+            complaints.append(f"{name} {state} {health}")
+    return ", ".join(complaints)
+
+
+def not_trading(stack: Stack) -> str:
+    """Return what is missing of signals, orders, trades and positions at the gateway."""
+    missing = [
+        path
+        for path in (
+            "/api/v1/strategies/signals?limit=1",
+            "/api/v1/orders?limit=1",
+            "/api/v1/orders/trades?limit=1",
+            "/api/v1/portfolio/positions",
+        )
+        if not stack.get(stack.gateway, path)["items"]
+    ]
+    return f"nothing yet at {', '.join(missing)}" if missing else ""
+
+
+def targets_down(stack: Stack) -> str:
+    """Return which services Prometheus cannot scrape."""
+    active = stack.get(stack.prometheus, "/api/v1/targets")["data"]["activeTargets"]
+    health = {target["labels"]["job"]: target["health"] for target in active}
+    return ", ".join(f"{name} {health.get(name)}" for name in PORTS if health.get(name) != "up")
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Return every panel's queries as (dashboard and panel, expression)."""
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        dashboard = json.loads(path.read_text())
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", []):
+                expression = target["expr"].replace("$__rate_interval", "1m")
+                yield f"{dashboard['title']} / {panel['title']}", expression
+
+
+def empty_panels(stack: Stack) -> str:
+    """Return which panels' queries give no data."""
+    empty = []
+    for name, expression in expressions():
+        query = urllib.parse.urlencode({"query": expression})
+        result = stack.get(stack.prometheus, f"/api/v1/query?{query}")["data"]["result"]
+        if not result:
+            empty.append(name)
+    return f"no data in {'; '.join(empty)}" if empty else ""
+
+
+def wide_open(stack: Stack) -> str:
+    """Return published addresses that are not on the loopback interface."""
+    found = re.findall(r"(\S+):\d+->", stack.compose("ps", "--format", "{{.Ports}}"))
+    return ", ".join(address for address in found if address != LOOPBACK)
+
+
+def check(stack: Stack) -> None:
+    """Do all checks; raises CheckError at the first that fails."""
+    started = time.monotonic()
+    stack.compose("up", "--build", "--detach", timeout_s=UP_TIMEOUT_S)
+    print(f"ok   built and started ({time.monotonic() - started:.0f} s)", flush=True)
+    until("all containers healthy", HEALTHY_TIMEOUT_S, lambda: unhealthy(stack))
+    until("published on the loopback only", 5, lambda: wide_open(stack))
+    for route in ROUTES:
+        until(f"{route.path} is routed", 30, partial(unrouted, stack, route.path))
+    until("it trades", TRADES_TIMEOUT_S, lambda: not_trading(stack))
+    until("Prometheus scrapes every service", TARGETS_TIMEOUT_S, lambda: targets_down(stack))
+    until("every panel has data", QUERIES_TIMEOUT_S, lambda: empty_panels(stack))
+    until("Grafana answers", 60, lambda: grafana_away(stack))
+    until("still all healthy", 30, lambda: unhealthy(stack))
+
+
+def unrouted(stack: Stack, path: str) -> str:
+    """Return a complaint unless the answer below `path` comes from a service of ours."""
+    try:
+        stack.get(stack.gateway, f"{path}/no/such/thing")
+    except urllib.error.HTTPError as error:
+        detail = str(json.load(error).get("detail"))
+        return detail if detail in {text for _, text in TITLES.values()} else ""
+    return ""
+
+
+def grafana_away(stack: Stack) -> str:
+    """Return a complaint unless Grafana is healthy."""
+    health = stack.get(stack.grafana, "/api/health")
+    return "" if health.get("database") == "ok" else f"it says {health}"
+
+
+def main() -> int:
+    """Run the check; return the exit code."""
+    stack = Stack()
+    try:
+        check(stack)
+    except CheckError as error:
+        print(f"FAIL {error}", flush=True)
+        try:
+            print(stack.compose("ps", "--all"))
+            print(stack.compose("logs", "--no-color", "--tail", "15")[-20_000:])
+        except CheckError as further:
+            print(further)
+        return 1
+    finally:
+        if "--keep" not in sys.argv[1:]:
+            stack.compose("down", "--volumes", "--remove-orphans", timeout_s=180)
+    print("the stack is fine")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

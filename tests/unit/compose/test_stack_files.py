@@ -1,0 +1,178 @@
+"""The Compose stack's files agree with the routes table and keep their promises."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.compose_check import JOBS, expressions
+from infra.containers import make_secrets
+from infra.lock_subset import blocks, requirements, subset
+from infra.routes import PORTS, ROOT
+
+STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = STACK["services"]
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_every_service_has_its_container_port_and_image(name: str) -> None:
+    service = SERVICES[name]
+    assert service["environment"]["TRADEWIND_PORT"] == str(PORTS[name])
+    assert service["build"]["args"]["SERVICE"] == name
+    assert service["build"]["dockerfile"] == "docker/service.Dockerfile"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "mem_limit" in service
+    assert "pids_limit" in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_published_on_the_loopback_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert port.startswith("127.0.0.1:")
+
+
+def test_stores_and_services_are_on_an_internal_network() -> None:
+    assert STACK["networks"]["inside"] == {"internal": True}
+    outside = {name for name, service in SERVICES.items() if "front" in service.get("networks", [])}
+    assert outside == {"gateway", "prometheus", "grafana", "gotify"}
+
+
+def test_no_secret_is_in_the_file() -> None:
+    for service in SERVICES.values():
+        for name, value in (service.get("environment") or {}).items():
+            if re.search(r"PASSWORD|SECRET|TOKEN|KEY|DATABASE_URL|REDIS_URL", name):
+                assert str(value).startswith("/run/"), name
+
+
+def test_secrets_reach_exactly_the_mounts() -> None:
+    secret = make_secrets.complete({})
+    readers = make_secrets.files(secret)
+    mounted = {
+        volume.split(":")[0].removeprefix("secrets_")
+        for name, service in SERVICES.items()
+        for volume in service.get("volumes", [])
+        if volume.startswith("secrets_") and name != "secrets"
+    }
+    made = {
+        volume.split(":")[0].removeprefix("secrets_")
+        for volume in SERVICES["secrets"]["volumes"]
+        if volume.startswith("secrets_")
+    } - {"vault"}
+    assert mounted == made == set(readers)
+
+
+def test_each_service_is_told_no_password_but_its_own() -> None:
+    secret = make_secrets.complete({})
+    readers = make_secrets.files(secret)
+    for service in make_secrets.SERVICES:
+        told = "".join(readers[service].values())
+        for other in make_secrets.SERVICES:
+            assert (secret[f"database_{other}"] in told) == (other == service)
+
+
+def test_secrets_are_kept_and_completed() -> None:
+    first = make_secrets.complete({})
+    again = make_secrets.complete({"postgres": first["postgres"]})
+    assert again["postgres"] == first["postgres"]
+    assert again["redis"] != first["redis"]
+    assert len(set(first.values())) == len(first)
+
+
+def test_secret_makers_services_are_the_known_ones() -> None:
+    assert set(make_secrets.SERVICES) == set(PORTS)
+
+
+def test_jobs_end_and_the_rest_restarts() -> None:
+    for name, service in SERVICES.items():
+        assert service["restart"] == ("no" if name in JOBS else "unless-stopped")
+
+
+def test_prometheus_scrapes_every_service_under_its_name() -> None:
+    config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
+    jobs = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]
+    }
+    del jobs["prometheus"]
+    assert jobs == {name: [f"{name}:{port}"] for name, port in PORTS.items()}
+
+
+def test_rules_pass_promtools_tests() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    done = subprocess.run(
+        [promtool, "test", "rules", str(ROOT / "prometheus" / "rules_test.yml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_metric_of_the_dashboards_and_rules_exists_in_the_code() -> None:
+    code = "\n".join(
+        path.read_text()
+        for folder in ("libs", "services")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    known = set(re.findall(r'"([a-z][a-z0-9_]+)",\s*"', code)) | {"up"}
+    rules = yaml.safe_load((ROOT / "prometheus" / "rules.yml").read_text())
+    texts = [expression for _, expression in expressions()]
+    texts += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    for text in texts:
+        bare = re.sub(r"\b(by|without) \([^)]*\)|\[[^\]]*\]|\{[^}]*\}", "", text)
+        for name in re.findall(r"\b[a-z][a-z0-9]*_[a-z0-9_]+\b", bare):
+            if name != "histogram_quantile":
+                assert name.removesuffix("_bucket") in known, name
+
+
+def test_dashboards_are_provisioned_and_use_the_datasource() -> None:
+    source = yaml.safe_load(
+        (ROOT / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text()
+    )["datasources"][0]
+    paths = list((ROOT / "grafana" / "dashboards").glob("*.json"))
+    assert ROOT / "grafana" / "dashboards" / "overview.json" in paths
+    for path in paths:
+        dashboard = json.loads(path.read_text())
+        for panel in dashboard["panels"]:
+            assert panel["datasource"]["uid"] == source["uid"]
+            assert panel["targets"]
+
+
+def test_lock_subset_follows_the_notes() -> None:
+    lock = (
+        "# header\n"
+        "a==1 \\\n    --hash=sha256:aa\n    # via tradewind (pyproject.toml)\n"
+        "b==2 \\\n    --hash=sha256:bb\n    # via\n    #   a\n    #   Tool_X\n"
+        "c==3 \\\n    --hash=sha256:cc\n    # via tool-x\n"
+        "tool-x==4 \\\n    --hash=sha256:dd\n    # via tradewind (pyproject.toml)\n"
+    )
+    chosen = subset(lock, {"a"})
+    assert [line.split("==")[0] for line in chosen.splitlines() if "==" in line] == ["a", "b"]
+    assert "sha256:bb" in chosen
+    assert set(blocks(lock)) == {"a", "b", "c", "tool-x"}
+
+
+def test_lock_subset_reads_requirements_with_extras_and_markers() -> None:
+    project: dict[str, object] = {
+        "dependencies": ["Redis[hiredis]>=5", "psycopg[binary,pool]>=3.2"],
+        "optional-dependencies": {"dev": ["TA_Lib>=0.6; python_version > '3'"]},
+    }
+    assert requirements(project, []) == {"redis", "psycopg"}
+    assert requirements(project, ["dev"]) == {"redis", "psycopg", "ta-lib"}
+    with pytest.raises(KeyError):
+        requirements(project, ["nope"])
