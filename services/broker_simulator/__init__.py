@@ -1,0 +1,1 @@
+"""An exchange and broker that speaks Alpaca's REST and streams."""

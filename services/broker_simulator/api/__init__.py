@@ -1,0 +1,1 @@
+"""Alpaca's REST paths and streams, translated to and from the engine."""

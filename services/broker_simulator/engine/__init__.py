@@ -1,0 +1,1 @@
+"""The exchange and the broker's books as a pure state machine: time comes with each event."""
