@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from services.audit.logic import Entry, Head, Row, Verification
+from services.audit.logic import Entry, Head, Row
 from services.audit.story import Step
 
 
@@ -19,6 +19,14 @@ class Delivery:
     stream: str
     entry_id: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that cannot be recorded, and why."""
+
+    delivery: Delivery
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +59,12 @@ class AuditLog(Protocol):
         """Link and store what is new, in one transaction and in the given order."""
         ...
 
-    async def verify(
-        self, first_seq: int, last_seq: int | None, progress: Callable[[int], None] | None = None
-    ) -> Verification:
-        """Read the chain from `first_seq` to `last_seq` (None: the end); stop at a break."""
-        ...
-
     async def events(self, filters: Filters, after: int | None, limit: int) -> list[Row]:
         """Return rows with `seq` below `after`, newest first."""
         ...
 
-    async def head(self) -> Head:
-        """Return the last row's place and hash."""
+    async def holds(self, head: Head) -> bool:
+        """Tell whether the row at `head` is still the one we know."""
         ...
 
 

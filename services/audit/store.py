@@ -53,11 +53,6 @@ class AuditStore:
                 head = Head(rows[-1].seq, rows[-1].hash)
         return Appended(len(rows), len(entries) - len(rows), head)
 
-    async def head(self) -> Head:
-        """Return the last row's place and hash."""
-        async with self._database.read() as tx:
-            return await _head(tx)
-
     async def holds(self, head: Head) -> bool:
         """Tell whether the row at `head` is still the one we know."""
         if head.seq == 0:

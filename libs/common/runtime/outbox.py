@@ -30,6 +30,7 @@ _log = get_logger(__name__)
 _BATCH: Final = 500
 _GRACE: Final = dt.timedelta(seconds=3)
 _TRIM_EVERY_S: Final = 60.0
+_STOPPING_S: Final = 0.2
 
 _MARK = text(
     """
@@ -158,7 +159,21 @@ class Outbox:
 
     async def run(self) -> None:
         """Publish at once what commits, sweep what was left, until cancelled."""
-        await asyncio.gather(self._publish_forever(), self._sweep_forever())
+        # Not gather: that is over when its first child is cancelled, and the other would go on
+        # publishing beside `drain`. Not a task group: it asks a child to stop only once.
+        tasks = {
+            asyncio.create_task(self._publish_forever(), name="outbox publisher"),
+            asyncio.create_task(self._sweep_forever(), name="outbox sweeper"),
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            while left := {task for task in tasks if not task.done()}:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=_STOPPING_S)
 
     async def drain(self) -> None:
         """Publish what is queued; called at shutdown. Raises UnavailableError."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -50,14 +51,31 @@ def verify_chain(
     The row before `first_seq` is taken on trust. `progress` is called with the rows read so far
     and returns whether to go on. Raises UnavailableError, and ScanStoppedError when stopped.
     """
+    with _reading(url) as connection:
+        return _verify(connection, first_seq, last_seq or _LAST_SEQ, progress)
+
+
+def row_count(url: str, first_seq: int = 1, last_seq: int | None = None) -> int:
+    """Return about how many rows a verification will read: the span up to the last row."""
+    with _reading(url) as connection:
+        row = connection.execute("SELECT coalesce(max(seq), 0) FROM audit_log").fetchone()
+    last = min(row[0] if row else 0, last_seq or _LAST_SEQ)
+    return max(0, last - first_seq + 1)
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[psycopg.Connection]:
+    scheme, _, rest = url.partition("://")
     try:
-        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        with psycopg.connect(
+            f"{scheme.split('+')[0]}://{rest}", connect_timeout=CONNECT_TIMEOUT_S
+        ) as connection:
             connection.read_only = True
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.execute("SET LOCAL TIME ZONE 'UTC'")
             connection.execute("SET LOCAL DateStyle = 'ISO'")
             connection.execute("SET LOCAL statement_timeout = 0")
-            return _verify(connection, first_seq, last_seq or _LAST_SEQ, progress)
+            yield connection
     except psycopg.OperationalError as error:
         raise UnavailableError(f"database: {str(error).splitlines()[0]}") from error
 

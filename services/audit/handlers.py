@@ -1,0 +1,56 @@
+"""What audit does with messages: record them, and watch that the record stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.errors import ContractError
+from services.audit import metrics
+from services.audit.entries import entry_of
+from services.audit.logic import Entry, Head
+from services.audit.ports import AuditLog, Delivery, Refused
+
+
+@dataclass
+class Recorder:
+    """Takes deliveries to the log and remembers the head that it wrote last."""
+
+    log: AuditLog
+    clock: Clock
+    head: Head = field(default_factory=Head)
+
+    async def record(self, deliveries: Sequence[Delivery]) -> list[Refused]:
+        """Append the deliveries, oldest first, in one transaction; return what is no envelope.
+
+        Raises UnavailableError; recording again is then right, whatever had been committed.
+        """
+        started = time.perf_counter()
+        entries: list[Entry] = []
+        refused: list[Refused] = []
+        recorded_at = self.clock.now()
+        for delivery in deliveries:
+            channel = delivery.stream.removeprefix("log:")
+            try:
+                entries.append(entry_of(delivery.data, channel, recorded_at))
+            except ContractError as error:
+                refused.append(Refused(delivery, str(error)))
+        entries.sort(key=lambda entry: entry.ts)
+        if entries:
+            appended = await self.log.append(entries)
+            self.head = appended.head
+            metrics.ROWS.inc(appended.rows)
+            metrics.DUPLICATES.inc(appended.duplicates)
+            metrics.HEAD_SEQ.set(appended.head.seq)
+        metrics.REJECTED.inc(len(refused))
+        metrics.APPEND_DURATION.observe(time.perf_counter() - started)
+        return refused
+
+    async def stands(self) -> bool:
+        """Tell whether the last row that this process wrote is still there, unchanged.
+
+        A chain cut off at its end is valid in itself; only who wrote it can know.
+        """
+        return await self.log.holds(self.head)

@@ -1,0 +1,51 @@
+"""`audit`: the hash-chained record of everything. `python -m services.audit.main` runs it."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from libs.common.contracts.channels import LOG_CHANNELS
+from libs.common.runtime.app import create_app, run
+from libs.common.runtime.runtime import Runtime
+from services.audit.adapters.streams import StreamTail
+from services.audit.api import router
+from services.audit.guard import ChainGuard
+from services.audit.handlers import Recorder
+from services.audit.settings import AuditSettings
+from services.audit.store import AuditStore
+from services.audit.story_store import StoryStore
+
+NAME = "audit"
+
+
+def build(settings: AuditSettings) -> FastAPI:
+    """Wire the service."""
+    runtime = Runtime.of(NAME, settings)
+    store = AuditStore(runtime.database)
+    recorder = Recorder(store, runtime.clock)
+    tail = StreamTail(
+        runtime.bus,
+        [channel.stream for channel in LOG_CHANNELS],
+        group=NAME,
+        consumer=settings.instance,
+        readiness=runtime.readiness,
+        batch=settings.audit_batch,
+        block_ms=settings.audit_block_ms,
+        claim_idle_s=settings.claim_idle_s,
+    )
+    guard = ChainGuard(runtime, settings, recorder, tail)
+    return create_app(
+        runtime,
+        routers=[router(store, StoryStore(runtime.database), guard)],
+        tasks=[
+            ("record", lambda: tail.run(recorder.record)),
+            ("measure", guard.measure),
+            ("patrol", guard.patrol),
+        ],
+        stop=[guard.stop],
+        figures=lambda: {"audit_head_seq": float(recorder.head.seq)},
+    )
+
+
+if __name__ == "__main__":
+    run(NAME, AuditSettings, build)
