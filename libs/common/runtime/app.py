@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -210,6 +211,9 @@ def run(name: str, kind: type[S], build: Callable[[S], FastAPI]) -> None:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     listener = _bind(name, settings.host, settings.port)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The server raises the signal again when it has shut down: that is our clean exit.
+        signal.signal(number, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         app,
         log_config=None,
