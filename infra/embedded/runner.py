@@ -18,6 +18,7 @@ from infra.embedded.settings import Feed
 from infra.embedded.state import RunState
 from infra.embedded.supervisor import Supervisor
 from libs.common.kernel.clock import Clock
+from libs.common.runtime.settings import DEFAULT_SYMBOLS
 
 READY_POLL_S = 0.25
 DISK_POLL_S = 30.0
@@ -183,6 +184,7 @@ class Runner:
                 broker=plan.settings.broker.value,
                 gateway=plan.url("gateway"),
                 ports=plan.ports,
+                symbols=plan.settings.symbols or DEFAULT_SYMBOLS,
                 children=children,
             ).write(plan.home)
         except OSError as error:

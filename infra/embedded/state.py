@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ class RunState:
     broker: str
     gateway: str
     ports: Mapping[str, int]
+    symbols: Sequence[str] = ()
     children: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def write(self, home: Home) -> None:

@@ -27,7 +27,7 @@ async def show(running: RunState, logs: LogFiles, console: Console) -> None:
         if console.is_terminal:
             await _draw(client, running, logs, console)
         else:
-            await _tell(client, console)
+            await _tell(client, running, console)
 
 
 async def _draw(
@@ -37,16 +37,16 @@ async def _draw(
     with Live(console=console, auto_refresh=False, screen=True) as live:
         seen = Snapshot()
         while True:
-            seen = await collect(client, seen)
+            seen = await collect(client, seen, running.symbols)
             tail = logs.tail("supervisor", LOG_LINES)
             drawing = screen(seen, running, tail.splitlines())
             await asyncio.to_thread(live.update, drawing, refresh=True)
             await asyncio.sleep(REFRESH_S)
 
 
-async def _tell(client: httpx.AsyncClient, console: Console) -> None:
+async def _tell(client: httpx.AsyncClient, running: RunState, console: Console) -> None:
     seen = Snapshot()
     while True:
-        seen = await collect(client, seen)
+        seen = await collect(client, seen, running.symbols)
         console.print(plain_line(seen), markup=False, soft_wrap=True)
         await asyncio.sleep(PLAIN_REFRESH_S)

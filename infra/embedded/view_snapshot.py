@@ -20,7 +20,7 @@ SOURCES: Mapping[str, str] = {
     "account": "/api/v1/portfolio/account",
     "positions": "/api/v1/portfolio/positions",
     "risk": "/api/v1/risk/state",
-    "assessments": "/api/v1/risk/assessments?limit=50",
+    "assessments": f"/api/v1/risk/assessments?limit={ROWS}",
 }
 PRICES_KEPT = 60
 
@@ -53,10 +53,11 @@ def rows_of(answer: Any) -> Sequence[Row]:
     return [row for row in answer if isinstance(row, dict)] if isinstance(answer, list) else []
 
 
-async def collect(client: httpx.AsyncClient, before: Snapshot) -> Snapshot:
+async def collect(client: httpx.AsyncClient, before: Snapshot, symbols: Sequence[str]) -> Snapshot:
     """Ask every source at once; what does not answer keeps its former answer."""
     started = time.perf_counter()
-    results = await asyncio.gather(*(_ask(client, path) for path in SOURCES.values()))
+    paths = {**SOURCES, "quotes": f"{SOURCES['quotes']}?symbols={','.join(symbols)}"}
+    results = await asyncio.gather(*(_ask(client, path) for path in paths.values()))
     gateway_ms = (time.perf_counter() - started) * 1000
     answers = dict(before.answers)
     errors = {}
@@ -105,4 +106,4 @@ def middle(quote: Row) -> float | None:
     bid, ask = number(quote.get("bid")), number(quote.get("ask"))
     if bid and ask:
         return (bid + ask) / 2
-    return number(quote.get("last_price") or quote.get("price")) or bid or ask
+    return number(quote.get("last")) or bid or ask

@@ -39,7 +39,9 @@ ANSWERS: dict[str, object] = {
 def client(answers: dict[str, object], status: int = 200) -> httpx.AsyncClient:
     def answer(request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode()
-        name = next(name for name, known in SOURCES.items() if known == path)
+        name = next(
+            name for name, known in SOURCES.items() if path in (known, f"{known}?symbols=AAPL")
+        )
         if name not in answers:
             return httpx.Response(502, json={"detail": "nobody there"})
         return httpx.Response(status, content=json.dumps(answers[name]))
@@ -59,7 +61,7 @@ def drawn(seen: Snapshot) -> str:
 
 async def test_screen_shows_every_panel() -> None:
     async with client(ANSWERS) as http:
-        text = drawn(await collect(http, Snapshot()))
+        text = drawn(await collect(http, Snapshot(), ["AAPL"]))
     for part in (
         "1,000,123.45", "AAPL", "10.01", "sma_cross", "+0.50", "filled", "-1.50", "8010",
         "http://127.0.0.1:8000", "http://127.0.0.1:9109", "0.20/0.30 ms", "audit is ready",
@@ -69,7 +71,7 @@ async def test_screen_shows_every_panel() -> None:
 
 async def test_screen_without_a_single_answer_names_the_errors() -> None:
     async with client({}) as http:
-        seen = await collect(http, Snapshot())
+        seen = await collect(http, Snapshot(), ["AAPL"])
     assert set(seen.errors) == set(SOURCES)
     assert "nobody there" in drawn(seen)
     assert "nobody there" in plain_line(seen)
@@ -77,17 +79,17 @@ async def test_screen_without_a_single_answer_names_the_errors() -> None:
 
 async def test_silent_source_keeps_its_former_answer() -> None:
     async with client(ANSWERS) as http:
-        before = await collect(http, Snapshot())
+        before = await collect(http, Snapshot(), ["AAPL"])
     silent = {name: answer for name, answer in ANSWERS.items() if name != "account"}
     async with client(silent) as http:
-        seen = await collect(http, before)
+        seen = await collect(http, before, ["AAPL"])
     assert seen.one("account")["equity"] == "1000123.4500"
     assert seen.errors == {"account": "nobody there"}
 
 
 async def test_plain_line_has_the_figures() -> None:
     async with client(ANSWERS) as http:
-        line = plain_line(await collect(http, Snapshot()))
+        line = plain_line(await collect(http, Snapshot(), ["AAPL"]))
     assert "equity 1,000,123.45" in line
     assert "last order AAPL buy filled" in line
     assert "services ok" in line
