@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ from services.strategy_engine.configuration import configuration_of
 from services.strategy_engine.metrics import GAPS, STREAMS
 from services.strategy_engine.ports import Book, History, Told
 from services.strategy_engine.roster import Member, Roster, build_roster, saved_state
-from services.strategy_engine.settings import Settings
+from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.streams import Feed, Stream, StreamStatus, Turn
 
 _log = get_logger(__name__)
@@ -43,7 +44,7 @@ class Engine:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: EngineSettings,
         *,
         history: History,
         book: Book,
@@ -103,7 +104,8 @@ class Engine:
             await self._note_version(member)
         for stream in roster.streams():
             if not stream.warmed:
-                await self._warm(stream, stream.resume_ts + 1 if stream.resume_ts else _FOR_EVER)
+                after = stream.resume_ts + stream.configuration.span_ns
+                await self._warm(stream, after if stream.resume_ts else _FOR_EVER)
         self.roster = roster
         self._stale = False
         _count(roster)
@@ -147,10 +149,10 @@ class Engine:
                 if self._stale:
                     await self._restore(self.roster.registry)
                 await self._turn()
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._pause_s())
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def save(self) -> None:
@@ -169,7 +171,7 @@ class Engine:
         now = self._clock.monotonic_ns()
         asking = self._due_gaps(gapped, now) + self._due_sweep(gapped, now)
         if asking:
-            await self._fill_fresh([feed for feed in asking if feed.fresh], now)
+            await self._fill_fresh([feed for feed in asking if feed.fresh])
             await self._catch_up([feed for feed in asking if not feed.fresh])
             await self._commit()
 
@@ -192,19 +194,19 @@ class Engine:
 
     # The table ----------------------------------------------------------------------------
 
-    async def _fill_fresh(self, feeds: Sequence[Feed], now: int) -> None:
+    async def _fill_fresh(self, feeds: Sequence[Feed]) -> None:
         """Warm streams that found no history at their start, once it is there or late."""
         for feed in feeds:
             first = feed.first_pending()
-            if first is not None and not self._late(feed, now):
+            if first is not None and not self._late(feed):
                 after = await self._history.since(feed.timeframe, {feed.symbol: first - 1}, 1)
                 if not len(after[feed.symbol]):
                     continue
             for stream in feed.fresh:
                 await self._warm(stream, _FOR_EVER if first is None else first)
                 stream.warmed = stream.warmed or first is not None
-            feed.waiting_since_ns = None
-            feed.advance(self._unsaved)
+            stopped = feed.advance(self._unsaved)
+            feed.waiting_since_ns = self._clock.monotonic_ns() if stopped else None
 
     async def _catch_up(self, feeds: Sequence[Feed]) -> bool:
         """Step over what the table has beyond each feed; tell whether there may be more."""
@@ -221,21 +223,20 @@ class Engine:
         return more
 
     def _fill(self, feed: Feed, stored: np.ndarray) -> None:
-        complete = feed.fill(self._arrivals(feed, stored), self._unsaved)
-        now = self._clock.monotonic_ns()
-        if feed.advance(self._unsaved):
-            if complete:
-                GAPS.labels("filled" if len(stored) > 1 else "empty").inc()
-            elif self._late(feed, now):
-                GAPS.labels("timed_out").inc()
-                _log.warning(
-                    "gap_timed_out", symbol=feed.symbol, last=feed.ts, next=feed.first_pending()
-                )
-            else:
-                return
+        gapped = feed.gapped()
+        late = self._late(feed)
+        feed.fill(self._arrivals(feed, stored), self._unsaved)
+        if gapped and len(stored):
+            GAPS.labels("filled" if len(stored) > 1 else "empty").inc()
+        elif gapped and late:
+            GAPS.labels("timed_out").inc()
+            _log.warning("gap_timed_out", symbol=feed.symbol, last=feed.ts)
             feed.step_pending(self._unsaved)
-            feed.advance(self._unsaved)
-        feed.waiting_since_ns = None
+        elif gapped:
+            return
+        # A gap that comes behind this one has its own time to wait.
+        stopped = feed.advance(self._unsaved)
+        feed.waiting_since_ns = self._clock.monotonic_ns() if stopped else None
 
     def _arrivals(self, feed: Feed, stored: np.ndarray) -> list[Arrival]:
         first = feed.first_pending()
@@ -244,9 +245,10 @@ class Engine:
         causation_id = cause.causation_id if cause else None
         return [Arrival(bar, correlation_id, causation_id) for bar in stored]
 
-    def _late(self, feed: Feed, now: int) -> bool:
+    def _late(self, feed: Feed) -> bool:
         since = feed.waiting_since_ns
-        return since is not None and now - since >= self._settings.gap_timeout_s * _NS
+        waited = 0 if since is None else self._clock.monotonic_ns() - since
+        return waited >= self._settings.gap_timeout_s * _NS
 
     async def _commit(self) -> None:
         if not self._unsaved:

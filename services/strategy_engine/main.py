@@ -12,13 +12,13 @@ from libs.common.runtime.runtime import Runtime
 from services.strategy_engine.api import router
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.handlers import HANDLERS
-from services.strategy_engine.settings import Settings
+from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.store import BarTable, EngineBook, SignalTable
 
 NAME = "strategy_engine"
 
 
-def build(settings: Settings) -> FastAPI:
+def build(settings: EngineSettings) -> FastAPI:
     """Wire the service."""
     runtime = Runtime.of(NAME, settings)
     engine = Engine(
@@ -43,4 +43,4 @@ def build(settings: Settings) -> FastAPI:
 
 
 if __name__ == "__main__":
-    run(NAME, Settings, build)
+    run(NAME, EngineSettings, build)

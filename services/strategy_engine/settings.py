@@ -13,7 +13,7 @@ from services.strategy_engine.configuration import Seed, default_seeds
 _BUILT_IN: Final = Path(__file__).resolve().parents[2] / "strategies"
 
 
-class Settings(ServiceSettings):
+class EngineSettings(ServiceSettings):
     """Environment variables `TRADEWIND_<FIELD>`, beside those that every service has.
 
     `strategies` (JSON) is read at the first start only, when the table is empty; without it two

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -161,23 +161,22 @@ class Feed:
 
     def step_pending(self, turn: Turn) -> None:
         """Step over the oldest waiting bar, whatever is missing before it."""
-        self._take(self.pending.pop(min(self.pending)), turn, "live")
-        self.waiting_since_ns = None
+        self._take(self.pending.pop(min(self.pending)), turn)
 
-    def fill(self, stored: Iterable[Arrival], turn: Turn) -> bool:
-        """Step over the stored bars older than the first waiting one.
+    def fill(self, stored: Sequence[Arrival], turn: Turn) -> None:
+        """Step over `stored` (oldest first) and all waiting bars up to the last of them.
 
-        Returns whether the table is known to be complete up to there: the collector stores a
-        symbol's bars in order, so one that is not older proves that all older ones were stored.
+        The collector stores a symbol's bars in order, before it publishes them: what is missing
+        before a stored bar does not exist.
         """
-        limit = self.first_pending()
+        if not stored:
+            return
         for arrival in stored:
-            if limit is not None and arrival.ts >= limit:
-                return True
-            self._take(arrival, turn, "table")
-        return False
+            self.pending.setdefault(arrival.ts, arrival)
+        while self.pending and min(self.pending) <= stored[-1].ts:
+            self.step_pending(turn)
 
-    def _take(self, arrival: Arrival, turn: Turn, source: str) -> None:
+    def _take(self, arrival: Arrival, turn: Turn) -> None:
         for stream in self.running:
             if arrival.ts <= stream.runner.ts:
                 continue
@@ -188,6 +187,6 @@ class Feed:
             turn.moved[stream.key] = stream
             if emission is not None:
                 turn.emissions.append(emission)
-        BARS.labels(source).inc()
+        BARS.labels("live" if arrival.received_ns else "table").inc()
         if not self.running:
             self.pending.clear()

@@ -32,11 +32,23 @@ def package_stamp(package: Path = _PACKAGE) -> str:
 
 
 class _Stamped:
-    """Adds the package's stamp to that of the function's own file."""
+    """Adds the package's stamp to that of the function's own file, and keeps modules apart.
+
+    Cached code finds its globals through the name of its module, so a file that is loaded under
+    two names (`strategies.sma_cross`, and by the strategy loader) has two caches.
+    """
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        super().__init__(py_func, py_file)  # type: ignore[call-arg]
+        self._module = hashlib.sha256(py_func.__module__.encode()).hexdigest()[:8]
 
     def get_source_stamp(self) -> tuple[Any, str]:
         """Return what a cached function must match to be used."""
         return super().get_source_stamp(), package_stamp()  # type: ignore[misc]
+
+    def get_disambiguator(self) -> str:
+        """Return what tells apart functions of the same file and name."""
+        return f"{super().get_disambiguator()}-{self._module}"  # type: ignore[misc]
 
 
 class UserProvidedLocator(_Stamped, caching.UserProvidedCacheLocator):

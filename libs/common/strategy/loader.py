@@ -44,7 +44,7 @@ def load_file(path: Path) -> tuple[Loaded, ...]:
     except OSError as error:
         raise StrategyFileError(path, 0, f"cannot be read: {error.strerror}") from error
     version = hashlib.sha256(source).hexdigest()
-    module = _import(path, version)
+    module = _import(path)
     found = [
         item.definition
         for item in vars(module).values()
@@ -64,27 +64,35 @@ def strategy_files(directory: Path) -> tuple[Path, ...]:
     return tuple(sorted(p for p in directory.glob("*.py") if not p.name.startswith("_")))
 
 
-def _import(path: Path, version: str) -> ModuleType:
-    name = f"tradewind_strategies.{path.stem}_{version[:12]}"
+def _import(path: Path) -> ModuleType:
+    # Compiled code finds its globals through this name, in this process and from the cache.
+    name = f"tradewind_strategies.{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     linecache.checkcache(str(path))
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise StrategyFileError(path, 0, "is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        del sys.modules[name]
-        line = error.lineno if error.filename == str(path) else None
-        raise StrategyFileError(
-            path, line or _line_in(path, error), f"syntax: {error.msg}"
-        ) from error
     except (Exception, SystemExit) as error:  # foreign code may raise anything
-        del sys.modules[name]
-        reason = f"{type(error).__name__}: {error}"
-        raise StrategyFileError(path, _line_in(path, error), reason) from error
+        _put_back(name, before)
+        raise _refusal(path, error) from error
     return module
+
+
+def _put_back(name: str, before: ModuleType | None) -> None:
+    if before is None:
+        del sys.modules[name]
+    else:
+        sys.modules[name] = before
+
+
+def _refusal(path: Path, error: BaseException) -> StrategyFileError:
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return StrategyFileError(path, error.lineno or 0, f"syntax: {error.msg}")
+    return StrategyFileError(path, _line_in(path, error), f"{type(error).__name__}: {error}")
 
 
 def _compile(path: Path, definition: Definition) -> None:

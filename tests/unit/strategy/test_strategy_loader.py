@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,17 @@ def test_unknown_name_suggests_near_ones() -> None:
     assert registry.refused == ()
     with pytest.raises(NotFoundError, match=r"did you mean sma_cross\?"):
         registry.get("sma_cros")
+
+
+def test_file_loaded_under_another_module_name_has_its_own_compiled_cache() -> None:
+    # Compiled code finds its globals by module name; a shared cache once made one of the two
+    # names fail with ModuleNotFoundError in a process that knew only the other.
+    code = "from {0} import {1}; {2}"
+    by_import = code.format("strategies.sma_cross", "SmaCross", "SmaCross.definition.loop")
+    by_loader = code.format(
+        "libs.common.strategy.registry",
+        "load_directories",
+        "import pathlib; r = load_directories([pathlib.Path('strategies')]); assert not r.refused",
+    )
+    for source in (by_loader, by_import, by_loader):
+        subprocess.run([sys.executable, "-c", source], cwd=BUILT_IN.parent, check=True)
