@@ -20,7 +20,7 @@ from libs.common.domain.sessions import SessionCalendar, load_calendar
 from libs.common.kernel.clock import from_ns, parse_ns, to_ns
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from libs.common.kernel.ids import IdSource
-from libs.common.runtime.app import json_response, load_settings
+from libs.common.runtime.app import end_cleanly_on_signals, json_response, load_settings
 from libs.common.runtime.clocks import Uuid7Ids
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
@@ -316,6 +316,7 @@ def main() -> None:
     listener = bind_or_exit(NAME, settings.host, settings.port)
     server = SimulatorServer(simulator, listener, settings.shutdown_timeout_s)
     simulator.server = server
+    end_cleanly_on_signals()
     server.run(sockets=[listener])
     if simulator.broker.failure:
         sys.exit(1)

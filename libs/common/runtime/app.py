@@ -211,9 +211,7 @@ def run(name: str, kind: type[S], build: Callable[[S], FastAPI]) -> None:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     listener = _bind(name, settings.host, settings.port)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # The server raises the signal again when it has shut down: that is our clean exit.
-        signal.signal(number, lambda *_: sys.exit(0))
+    end_cleanly_on_signals()
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -225,6 +223,12 @@ def run(name: str, kind: type[S], build: Callable[[S], FastAPI]) -> None:
         backlog=1024,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def end_cleanly_on_signals() -> None:
+    """Make SIGTERM and Ctrl-C a clean exit: uvicorn raises them again when it has shut down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def _bind(name: str, host: str, port: int) -> socket.socket:
