@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderClass, OrderStatus
 from libs.common.kernel.ids import order_id_from_client
 from services.trade_executor.desk import Desk
@@ -58,10 +59,25 @@ class Identifier:
     async def family(self, found: BrokerOrder) -> Order:
         """Identify an order together with its legs, which become its children."""
         order = await self.identify(found)
-        for leg in found.legs:
-            if await self.known(leg) is None:
-                await self._lifecycle.adopt(leg, parent=order)
+        await self.legs(order, found)
         return order
+
+    async def legs(self, order: Order, found: BrokerOrder) -> None:
+        """Make the legs that `found` names children of `order`, also those that were met first
+        and taken for external."""
+        for leg in found.legs:
+            child = await self.known(leg)
+            if child is None:
+                await self._lifecycle.adopt(leg, parent=order)
+            elif child.parent_id is None:
+                await self._lifecycle.happen(
+                    child.id,
+                    OrderEvent.UNRECOGNISED,
+                    reason=f"leg of {order.id}",
+                    parent_id=order.id,
+                    external=False,
+                    strategy_id=order.strategy_id,
+                )
 
     def _group_in_flight(self, found: BrokerOrder) -> bool:
         return any(

@@ -87,8 +87,10 @@ def news_of(found: BrokerOrder, order: Order) -> OrderEvent:
     """Return the event that a look-up of `order` amounts to.
 
     Executions are booked from their own list: while some are missing, a look-up that says
-    filled is only a sign of life.
+    filled is only a sign of life. So is a status word that we do not know.
     """
+    if found.event is OrderEvent.UNRECOGNISED:
+        return OrderEvent.ACKNOWLEDGED
     if found.event in {OrderEvent.FILLED, OrderEvent.PARTLY_FILLED} and (
         found.filled_quantity > order.filled_quantity
     ):

@@ -46,11 +46,14 @@ class OutcomeUnknownError(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reconnected:
-    """The stream is (again) there; what happened in between is not known."""
+class Gap:
+    """Something may have happened that the stream did not tell: it was (again) connected, or
+    told what nobody can read."""
+
+    why: str
 
 
-StreamItem = Update | Reconnected
+StreamItem = Update | Gap
 
 
 class Broker(Protocol):
@@ -111,7 +114,7 @@ class Broker(Protocol):
         ...
 
     def stream(self) -> AsyncIterator[StreamItem]:
-        """Yield order events for ever; every (re)connection first yields `Reconnected`."""
+        """Yield order events for ever; every (re)connection first yields a `Gap`."""
         ...
 
     def distrust_stream(self) -> None:

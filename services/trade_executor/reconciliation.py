@@ -12,7 +12,7 @@ from typing import Any
 
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent
-from libs.common.domain.vocabulary import OrderStatus
+from libs.common.domain.vocabulary import OrderClass, OrderStatus
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import BrokerOrderId, IdSource, OrderId, Symbol
 from libs.common.kernel.money import ZERO, plain
@@ -218,9 +218,13 @@ class Reconciliation:
         lacking = False
         listed: set[OrderId] = set()
         ours_before = {order.id for order in self._desk.open_orders()}
-        for found in open_there:
+        # Our own first: a group that was being sent names its legs before they are met.
+        for found in sorted(open_there, key=lambda one: not one.client_order_id.startswith("tw-")):
             known = await self._identifier.known(found)
             order = known or await self._identifier.family(found)
+            if order.status in _IN_FLIGHT and order.spec.order_class is not OrderClass.SIMPLE:
+                with_legs = await self._broker.order(found.broker_order_id)
+                await self._identifier.legs(order, with_legs or found)
             findings.orders_adopted += known is None
             listed.add(order.id)
             await self._seen_open(order, found, findings)

@@ -18,9 +18,8 @@ class ExecutorSettings(ServiceSettings):
     broker_secret: SecretStr = SecretStr("")
     broker_threads: int = Field(default=16, ge=1, le=128)
     broker_timeout_s: float = Field(default=5.0, gt=0)
-    # Alpaca allows 200 requests a minute by default; the embedded broker does not count.
-    broker_calls_per_minute: float = Field(default=200.0, gt=0)
-    broker_calls_burst: int = Field(default=50, ge=1)
+    # Not set: 200 a minute at Alpaca, its usual limit; as good as none elsewhere.
+    broker_calls_per_minute: float | None = Field(default=None, gt=0)
     broker_failures_max: int = Field(default=5, ge=1)
     broker_circuit_reset_s: float = Field(default=5.0, gt=0)
     stream_ping_s: float = Field(default=5.0, gt=0)

@@ -28,6 +28,7 @@ from libs.common.runtime.resilience import pauses
 from services.trade_executor import logic
 from services.trade_executor.desk import Desk
 from services.trade_executor.gate import Blocks, TradingGate
+from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.lookup import Lookups
 from services.trade_executor.metrics import LEG, ORDERS, OUTCOMES_UNKNOWN
@@ -63,6 +64,7 @@ class Submission:
         clock: Clock,
         tasks: Tasks,
         lookups: Lookups,
+        identifier: Identifier,
         collar: Decimal,
         attempts_max: int,
     ) -> None:
@@ -75,6 +77,7 @@ class Submission:
         self._clock = clock
         self._tasks = tasks
         self._lookups = lookups
+        self._identifier = identifier
         self._collar = collar
         self._attempts_max = attempts_max
 
@@ -163,15 +166,15 @@ class Submission:
         order = await self._lifecycle.find(order_id)
         if order.status is OrderStatus.CREATED:
             order = await self._release(order)
+        send = order.status is OrderStatus.SUBMITTING
         try:
-            while True:
-                if order.status is OrderStatus.SUBMITTING:
+            while send or order.status is OrderStatus.OUTCOME_UNKNOWN:
+                if send:
                     await self._send(order)
-                elif order.status is OrderStatus.OUTCOME_UNKNOWN:
-                    self._blocks.block(order.symbol, _unknown(order))
-                    await self._resolve(order)
+                    send = False
                 else:
-                    return
+                    self._blocks.block(order.symbol, _unknown(order))
+                    send = await self._resolve(order)
                 order = await self._lifecycle.find(order_id)
         finally:
             await self._blocks.clear(order.symbol, _unknown(order))
@@ -231,9 +234,7 @@ class Submission:
             broker_order_id=answer.broker_order_id,
             submitted_at=order.submitted_at or self._clock.now(),
         )
-        for leg in answer.legs:
-            if self._desk.known_as(leg) is None:
-                await self._lifecycle.adopt(leg, parent=order)
+        await self._identifier.legs(order, answer)
         LEG.labels("created_to_acknowledged").observe(
             max(0.0, (self._clock.now() - order.created_at).total_seconds())
         )
@@ -248,16 +249,16 @@ class Submission:
         except ConflictError as error:
             _log.info("order_ended_before_denial", order=str(order.id), error=str(error))
 
-    async def _resolve(self, order: Order) -> None:
+    async def _resolve(self, order: Order) -> bool:
         """Look an `outcome_unknown` order up until its fate is proven, then act on it: take what
-        was found, send the next attempt, or give up and say why."""
+        was found, give up and say why, or tell that the next attempt is to be sent."""
         found = await self._lookups.prove(order)
         order = await self._lifecycle.find(order.id)
         if order.status is not OrderStatus.OUTCOME_UNKNOWN:
-            return  # the stream knew it first
+            return False  # the stream knew it first
         if found is not None:
             await self.acknowledge(order, found)
-            return
+            return False
         refusal = await self._gate.refusal(order, self._clock.now())
         if refusal is None and order.attempt >= self._attempts_max:
             refusal = Refusal(logic.NEVER_ARRIVED, {"attempts": str(order.attempt)})
@@ -265,7 +266,7 @@ class Submission:
             await self._lifecycle.happen(
                 order.id, OrderEvent.GIVE_UP, reason=str(refusal), reject_reason=str(refusal)
             )
-            return
+            return False
         attempt = order.attempt + 1
         await self._lifecycle.happen(
             order.id,
@@ -273,6 +274,7 @@ class Submission:
             attempt=attempt,
             client_order_id=client_order_id(order.id, attempt),
         )
+        return True
 
 
 def _unknown(order: Order) -> str:

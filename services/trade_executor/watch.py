@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable
 
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, TradingState
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
+from libs.common.kernel.ids import OrderId
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.desk import Desk
-from services.trade_executor.gate import TradingGate
+from services.trade_executor.gate import Blocks, TradingGate
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.metrics import STREAM_DISTRUSTED
-from services.trade_executor.ports import Broker, Gate
+from services.trade_executor.ports import Books, Broker, Gate
 from services.trade_executor.reconciliation import Findings, Reconciliation
 from services.trade_executor.submission import Submission
 from services.trade_executor.tasks import Tasks
@@ -43,8 +43,10 @@ class Watch:
     def __init__(
         self,
         *,
+        books: Books,
         broker: Broker,
         desk: Desk,
+        blocks: Blocks,
         lifecycle: Lifecycle,
         submission: Submission,
         cancels: Cancels,
@@ -53,15 +55,16 @@ class Watch:
         clock: Clock,
         tasks: Tasks,
         readiness: Readiness,
-        stream_silent_s: Callable[[], float],
         gate_poll_s: float,
         watch_s: float,
         orders_s: float,
         books_s: float,
         settle_s: float,
     ) -> None:
+        self._books = books
         self._broker = broker
         self._desk = desk
+        self._blocks = blocks
         self._lifecycle = lifecycle
         self._submission = submission
         self._cancels = cancels
@@ -70,7 +73,6 @@ class Watch:
         self._clock = clock
         self._tasks = tasks
         self._readiness = readiness
-        self._stream_silent_s = stream_silent_s
         self._gate_poll_s = gate_poll_s
         self._watch_s = watch_s
         self._orders_s = orders_s
@@ -79,6 +81,7 @@ class Watch:
         self._look = asyncio.Event()
         self._lacking = asyncio.Event()
         self._halted_at: Gate | None = None
+        self._spoke_ns = clock.monotonic_ns()
 
     def look_at_gate(self) -> None:
         """Read the kill switch now."""
@@ -88,12 +91,19 @@ class Watch:
         """Something traded that we have not been told of: look at the orders soon."""
         self._lacking.set()
 
+    def stream_spoke(self) -> None:
+        """Note that the broker's stream told something."""
+        self._spoke_ns = self._clock.monotonic_ns()
+
     async def start(self) -> None:
         """Make the books equal to the broker's before anything is sent.
 
         Orders that were being sent when we died have an unknown outcome; orders that were
         written and not sent are sent now, if they still may be.
         """
+        self._desk.load(await self._books.open_orders())
+        for one in await self._books.open_discrepancies():
+            self._blocks.block(one.found.symbol, one.found.kind)
         await self._reconciliation.open_books()
         for order in self._desk.open_orders():
             if order.status is OrderStatus.SUBMITTING:
@@ -109,8 +119,8 @@ class Watch:
             if order.status in {OrderStatus.CREATED, OrderStatus.OUTCOME_UNKNOWN}:
                 self._resume(order.id)
 
-    def _resume(self, order_id: object) -> None:
-        self._tasks.spawn(f"order {order_id}", lambda: self._submission.bring(order_id))  # type: ignore[arg-type]
+    def _resume(self, order_id: OrderId) -> None:
+        self._tasks.spawn(f"order {order_id}", lambda: self._submission.bring(order_id))
 
     async def follow_gate(self) -> None:
         """Notice a halt and cancel what may not rest."""
@@ -125,8 +135,6 @@ class Watch:
 
     async def _look_at_gate(self) -> None:
         gate = await self._gate.current()
-        if not self._gate.risk_manager_alive:
-            _log.debug("risk_manager_silent")
         if gate is None or gate.state is not TradingState.HALTED:
             self._halted_at = None
             return
@@ -191,7 +199,8 @@ class Watch:
             _log.warning("reconciliation_waits", cause=cause, error=str(error))
             return None
         self._readiness.clear("reconciliation")
-        if findings.news and self._stream_silent_s() > _MUTE_S:
+        silent_s = (self._clock.monotonic_ns() - self._spoke_ns) / 1e9
+        if findings.news and silent_s > _MUTE_S:
             # REST knew what the stream did not tell: connected, and mute.
             STREAM_DISTRUSTED.inc()
             _log.warning("stream_distrusted", cause=cause, news=findings.news)

@@ -1,0 +1,131 @@
+"""Alpaca's order stream, by a thin client of our own.
+
+The library's TradingStream ends its task on an unknown word and hides a dead socket for minutes.
+This client speaks the same protocol (authenticate, listen, `trade_updates`; text or binary
+frames), reads what it can, reports what it cannot, and reconnects for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.logging import get_logger
+from libs.common.runtime.resilience import pauses
+from services.trade_executor.adapters.alpaca_words import update_from
+from services.trade_executor.metrics import STREAM_CONNECTS, STREAM_UNREADABLE
+from services.trade_executor.ports import Gap, StreamItem
+
+_log = get_logger(__name__)
+
+_FRAME_BYTES_MAX = 4 * 1024 * 1024
+
+
+class StreamRefusedError(UnavailableError):
+    """The broker's stream does not take our key, or does not speak as expected."""
+
+
+class AlpacaStream:
+    """Yields updates; reports through `report` why there are none, None when all is well."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        secret: str,
+        *,
+        ping_s: float,
+        reconnect_s_max: float,
+        timeout_s: float,
+        report: Callable[[str | None], None],
+    ) -> None:
+        self._url = url
+        self._key = key
+        self._secret = secret
+        self._ping_s = ping_s
+        self._reconnect_s_max = reconnect_s_max
+        self._timeout_s = timeout_s
+        self._report = report
+        self._socket: ClientConnection | None = None
+        self._distrusted = False
+
+    def distrust(self) -> None:
+        """Give the present connection up; the next begins with a gap."""
+        self._distrusted = True
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def items(self) -> AsyncIterator[StreamItem]:
+        """Yield for ever: a gap after every connection, then updates as they come."""
+        while True:
+            async for _ in pauses(0.1, self._reconnect_s_max):
+                try:
+                    async with connect(
+                        self._url,
+                        open_timeout=self._timeout_s,
+                        ping_interval=self._ping_s,
+                        ping_timeout=self._ping_s,
+                        close_timeout=1,
+                        max_size=_FRAME_BYTES_MAX,
+                        compression=None,
+                        proxy=None,
+                    ) as socket:
+                        async with asyncio.timeout(self._timeout_s):
+                            await self._introduce(socket)
+                        self._socket, self._distrusted = socket, False
+                        STREAM_CONNECTS.inc()
+                        self._report(None)
+                        yield Gap("connected")
+                        async for frame in socket:
+                            for item in self._read(frame):
+                                yield item
+                    self._report("the broker's stream was closed")
+                    break  # it had been there: begin with the shortest pause
+                except (WebSocketException, OSError, TimeoutError, StreamRefusedError) as error:
+                    why = "given up: mute" if self._distrusted else str(error) or repr(error)
+                    self._report(f"the broker's stream: {why}")
+                    _log.warning("stream_broken", error=why)
+                    if self._socket is not None:
+                        break
+                finally:
+                    self._socket = None
+
+    async def _introduce(self, socket: ClientConnection) -> None:
+        """Authenticate and listen. Raises StreamRefusedError."""
+        credentials = {"key_id": self._key, "secret_key": self._secret}
+        await socket.send(_encoded({"action": "authenticate", "data": credentials}))
+        answer = _decoded(await socket.recv())
+        status = (answer.get("data") or {}).get("status")
+        if status != "authorized":
+            raise StreamRefusedError(f"not authorised: {status or answer}")
+        await socket.send(_encoded({"action": "listen", "data": {"streams": ["trade_updates"]}}))
+        while _decoded(await socket.recv()).get("stream") != "listening":
+            pass
+
+    def _read(self, frame: str | bytes) -> list[StreamItem]:
+        try:
+            message = _decoded(frame)
+            if message.get("stream") != "trade_updates":
+                return []
+            return [update_from(message["data"])]
+        except (StreamRefusedError, KeyError, ValueError, TypeError, AttributeError) as error:
+            STREAM_UNREADABLE.inc()
+            _log.error("stream_frame_unreadable", error=repr(error))
+            return [Gap(f"unreadable frame: {error!r}")]
+
+
+def _encoded(message: dict[str, Any]) -> str:
+    return msgspec.json.encode(message).decode()
+
+
+def _decoded(frame: str | bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(frame, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise StreamRefusedError(f"not a JSON object: {error}") from error

@@ -1,0 +1,264 @@
+"""Wiring of the executor: `python -m services.trade_executor.main`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+from fastapi import FastAPI
+
+from libs.common.contracts.channels import COMMANDS, ORDERS_APPROVED, RISK_ALERTS, SYSTEM_HEALTH
+from libs.common.runtime.app import create_app, run
+from libs.common.runtime.consumers import BroadcastListener, LogConsumer
+from libs.common.runtime.runtime import Runtime
+from services.trade_executor.adapters.alpaca import AlpacaBroker, AlpacaLimits
+from services.trade_executor.adapters.alpaca_stream import AlpacaStream
+from services.trade_executor.adapters.risk import HttpRiskDesk
+from services.trade_executor.api import routes
+from services.trade_executor.cancels import Cancels
+from services.trade_executor.desk import Desk
+from services.trade_executor.follow import StreamFollower
+from services.trade_executor.gate import Blocks, TradingGate
+from services.trade_executor.handlers import Handlers
+from services.trade_executor.identify import Identifier
+from services.trade_executor.lifecycle import Lifecycle
+from services.trade_executor.lists_store import ListStore
+from services.trade_executor.lookup import Lookups
+from services.trade_executor.placing import Placing
+from services.trade_executor.ports import Books, Broker, RiskDesk
+from services.trade_executor.reconciliation import Reconciliation
+from services.trade_executor.settings import ExecutorSettings
+from services.trade_executor.store import ExecutorStore
+from services.trade_executor.submission import Submission
+from services.trade_executor.tasks import Tasks
+from services.trade_executor.watch import Watch
+
+NAME = "trade_executor"
+# How far back the order list is read to prove an order absent; market time.
+_LIST_BACK = dt.timedelta(days=7)
+_CALLS_PER_MINUTE_ALPACA = 200.0
+_CALLS_PER_MINUTE_OWN = 120_000.0
+
+
+@dataclass(frozen=True)
+class Executor:
+    """The parts of one executor, put together."""
+
+    handlers: Handlers
+    follower: StreamFollower
+    watch: Watch
+    placing: Placing
+    desk: Desk
+    blocks: Blocks
+    tasks: Tasks
+    gate: TradingGate
+    books: Books
+
+
+def assemble(
+    runtime: Runtime, settings: ExecutorSettings, books: Books, broker: Broker, risk: RiskDesk
+) -> Executor:
+    """Put the parts together; opens nothing."""
+    desk, blocks, tasks = Desk(), Blocks(), Tasks()
+    clock, market_clock = runtime.clock, runtime.market_clock
+    gate = TradingGate(
+        books,
+        clock,
+        age_ms_max=settings.gate_age_ms_max,
+        heartbeat_s_max=settings.risk_heartbeat_s_max,
+    )
+    lifecycle = Lifecycle(
+        books, desk, blocks, clock, account_id=settings.account_id, broker=broker.name
+    )
+    identifier = Identifier(books, broker, desk, lifecycle, legs_wait_s=settings.broker_timeout_s)
+    lookups = Lookups(
+        broker,
+        desk,
+        clock,
+        first_s=settings.lookup_s_first,
+        max_s=settings.lookup_s_max,
+        settle_s=settings.lookup_settle_s,
+        list_from=lambda: market_clock.now() - _LIST_BACK,
+    )
+    submission = Submission(
+        books=books,
+        broker=broker,
+        desk=desk,
+        lifecycle=lifecycle,
+        gate=gate,
+        blocks=blocks,
+        clock=clock,
+        tasks=tasks,
+        lookups=lookups,
+        identifier=identifier,
+        collar=Decimal(str(settings.market_collar_percent)) / 100,
+        attempts_max=settings.attempts_max,
+    )
+    cancels = Cancels(broker, desk, lifecycle)
+    reconciliation = Reconciliation(
+        books=books,
+        broker=broker,
+        desk=desk,
+        lifecycle=lifecycle,
+        identifier=identifier,
+        blocks=blocks,
+        clock=clock,
+        market_clock=market_clock,
+        ids=runtime.ids,
+        settle_s=settings.settle_s,
+        overlap=dt.timedelta(seconds=settings.watermark_overlap_s),
+    )
+    watch = Watch(
+        books=books,
+        broker=broker,
+        desk=desk,
+        blocks=blocks,
+        lifecycle=lifecycle,
+        submission=submission,
+        cancels=cancels,
+        gate=gate,
+        reconciliation=reconciliation,
+        clock=clock,
+        tasks=tasks,
+        readiness=runtime.readiness,
+        gate_poll_s=settings.gate_poll_s,
+        watch_s=settings.watch_s,
+        orders_s=settings.reconcile_orders_s,
+        books_s=settings.reconcile_books_s,
+        settle_s=settings.settle_s,
+    )
+    follower = StreamFollower(
+        broker=broker,
+        lifecycle=lifecycle,
+        identifier=identifier,
+        reconciliation=reconciliation,
+        tasks=tasks,
+        in_flight_max=settings.orders_in_flight_max,
+        watch=watch,
+    )
+    handlers = Handlers(
+        account_id=settings.account_id,
+        submission=submission,
+        cancels=cancels,
+        reconciliation=reconciliation,
+        gate=gate,
+        watch=watch,
+        tasks=tasks,
+    )
+    placing = Placing(
+        books, risk, submission, clock, account_id=settings.account_id, broker=broker.name
+    )
+    return Executor(handlers, follower, watch, placing, desk, blocks, tasks, gate, books)
+
+
+def alpaca(runtime: Runtime, settings: ExecutorSettings) -> AlpacaBroker:
+    """Return the broker that the settings name."""
+    key = settings.broker_key.get_secret_value()
+    secret = settings.broker_secret.get_secret_value()
+
+    def report(reason: str | None) -> None:
+        if reason is None:
+            runtime.readiness.clear("broker stream")
+        else:
+            runtime.readiness.block("broker stream", reason)
+
+    stream = AlpacaStream(
+        settings.broker_stream_url,
+        key,
+        secret,
+        ping_s=settings.stream_ping_s,
+        reconnect_s_max=settings.stream_reconnect_s_max,
+        timeout_s=settings.broker_timeout_s,
+        report=report,
+    )
+    rented = "alpaca.markets" in settings.broker_url
+    usual = _CALLS_PER_MINUTE_ALPACA if rented else _CALLS_PER_MINUTE_OWN
+    limits = AlpacaLimits(
+        threads=settings.broker_threads,
+        timeout_s=settings.broker_timeout_s,
+        calls_per_minute=settings.broker_calls_per_minute or usual,
+        failures_max=settings.broker_failures_max,
+        circuit_reset_s=settings.broker_circuit_reset_s,
+    )
+    return AlpacaBroker(settings.broker_url, key, secret, limits=limits, stream=stream)
+
+
+def build(settings: ExecutorSettings) -> FastAPI:
+    """Return the service's app."""
+    runtime = Runtime.of(NAME, settings)
+    books = ExecutorStore(
+        runtime,
+        batch_max=settings.batch_max,
+        margin=settings.margin,
+        shorting=settings.shorting,
+    )
+    broker = alpaca(runtime, settings)
+    risk = HttpRiskDesk(
+        settings.risk_url, settings.account_id, runtime.clock, timeout_s=settings.risk_timeout_s
+    )
+    return service(runtime, settings, books, broker, risk)
+
+
+def service(
+    runtime: Runtime,
+    settings: ExecutorSettings,
+    books: ExecutorStore,
+    broker: Broker,
+    risk: HttpRiskDesk,
+) -> FastAPI:
+    """Return the app over given books, broker and risk desk."""
+    executor = assemble(runtime, settings, books, broker, risk)
+    handlers, watch, tasks = executor.handlers, executor.watch, executor.tasks
+    lists = ListStore(runtime.database, settings.account_id)
+    app = create_app(
+        runtime,
+        routers=routes(
+            placing=executor.placing,
+            cancels=handlers.cancels,
+            reconciliation=handlers.reconciliation,
+            lists=lists,
+            blocks=executor.blocks.shown,
+            readiness=runtime.readiness,
+            ids=runtime.ids,
+        ),
+        start=[watch.start],
+        stop=[partial(_finish, tasks, books, broker, risk, settings.shutdown_timeout_s)],
+        consumers=[
+            LogConsumer(ORDERS_APPROVED, handlers.on_approved),
+            LogConsumer(COMMANDS, handlers.on_commands),
+        ],
+        listeners=[
+            BroadcastListener(SYSTEM_HEALTH, handlers.on_heartbeat),
+            BroadcastListener(RISK_ALERTS, handlers.on_risk_alert),
+        ],
+        tasks=[
+            ("broker stream", executor.follower.run),
+            ("kill switch", watch.follow_gate),
+            ("open orders", watch.follow_orders),
+            ("books", watch.follow_books),
+        ],
+        figures=lambda: {
+            "orders_open": float(len(executor.desk.open_orders())),
+            "orders_in_flight": float(len(tasks)),
+            "symbols_blocked": float(len(executor.blocks.shown())),
+        },
+    )
+    app.state.executor = executor
+    return app
+
+
+async def _finish(
+    tasks: Tasks, books: ExecutorStore, broker: Broker, risk: HttpRiskDesk, timeout_s: float
+) -> None:
+    """Let what is being sent come to its answer, then close; orders are left at the broker."""
+    await tasks.idle(timeout_s * 0.6)
+    await tasks.stop()
+    await books.committer.drain()
+    await broker.close()
+    await risk.close()
+
+
+if __name__ == "__main__":
+    run(NAME, ExecutorSettings, build)
