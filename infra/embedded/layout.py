@@ -14,12 +14,14 @@ POSTGRES_PORT = 5432
 REDIS_PORT = 6379
 
 START_ORDER: tuple[tuple[str, ...], ...] = (
-    ("broker_simulator",),
-    ("audit", "data_collector", "monitoring", "portfolio", "risk_manager", "trade_executor"),
+    ("broker_simulator", "audit"),
+    ("data_collector", "monitoring"),
+    ("portfolio", "risk_manager", "trade_executor"),
     ("strategy_engine",),
 )
-"""Each group is started when the one before it is ready: the broker answers before anyone
-reconciles with it, and books and data stand before a strategy speaks."""
+"""Each group is started when the one before it is ready: the broker answers before anyone asks it
+for instruments, these are known before anyone judges or reconciles, and books and data stand
+before a strategy speaks."""
 
 STOP_ORDER: tuple[str, ...] = (
     "gateway",
