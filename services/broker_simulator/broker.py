@@ -219,6 +219,7 @@ class Broker:
             "orders": len(self.registry.orders),
             "executions": len(self.registry.executions),
             "trading_connections": self.trading.connections,
+            "trading_listeners": self.trading.listeners,
             "data_connections": self.data.connections,
         }
 

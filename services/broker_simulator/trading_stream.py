@@ -47,6 +47,11 @@ class TradingStream:
         """Return how many clients are connected."""
         return len(self._clients)
 
+    @property
+    def listeners(self) -> int:
+        """Return how many clients listen to trade updates."""
+        return sum(len(clients) for clients in self._listeners.values())
+
     def publish(self, updates: list[TradeUpdate]) -> None:
         """Send the updates, each to its account's listeners, through the faults."""
         for update in updates:

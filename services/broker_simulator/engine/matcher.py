@@ -37,7 +37,7 @@ class Matcher:
             return
         for order in book.by_priority():
             if self._may_trade(order):
-                self._follow(order, book.best(order.side.opposite).price, ns)
+                self._follow(order, book.best(order.side).price, ns)
                 self.take_displayed(order, book, ns)
 
     def on_print(self, book: SymbolBook, ns: int, price: Decimal, size: Decimal) -> None:
@@ -69,7 +69,7 @@ class Matcher:
         if book.halted or not self._may_trade(order) or order.tif in _AUCTION:
             return
         if order.type in _STOPS and book.has_quote:
-            self._follow(order, book.best(order.side.opposite).price, ns)
+            self._follow(order, book.best(order.side).price, ns)
         if order.tif is TimeInForce.FOK and not self._fits(order, book):
             self._registry.transition(order, Status.CANCELED, "canceled", ns)
             return
