@@ -1,0 +1,150 @@
+"""The whole system from one command: signal to fill to books, through the gateway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.books import differences, truth
+from tests.support.system import System, running_system
+
+pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
+
+STORY = ("signal", "assessment", "order", "trade", "ledger")
+
+
+@pytest.fixture(scope="module")
+def system(server_directory: Path) -> Iterator[System]:
+    with running_system(server_directory / "first-light") as system:
+        system.until(
+            lambda: len(system.all("/api/v1/orders/trades")) >= 20, 120, "the first twenty trades"
+        )
+        yield system
+
+
+def test_every_service_is_ready_behind_the_gateway(system: System) -> None:
+    system.until(
+        lambda: all(
+            row["state"] == "ok" for row in system.get("/api/v1/monitoring/health")["items"]
+        ),
+        30,
+        "all services to be ok",
+    )
+
+
+def test_at_least_ten_symbols_and_two_strategies_trade(system: System) -> None:
+    system.until(
+        lambda: len({t["symbol"] for t in system.all("/api/v1/orders/trades")}) >= 10,
+        120,
+        "ten traded symbols",
+    )
+    strategies = {trade["strategy_id"] for trade in system.all("/api/v1/orders/trades")}
+    assert {"sma_cross", "rsi_reversion"} <= strategies
+
+
+def test_a_trade_is_traced_from_its_signal_to_its_ledger_lines(system: System) -> None:
+    trade = system.get("/api/v1/orders/trades", limit=1)["items"][0]
+    order = system.get(f"/api/v1/orders/{trade['order_id']}")
+
+    def whole() -> bool:
+        steps = system.get(f"/api/v1/audit/trace/{order['correlation_id']}")["steps"]
+        kinds = " ".join(step["kind"] for step in steps)
+        return all(word in kinds for word in STORY)
+
+    system.until(whole, 30, f"a trace with {STORY}")
+
+
+def test_the_audit_chain_is_whole(system: System) -> None:
+    assert system.get("/api/v1/audit/verify")["valid"] is True
+
+
+def test_a_manual_order_is_judged_and_filled(system: System) -> None:
+    body = {"symbol": "WMT", "side": "buy", "quantity": "3", "order_type": "market"}
+    key = f"manual-{time.time_ns()}"
+    first = system.post("/api/v1/orders", body, **{"Idempotency-Key": key})
+    assert first.status_code in {200, 201, 202}, first.text
+    again = system.post("/api/v1/orders", body, **{"Idempotency-Key": key})
+    assert again.json()["id"] == first.json()["id"]
+    path = f"/api/v1/orders/{first.json()['id']}"
+    system.until(
+        lambda: system.get(path)["status"] in {"filled", "denied", "rejected"}, 60, "its end"
+    )
+    assert system.get(path)["status"] == "filled", system.get(path)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"symbol": "WMT", "side": "buy", "quantity": "-1"}, "quantity"),
+        ({"symbol": "WMT", "side": "buy", "quantity": "NaN"}, "quantity"),
+        ({"symbol": "WMT", "side": "hold", "quantity": "1"}, "side"),
+        ({"symbol": "WMT", "side": "buy", "quantity": "1", "colour": "red"}, "colour"),
+        ({"side": "buy", "quantity": "1"}, "symbol"),
+    ],
+)
+def test_a_bad_order_is_refused_naming_the_field(
+    system: System, body: dict[str, str], field: str
+) -> None:
+    answer = system.post("/api/v1/orders", body)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert field in answer.text
+
+
+def test_an_unknown_symbol_is_denied_with_its_code(system: System) -> None:
+    answer = system.post("/api/v1/orders", {"symbol": "NOSUCH", "side": "buy", "quantity": "1"})
+    assert answer.status_code < 500
+    assert "INSTRUMENT" in answer.text or "instrument" in answer.text
+
+
+def test_halt_stops_new_orders_and_resume_lets_them_go(system: System) -> None:
+    assert system.post("/api/v1/risk/halt", {"reason": "test"}).status_code == 200
+    try:
+        answer = system.post(
+            "/api/v1/orders", {"symbol": "WMT", "side": "buy", "quantity": "1"}
+        ).json()
+        assert answer["status"] == "denied"
+        time.sleep(2)
+        orders = len(truth(system)["orders"])
+        time.sleep(4)
+        assert len(truth(system)["orders"]) == orders, "an order left after the halt"
+    finally:
+        assert system.post("/api/v1/risk/resume", {"reason": "test over"}).status_code == 200
+
+
+def test_books_equal_the_brokers_and_go_on_after_a_restart(system: System) -> None:
+    settle(system)
+    assert differences(system) == []
+    trades = len(system.all("/api/v1/orders/trades"))
+    cash = Decimal(truth(system)["cash"])
+    assert system.stop() == 0
+    system.start()
+    system.until(lambda: httpx.get(f"{system.url('gateway')}/health").status_code == 200, 30, "up")
+    assert len(system.all("/api/v1/orders/trades")) >= trades
+    assert system.get("/api/v1/risk/state")["state"] == "halted"
+    assert Decimal(truth(system)["cash"]) == cash
+    assert differences(system) == []
+
+
+def settle(system: System) -> None:
+    """Halt, and wait until no order is open here or at the broker."""
+    system.post("/api/v1/risk/halt", {"reason": "settling"})
+    ended = {"filled", "canceled", "expired", "rejected", "replaced"}
+    system.until(
+        lambda: (
+            all(order["status"] in ended for order in truth(system)["orders"])
+            and not [
+                order
+                for order in system.all("/api/v1/orders")
+                if order["status"] not in ended | {"denied"}
+            ]
+        ),
+        90,
+        "all orders to end",
+    )
+    system.until(lambda: differences(system) == [], 45, "the books to agree")
