@@ -99,7 +99,7 @@ def status(as_json: Json = False) -> None:
         for row in run.services_of(health):
             reasons = row.get("reasons") or ()
             table.add_row(str(row.get("service")), styled(row.get("state")), "; ".join(reasons))
-        console.print(table)
+        tables.show(console, table)
         console.print(
             f"equity {money(account.get('equity'))}  cash {money(account.get('cash'))}  day P&L",
             signed(account.get("day_pnl")),
@@ -136,7 +136,7 @@ def orders(
     if as_json:
         _print_json(answer)
     elif rows := rows_of(answer):
-        console.print(tables.orders(rows))
+        tables.show(console, tables.orders(rows))
     else:
         console.print("no orders")
 
@@ -149,7 +149,7 @@ def positions(as_json: Json = False) -> None:
     if as_json:
         _print_json(answer)
     elif rows := rows_of(answer):
-        console.print(tables.positions(rows))
+        tables.show(console, tables.positions(rows))
     else:
         console.print("no positions")
 
@@ -193,7 +193,7 @@ def order(
     if as_json:
         _print_json(answer)
     else:
-        console.print(tables.orders([answer]))
+        tables.show(console, tables.orders([answer]))
     if answer.get("status") in DEAD:
         raise typer.Exit(Exit.FAILED)
 
@@ -221,7 +221,7 @@ def trace(
     if as_json:
         _print_json(story)
     else:
-        console.print(tables.trace(story))
+        tables.show(console, tables.trace(story))
         console.print(f"in all {tables.milliseconds(story.get('duration_ms'))}")
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from infra.embedded.view_panels import clock_of, money, signed, styled
 
 Row = Mapping[str, Any]
+WIDTH_MAX = 1000
 
 
 def grid(*columns: str) -> Table:
@@ -20,6 +23,13 @@ def grid(*columns: str) -> Table:
         name, mark, _ = column.partition(">")
         table.add_column(name, justify="right" if mark else "left", no_wrap=True)
     return table
+
+
+def show(console: Console, table: Table) -> None:
+    """Print a table whole: ids are there to be copied, so no cell is cut to fit the terminal."""
+    needed = Measurement.get(console, console.options.update(max_width=WIDTH_MAX), table).maximum
+    wide = Console(width=max(console.width, needed), highlight=False)
+    wide.print(table, crop=False)
 
 
 def orders(rows: Sequence[Row]) -> Table:
