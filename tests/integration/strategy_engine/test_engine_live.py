@@ -69,12 +69,19 @@ class Desk:
 Open = Callable[..., Any]
 
 
+def as_role(role: str, database_url: str) -> str:
+    """Return the database as the service sees it, with its own rights only."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {role} LOGIN PASSWORD 'test-only'")
+    return f"postgresql://{role}:test-only@{database_url.rpartition('@')[2]}"
+
+
 @pytest.fixture
 def desk(database_url: str, redis_url: str) -> Open:
     @asynccontextmanager
     async def opened(*strategies: dict[str, object], **settings: object) -> AsyncIterator[Desk]:
         values = {
-            "database_url": database_url,
+            "database_url": as_role("strategy_engine", database_url),
             "redis_url": redis_url,
             "strategies": strategies,
             "outbox_sweep_s": 0.1,

@@ -1,0 +1,164 @@
+"""A strategy's step: one bar at a time as in the live engine, and a million in the loop.
+
+Bars: geometric random walk, NumPy seed 7. Floors of the same run: for a live step the bare call of
+an empty compiled function with the same four records (what Numba's dispatch costs); for the loop
+the same crossover written by hand as one Numba function over an array of closes, without state
+that could be saved, decisions, or a judgement of them.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numba
+import numpy as np
+
+from benchmarks.results import Measurement, percentiles
+from libs.common.domain.vocabulary import StrategyMode
+from libs.common.quant.simulation.records import BAR, DECISION
+from libs.common.strategy import Definition, Runner
+from services.strategy_engine.bars import Arrival
+from services.strategy_engine.configuration import Configuration
+from services.strategy_engine.streams import Stream
+from strategies.rsi_reversion import RsiReversion
+from strategies.sma_cross import SmaCross
+
+BARS = 1_000_000
+CALLS = 100_000
+ROUNDS = 5
+
+
+def run() -> list[Measurement]:
+    """Return step latencies in µs and loop rates in bars/s, each beside its floor."""
+    bars = walk()
+    floor = measure_calls(empty_call(SmaCross.definition), bars)
+    results = []
+    for definition in (SmaCross.definition, RsiReversion.definition):
+        results += live(definition, bars, floor)
+    bare = bare_rate(bars)
+    return [*results, loop_rate(SmaCross.definition, bars, bare)]
+
+
+def walk() -> np.ndarray:
+    """Return the bars: prices around 100, 1 % a bar."""
+    bars = np.zeros(BARS, BAR)
+    bars["ts"] = np.arange(1, BARS + 1) * 60 * 10**9
+    moves = np.random.default_rng(7).normal(0.0, 0.01, BARS)
+    bars["close"] = 100.0 * np.exp(np.cumsum(moves - moves.mean()))
+    for name in ("open", "high", "low"):
+        bars[name] = bars["close"]
+    return bars
+
+
+def empty_call(definition: Definition) -> Callable[[Any], object]:
+    """Return a call of a compiled function that does nothing with the step's four records."""
+
+    @numba.njit
+    def nothing(state: Any, bar: Any, params: Any, out: Any) -> None:
+        pass
+
+    state = np.zeros(1, definition.state)[0]
+    params = np.zeros(1, definition.schema.dtype)[0]
+    out = np.zeros(1, DECISION)[0]
+    return lambda bar: nothing(state, bar, params, out)
+
+
+def measure_calls(call: Callable[[Any], object], bars: np.ndarray) -> list[float]:
+    """Return the µs of `CALLS` single calls, the first ones left out."""
+    records = list(bars[: CALLS + 1000])
+    for record in records[:1000]:
+        call(record)
+    times = []
+    for record in records[1000:]:
+        started = time.perf_counter_ns()
+        call(record)
+        times.append((time.perf_counter_ns() - started) / 1000)
+    return times
+
+
+def live(definition: Definition, bars: np.ndarray, floor: list[float]) -> list[Measurement]:
+    """Return the figures of one strategy stepped as the engine steps it."""
+    step = measure_calls(Runner(definition, {}).step, bars)
+    configuration = Configuration(
+        definition.name, definition.name, "", {}, ("X",), "1m", Decimal(1), True, StrategyMode.LIVE
+    )
+    stream = Stream(configuration, "", "X", Runner(definition, {}), warmed=True)
+    correlation_id = uuid.UUID(int=1)
+    taken = measure_calls(lambda bar: stream.take(Arrival(bar, correlation_id)), bars)
+    step_p, floor_p = percentiles(step), percentiles(floor)
+    taken_p = percentiles(taken)
+    name = definition.name
+    return [
+        Measurement(
+            f"{name}: step p50", step_p["p50"], "µs", floor_p["p50"], "empty compiled call",
+            target_value=100.0, higher_is_better=False,
+        ),
+        Measurement(
+            f"{name}: step p99", step_p["p99"], "µs", floor_p["p99"], "empty compiled call",
+            target_value=100.0, higher_is_better=False, note=tail(step_p),
+        ),
+        Measurement(
+            f"{name}: engine's step (snapshot, metrics) p99", taken_p["p99"], "µs",
+            floor_p["p99"], "empty compiled call",
+            target_value=100.0, higher_is_better=False, note=tail(taken_p),
+        ),
+        Measurement(
+            f"{name}: live steps", 1e6 * len(taken) / sum(taken), "steps/s",
+            1e6 * len(floor) / sum(floor), "empty compiled calls",
+            target_value=100_000.0,
+        ),
+    ]  # fmt: skip
+
+
+def tail(figures: dict[str, float]) -> str:
+    """Return the far end of a distribution in words."""
+    return f"p99.9 {figures['p99.9']:.1f}, max {figures['max']:.0f}"
+
+
+@numba.njit(error_model="numpy")
+def _bare(closes: Any, fast: int, slow: int) -> int:
+    total_fast = total_slow = 0.0
+    changes = 0
+    held = -1.0
+    for i in range(closes.shape[0]):
+        total_fast += closes[i]
+        total_slow += closes[i]
+        if i >= fast:
+            total_fast -= closes[i - fast]
+        if i >= slow:
+            total_slow -= closes[i - slow]
+        if i >= slow - 1:
+            target = 1.0 if total_fast / fast > total_slow / slow else 0.0
+            changes += target != held
+            held = target
+    return changes
+
+
+def best_rate(work: Callable[[], object]) -> float:
+    """Return the bars/s of the best of some rounds; the first, which compiles, is left out."""
+    work()
+    seconds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return BARS / min(seconds)
+
+
+def bare_rate(bars: np.ndarray) -> float:
+    """Return the bars/s of the hand-written crossover."""
+    closes = np.ascontiguousarray(bars["close"])
+    return best_rate(lambda: _bare(closes, 10, 30))
+
+
+def loop_rate(definition: Definition, bars: np.ndarray, floor: float) -> Measurement:
+    """Return the bars/s of the strategy in the loop, all decisions kept."""
+    rate = best_rate(lambda: Runner(definition, {}).run(bars))
+    return Measurement(
+        f"{definition.name}: loop, decisions kept", rate, "bars/s", floor, "bare Numba loop",
+        target_value=10_000_000.0,
+    )  # fmt: skip
