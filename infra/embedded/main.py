@@ -73,7 +73,9 @@ async def _run(chosen: EmbeddedSettings, home: Home, console: Console) -> int:
             assert running is not None
             print_addresses(console, running)
             quiet.set()
-            await _unless(stopping, view.show(running, journal.logs, console))
+            await _unless(
+                stopping, view.show(running, journal.logs, console, "Ctrl-C stops the system")
+            )
     except EmbeddedError as error:
         quiet.clear()
         print_error(console, error)
@@ -101,7 +103,7 @@ async def _attach(home: Home, console: Console) -> int:
     print_addresses(console, running)
     stopping = _stop_event()
     logs = log_files(home, 1, 1)
-    await _unless(stopping, view.show(running, logs, console))
+    await _unless(stopping, view.show(running, logs, console, "Ctrl-C closes the view"))
     console.print("the view is closed; the system goes on (stop it with `tradewind down`)")
     return 0
 

@@ -19,19 +19,22 @@ TIMEOUT_S = 3.0
 LOG_LINES = 5
 
 
-async def show(running: RunState, logs: LogFiles, console: Console) -> None:
-    """Draw the view until cancelled; one line now and then where the output is no terminal."""
+async def show(running: RunState, logs: LogFiles, console: Console, hint: str) -> None:
+    """Draw the view until cancelled; one line now and then where the output is no terminal.
+
+    `hint` says what Ctrl-C does.
+    """
     async with httpx.AsyncClient(
         base_url=running.gateway, timeout=TIMEOUT_S, trust_env=False
     ) as client:
         if console.is_terminal:
-            await _draw(client, running, logs, console)
+            await _draw(client, running, logs, console, hint)
         else:
             await _tell(client, running, console)
 
 
 async def _draw(
-    client: httpx.AsyncClient, running: RunState, logs: LogFiles, console: Console
+    client: httpx.AsyncClient, running: RunState, logs: LogFiles, console: Console, hint: str
 ) -> None:
     # Drawing happens in a thread: a terminal stopped with Ctrl-S must not stop the supervisor.
     with Live(console=console, auto_refresh=False, screen=True) as live:
@@ -39,7 +42,7 @@ async def _draw(
         while True:
             seen = await collect(client, seen, running.symbols)
             tail = logs.tail("supervisor", LOG_LINES)
-            drawing = screen(seen, running, tail.splitlines())
+            drawing = screen(seen, running, tail.splitlines(), hint)
             await asyncio.to_thread(live.update, drawing, refresh=True)
             await asyncio.sleep(REFRESH_S)
 

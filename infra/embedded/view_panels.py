@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.embedded.state import RunState
-from infra.embedded.view_snapshot import ROWS, Row, Snapshot, middle, number
+from infra.embedded.view_snapshot import ROWS, Row, Snapshot, legs_ms, middle, number
 
 SPARKS = "▁▂▃▄▅▆▇█"
 STATE_STYLES = {
@@ -32,11 +32,11 @@ STATE_STYLES = {
 }
 
 
-def screen(seen: Snapshot, running: RunState, events: Sequence[str]) -> RenderableType:
-    """Return the whole screen."""
+def screen(seen: Snapshot, running: RunState, events: Sequence[str], hint: str) -> RenderableType:
+    """Return the whole screen; `hint` says what Ctrl-C does."""
     layout = Layout()
     layout.split_column(
-        Layout(_account(seen, running), size=4),
+        Layout(_account(seen, running, hint), size=5),
         Layout(name="middle", ratio=3),
         Layout(name="lower", size=ROWS + 4),
         Layout(_events(events), size=7),
@@ -103,7 +103,7 @@ def _brief(rows: Sequence[Row], *names: str) -> str:
     return " ".join(str(rows[0].get(name, "?")) for name in names) if rows else "none"
 
 
-def _account(seen: Snapshot, running: RunState) -> Panel:
+def _account(seen: Snapshot, running: RunState, hint: str) -> Panel:
     account, risk = seen.one("account"), seen.one("risk")
     line = Text.assemble(
         "equity ", (money(account.get("equity")), "bold"),
@@ -111,16 +111,19 @@ def _account(seen: Snapshot, running: RunState) -> Panel:
         "   total ", signed(account.get("total_pnl")),
         "   cash ", money(account.get("cash")),
         "   trading ", styled(risk.get("state", "–")),
-        "   judgement ", _latency(seen),
-        "   gateway ", "–" if seen.gateway_ms is None else f"{seen.gateway_ms:.0f} ms",
     )  # fmt: skip
+    legs = [f"judgement {_latency(seen)}"]
+    legs += [f"{leg} {span:.0f} ms" for leg, span in legs_ms(seen).items()]
+    if seen.gateway_ms is not None:
+        legs.append(f"this view {seen.gateway_ms:.0f} ms")
     simulator = running.ports.get("broker_simulator")
-    where = f"gateway {running.gateway}/api/v1/…   stop: Ctrl-C"
+    where = f"gateway {running.gateway}/api/v1/…"
     if simulator is not None:
         where = f"{where}   simulator http://127.0.0.1:{simulator}"
     market = clock_of(account.get("ts"))
     title = f"Tradewind · {running.broker} · books {running.books} · market time {market} UTC"
-    return Panel(Group(line, Text(where, style="dim")), title=title, title_align="left")
+    lines = Group(line, Text("   ".join(legs)), Text(f"{where}   {hint}", style="dim"))
+    return Panel(lines, title=title, title_align="left")
 
 
 def _latency(seen: Snapshot) -> str:

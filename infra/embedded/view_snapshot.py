@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,6 +91,38 @@ async def _ask(client: httpx.AsyncClient, path: str) -> tuple[Any, str]:
         return body, "" if body is not None else "no JSON"
     detail = body.get("detail") if isinstance(body, dict) else None
     return None, str(detail or f"status {response.status_code}")
+
+
+def legs_ms(seen: Snapshot) -> dict[str, float]:
+    """Return the median wall milliseconds of each leg of the last orders' way.
+
+    `signal to order`: signal stored to order written; `order to broker`: to its acknowledgement;
+    `order to fill`: to the last change of a filled order. Legs nothing is known of are left out.
+    """
+    signals = {row.get("signal_id"): row.get("created_at") for row in seen.rows("signals")}
+    found: dict[str, list[float]] = {}
+    for order in seen.rows("orders"):
+        created = order.get("created_at")
+        filled = order.get("updated_at") if order.get("status") == "filled" else None
+        for leg, start, end in (
+            ("signal to order", signals.get(order.get("signal_id")), created),
+            ("order to broker", created, order.get("submitted_at")),
+            ("order to fill", created, filled),
+        ):
+            span = _span_ms(start, end)
+            if span is not None:
+                found.setdefault(leg, []).append(span)
+    return {leg: statistics.median(spans) for leg, spans in found.items()}
+
+
+def _span_ms(start: Any, end: Any) -> float | None:
+    if not isinstance(start, str) or not isinstance(end, str):
+        return None
+    try:
+        span = dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(start)
+    except ValueError:
+        return None
+    return span / dt.timedelta(milliseconds=1)
 
 
 def number(value: Any) -> float | None:

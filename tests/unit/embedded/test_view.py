@@ -26,8 +26,31 @@ RUNNING = RunState(
 ANSWERS: dict[str, object] = {
     "health": {"state": "ok", "services": [{"service": "audit", "state": "ok"}]},
     "quotes": {"items": [{"symbol": "AAPL", "bid": "10.00", "ask": "10.02"}], "next": None},
-    "signals": {"items": [{"strategy_id": "sma_cross", "symbol": "AAPL", "target": 0.5}]},
-    "orders": {"items": [{"symbol": "AAPL", "side": "buy", "quantity": "7", "status": "filled"}]},
+    "signals": {
+        "items": [
+            {
+                "signal_id": "s-1",
+                "strategy_id": "sma_cross",
+                "symbol": "AAPL",
+                "target": 0.5,
+                "created_at": "2026-01-02T15:00:00.000000Z",
+            }
+        ]
+    },
+    "orders": {
+        "items": [
+            {
+                "signal_id": "s-1",
+                "symbol": "AAPL",
+                "side": "buy",
+                "quantity": "7",
+                "status": "filled",
+                "created_at": "2026-01-02T15:00:00.020000Z",
+                "submitted_at": "2026-01-02T15:00:00.030000Z",
+                "updated_at": "2026-01-02T15:00:00.070000Z",
+            }
+        ]
+    },
     "trades": {"items": []},
     "account": {"equity": "1000123.4500", "cash": "1000000.0000", "day_pnl": "123.4500"},
     "positions": {"items": [{"symbol": "AAPL", "quantity": "7", "unrealized_pnl": "-1.5"}]},
@@ -54,7 +77,7 @@ def client(answers: dict[str, object], status: int = 200) -> httpx.AsyncClient:
 def drawn(seen: Snapshot) -> str:
     output = io.StringIO()
     Console(file=output, width=160, height=50, force_terminal=False).print(
-        screen(seen, RUNNING, ["audit is ready"])
+        screen(seen, RUNNING, ["audit is ready"], "Ctrl-C closes the view")
     )
     return output.getvalue()
 
@@ -65,6 +88,7 @@ async def test_screen_shows_every_panel() -> None:
     for part in (
         "1,000,123.45", "AAPL", "10.01", "sma_cross", "+0.50", "filled", "-1.50", "8010",
         "http://127.0.0.1:8000", "http://127.0.0.1:9109", "0.20/0.30 ms", "audit is ready",
+        "Ctrl-C closes the view", "signal to order 20 ms", "order to fill 50 ms",
     ):  # fmt: skip
         assert part in text
 
