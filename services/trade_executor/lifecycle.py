@@ -59,6 +59,8 @@ class Lifecycle:
         """
         async with self._desk.lock(order_id):
             order = await self.find(order_id)
+            if facts.get("broker_order_id") and order.submitted_at is None:
+                facts["submitted_at"] = self._clock.now()
             while True:
                 step = apply(order.status, event)
                 if step.refused:

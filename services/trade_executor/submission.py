@@ -232,7 +232,6 @@ class Submission:
             reason=reason,
             reject_reason=reason,
             broker_order_id=answer.broker_order_id,
-            submitted_at=order.submitted_at or self._clock.now(),
         )
         await self._identifier.legs(order, answer)
         LEG.labels("created_to_acknowledged").observe(

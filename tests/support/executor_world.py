@@ -212,7 +212,7 @@ def compare_books(database_url: str, truth: dict[str, Any]) -> list[str]:
         ).fetchall()
     ours = {row[0]: (row[1], row[2], row[3].normalize(), row[4].normalize()) for row in trades}
     theirs = {
-        one["id"]: (
+        one["execution_id"]: (
             one["symbol"], one["side"], Decimal(one["qty"]).normalize(),
             Decimal(one["price"]).normalize(),
         )
