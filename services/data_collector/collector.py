@@ -25,7 +25,7 @@ from services.data_collector.validation import Code, Rules, SymbolChecks, TimeWi
 
 _log = get_logger(__name__)
 _BUSY_TICKS = 50
-_RESYNC_EVERY_NS = NS_PER_SECOND // 5
+_RESYNC_PAUSE_NS = NS_PER_SECOND // 50
 T = TypeVar("T", Quote, TradeTick, Bar)
 
 
@@ -85,7 +85,7 @@ class Collector:
         self._clock = clock
         self._market = market
         self._resync = resync
-        self._resynced_ns = 0
+        self._resync_from_ns = 0
         self._store_ticks = store_ticks
         self._pause_s = pause_s
         self._shed = {"quote": 0, "trade": 0}
@@ -180,10 +180,13 @@ class Collector:
         because a simulated market jumps over closed hours between two polls of its clock."""
         window = TimeWindow.around(self._market.now_ns(), self._rules, self._market.factor)
         newest = max(map(_newest_ns, arrivals.values()), default=0)
-        now = self._clock.monotonic_ns()
-        if newest > window.latest_ns and now - self._resynced_ns > _RESYNC_EVERY_NS:
-            self._resynced_ns = now
+        asked_ns = self._clock.monotonic_ns()
+        if newest > window.latest_ns and asked_ns >= self._resync_from_ns:
             await self._resync()
+            answered_ns = self._clock.monotonic_ns()
+            # A clock that is slow to answer must not hold the market up for half of the time.
+            pause_ns = max(_RESYNC_PAUSE_NS, 2 * (answered_ns - asked_ns))
+            self._resync_from_ns = answered_ns + pause_ns
             window = TimeWindow.around(self._market.now_ns(), self._rules, self._market.factor)
         return window
 
