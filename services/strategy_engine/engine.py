@@ -29,7 +29,6 @@ from services.strategy_engine.streams import Feed, Stream, StreamStatus, Turn
 
 _log = get_logger(__name__)
 
-_FOR_EVER: Final = 2**62
 _NS: Final = 1_000_000_000
 
 
@@ -103,9 +102,8 @@ class Engine:
         for member in roster.members.values():
             await self._note_version(member)
         for stream in roster.streams():
-            if not stream.warmed:
-                after = stream.resume_ts + stream.configuration.span_ns
-                await self._warm(stream, after if stream.resume_ts else _FOR_EVER)
+            if stream.resume_ts:
+                await self._warm(stream, stream.resume_ts + stream.configuration.span_ns)
         self.roster = roster
         self._stale = False
         _count(roster)
@@ -121,7 +119,7 @@ class Engine:
             await self._book.set_version(configuration.id, loaded.version_hash)
 
     async def _warm(self, stream: Stream, end: int) -> None:
-        """Fill the stream from the bars stored before `end`; fresh it stays if there are none."""
+        """Fill the stream from the bars stored before `end`, if there are any."""
         count = stream.runner.warmup
         history = await self._history.before(
             stream.configuration.timeframe, stream.symbol, end, max(count, 1)
@@ -195,16 +193,22 @@ class Engine:
     # The table ----------------------------------------------------------------------------
 
     async def _fill_fresh(self, feeds: Sequence[Feed]) -> None:
-        """Warm streams that found no history at their start, once it is there or late."""
+        """Begin streams that have never run: their first live bar ends their history.
+
+        Not at the start of the engine: the history may still be on its way into the table, and
+        what comes after the warm-up is a signal.
+        """
         for feed in feeds:
             first = feed.first_pending()
-            if first is not None and not self._late(feed):
+            if first is None:
+                continue
+            if not self._late(feed):
                 after = await self._history.since(feed.timeframe, {feed.symbol: first - 1}, 1)
                 if not len(after[feed.symbol]):
                     continue
             for stream in feed.fresh:
-                await self._warm(stream, _FOR_EVER if first is None else first)
-                stream.warmed = stream.warmed or first is not None
+                await self._warm(stream, first)
+                stream.warmed = True
             stopped = feed.advance(self._unsaved)
             feed.waiting_since_ns = self._clock.monotonic_ns() if stopped else None
 
