@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
 import httpx
+import psycopg
 import pytest
 
 from libs.common.domain.vocabulary import OrderStatus, StrategyMode
@@ -357,3 +358,45 @@ async def test_unknown_symbol_account_and_past_deadline(service: httpx.AsyncClie
     answer = await service.post("/api/v1/risk/assessments", json=late)
     assert answer.status_code == 503
     assert "deadline" in answer.json()["detail"]
+
+
+async def test_losses_set_reducing_then_halted_by_themselves(
+    settings: RiskSettings, world: World
+) -> None:
+    quick = settings.model_copy(update={"risk_watch_s": 0.05, "risk_metrics_s": 0.05})
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO portfolio_positions (account_id, symbol, quantity, avg_cost, realized_pnl)"
+            " VALUES ('main', 'KO', 1000, 100, 0)"
+        )
+    async with serving(build(quick)) as service:
+        await ready(service)
+        await quoted(world, service, "KO", 100.0)
+
+        async def state(wanted: str) -> bool:
+            return bool((await service.get("/api/v1/risk/state")).json()["state"] == wanted)
+
+        async def valued() -> bool:
+            return bool(world.rows("SELECT 1 FROM risk_metrics WHERE equity = 1100000"))
+
+        await eventually(valued, what="a valuation")
+        # 56 of 1 100 thousand are more than 5 %.
+        await world.quote("KO", 44.0)
+        await eventually(lambda: state("reducing"), what="reducing")
+        exit_ = request("KO", side="sell", quantity="1000")
+        reply = (await service.post("/api/v1/risk/preview", json=_without_deadline(exit_))).json()
+        assert reply["verdict"] == "approved"
+        limit = {"name": "drawdown_max", "value": "0.04", "reason": "test"}
+        assert (await service.put("/api/v1/risk/limits", json=limit)).status_code == 200
+        await eventually(lambda: state("halted"), what="halted")
+        by = (await service.get("/api/v1/risk/state")).json()
+        assert (by["set_by"], by["generation"]) == ("rule:DRAWDOWN_ABOVE_LIMIT", 3)
+        # A person who resumes is not overruled; the check goes on denying.
+        await service.post("/api/v1/risk/resume", json={"reason": "seen"})
+        reply = (await service.post("/api/v1/risk/preview", json=preview("KO"))).json()
+        assert reply["code"] == "DAILY_LOSS_ABOVE_LIMIT"
+        assert await state("active")
+
+
+def _without_deadline(body: dict[str, object]) -> dict[str, object]:
+    return {name: body[name] for name in ("account_id", "order")}
