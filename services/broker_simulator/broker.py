@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import secrets
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -140,6 +141,7 @@ class Broker:
             await asyncio.sleep(0)
         self._after_move()
         await self.settle()
+        self._save(force=True)
 
     def marks(self) -> dict[str, tuple[int, int, int, int, int, int, int]]:
         """Return each symbol's quote, last print and previous close, for storage."""
@@ -181,7 +183,7 @@ class Broker:
 
     def _save(self, *, force: bool = False) -> None:
         """Store the clock now and then, so that a restart continues where the market was."""
-        now = asyncio.get_running_loop().time() if not force else 0.0
+        now = time.monotonic()
         if not force and now - self._saved_at < self._state_s:
             return
         self._saved_at = now

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from starlette.types import Receive, Scope, Send
 
 from libs.common.domain.sessions import SessionCalendar, load_calendar
-from libs.common.kernel.clock import from_ns, parse_ns, to_ns
+from libs.common.kernel.clock import NS_PER_SECOND, from_ns, parse_ns, to_ns
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.app import end_cleanly_on_signals, json_response, load_settings
@@ -187,7 +187,7 @@ def _broker(
     broker = Broker(
         engine=engine,
         exchange=exchange,
-        clock=_clock(settings, calendar, start),
+        clock=_clock(settings, calendar, start + (_lost_ns(settings) if snapshot else 0)),
         store=store,
         faults=faults,
         data=data,
@@ -249,6 +249,14 @@ def _clock(settings: SimulatorSettings, calendar: SessionCalendar, start: int) -
         lead_out=timedelta(seconds=settings.simulator_lead_out_s),
         monotonic_ns=time.monotonic_ns,
     )
+
+
+def _lost_ns(settings: SimulatorSettings) -> int:
+    """Return how much market time may have passed after the last save before a crash.
+
+    The clock resumes behind it and the exchange catches up: time never runs backward for others.
+    """
+    return int(settings.simulator_state_s * settings.simulator_factor * NS_PER_SECOND)
 
 
 def start_ns(

@@ -61,10 +61,13 @@ def expand(
     open_ns, close_ns = to_ns(session.open), to_ns(session.close)
     minutes = (close_ns - open_ns) / MINUTE_NS
     count = max(int(minutes * density.quotes), 8)
-    times = _times(rng, count, open_ns, close_ns - 2 * PRINT_DELAY_NS)
+    times, steady = _times(rng, count, open_ns, close_ns - 2 * PRINT_DELAY_NS)
     path, knots = _path(rng, times, shape)
     quotes = _quotes(rng, times, path)
-    trades = _trades(rng, times, path, knots, min(int(minutes * density.trades), count), shape)
+    prints = min(int(minutes * density.trades), count)
+    if prints >= steady.size + knots.size:
+        knots = np.union1d(knots, steady)
+    trades = _trades(rng, times, path, knots, prints, shape)
     if density.extended_quotes <= 0:
         return DayTape(quotes, trades)
     before = _quiet(
@@ -81,18 +84,28 @@ def grid(prices: NDArray[np.float64] | Ints) -> Ints:
     return np.where(values >= 10_000.0, cents, np.maximum(np.rint(values), 1.0)).astype(np.int64)
 
 
-def _times(rng: np.random.Generator, count: int, start: int, end: int) -> Ints:
-    """Draw sorted event times, denser at both ends: density 1 + 2 (2x - 1)^2 over (0, 1)."""
-    uniform = np.sort(rng.random(count))
+def _times(rng: np.random.Generator, count: int, start: int, end: int) -> tuple[Ints, Ints]:
+    """Draw sorted event times, denser at both ends: density 1 + 2 (2x - 1)^2 over (0, 1).
+
+    Where there are enough, every minute has one: a liquid share trades in each. Returns the times
+    and the indices of those.
+    """
+    minutes = np.arange(start, end, MINUTE_NS)
+    if count <= minutes.size:
+        minutes = minutes[:0]
+    steady = minutes + rng.integers(0, MINUTE_NS - 2 * PRINT_DELAY_NS, minutes.size)
     x = np.linspace(0.0, 1.0, 257)
     mass = x + ((2 * x - 1) ** 3 + 1) / 3
-    share = np.interp(uniform * mass[-1], mass, x)
-    times = start + (share * (end - start)).astype(np.int64)
+    share = np.interp(rng.random(count - minutes.size), mass / mass[-1], x)
+    drawn = start + (share * (end - start)).astype(np.int64)
+    times = np.concatenate([steady, drawn])
+    order = np.argsort(times, kind="stable")
+    times = times[order]
     times[0], times[-1] = start, end
-    return np.maximum.accumulate(times)
+    return times, np.sort(np.argsort(order)[: steady.size]).astype(np.int64)
 
 
-def _path(rng: np.random.Generator, times: Ints, shape: DayShape) -> tuple[Ints, list[int]]:
+def _path(rng: np.random.Generator, times: Ints, shape: DayShape) -> tuple[Ints, Ints]:
     count = times.size
     low, high = np.log(float(shape.low)), np.log(float(shape.high))
     ends = (np.log(float(shape.open)), np.log(float(shape.close)))
@@ -110,7 +123,7 @@ def _path(rng: np.random.Generator, times: Ints, shape: DayShape) -> tuple[Ints,
     exact = {0: shape.open, at_high: shape.high, at_low: shape.low, count - 1: shape.close}
     for index, price in exact.items():
         prices[index] = price
-    return prices, sorted(exact)
+    return prices, np.array(sorted(exact), dtype=np.int64)
 
 
 def _turning_points(rng: np.random.Generator, count: int, shape: DayShape) -> tuple[int, int]:
@@ -150,13 +163,13 @@ def _trades(
     rng: np.random.Generator,
     times: Ints,
     path: Ints,
-    knots: list[int],
+    knots: Ints,
     count: int,
     shape: DayShape,
 ) -> Trades:
     others = np.setdiff1d(np.arange(times.size), knots)
-    drawn = rng.choice(others, size=max(min(count - len(knots), others.size), 0), replace=False)
-    at = np.sort(np.concatenate([np.array(knots, dtype=np.int64), drawn]))
+    drawn = rng.choice(others, size=max(min(count - knots.size, others.size), 0), replace=False)
+    at = np.sort(np.concatenate([knots, drawn]))
     weights = rng.exponential(1.0, at.size)
     size = np.maximum((shape.volume * weights / weights.sum()).astype(np.int64), 1)
     size[-1] += max(shape.volume - int(size.sum()), 0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from libs.common.domain.sessions import Session, SessionCalendar
@@ -175,9 +178,7 @@ def history_market(
     Adjusted closes only, so open, high, low and volume are modelled (`outline`). With `symbols`,
     only those; unknown ones raise InvalidInputError.
     """
-    from skfolio.datasets import load_sp500_dataset
-
-    frame = load_sp500_dataset()
+    frame = _shipped_closes()
     available = [str(column) for column in frame.columns]
     wanted = list(symbols) or available
     unknown = sorted(set(wanted) - set(available))
@@ -194,3 +195,16 @@ def history_market(
         for symbol in wanted
     }
     return DailyMarket("history", seed, [days[i] for i in keep], series, density)
+
+
+def _shipped_closes() -> pd.DataFrame:
+    """Read the data set where it lies: importing skfolio would load half of scientific Python."""
+    spec = importlib.util.find_spec("skfolio")
+    if spec is None or not spec.submodule_search_locations:
+        raise InvalidInputError("market history: the package skfolio is not installed")
+    path = Path(spec.submodule_search_locations[0]) / "datasets/data/sp500_dataset.csv.gz"
+    try:
+        frame = pd.read_csv(path, index_col=0, parse_dates=True)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"market history: {path}: {error}") from error
+    return frame
