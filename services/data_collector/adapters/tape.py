@@ -112,7 +112,7 @@ def _read_table(path: Path) -> pa.Table:
             return _read_csv(path)
     except FileNotFoundError as error:
         raise DataFileError(f"{path}: no such file") from error
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (OSError, pa.ArrowException) as error:
         raise DataFileError(f"{path}: unreadable: {str(error).splitlines()[0]}") from error
     raise DataFileError(f"{path}: neither .parquet nor .csv")
 
@@ -250,7 +250,7 @@ def _numbers(table: pa.Table, path: Path, name: str, rows: Times) -> Floats:
         raise DataFileError(
             f"{path}: column {name}, row {rows[index]}: {value!r} is not a number"
         ) from None
-    except pa.ArrowNotImplementedError as error:
+    except pa.ArrowException as error:
         raise DataFileError(f"{path}: column {name}: {column.type} is no number") from error
     return numbers
 
