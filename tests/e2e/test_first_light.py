@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.books import differences, truth
+from tests.support.tie_out import differences, truth
 from tests.support.system import System, running_system
 
 pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
