@@ -1,0 +1,213 @@
+"""What monitoring does: alerts from messages, alerts from silence, people told of the loud ones."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from uuid import UUID
+
+from libs.common.contracts.channels import NOTIFICATIONS, RISK_ALERTS, SYSTEM_HEALTH
+from libs.common.contracts.envelope import Envelope
+from libs.common.contracts.messages import Heartbeat, Notification, RiskAlert
+from libs.common.domain.vocabulary import Level
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.errors import UnavailableError
+from libs.common.kernel.ids import IdSource
+from libs.common.runtime.logging import get_logger
+from services.monitoring import metrics
+from services.monitoring.alerts import (
+    Raise,
+    fingerprint_of,
+    of_notification,
+    of_risk_alert,
+    worth_telling,
+)
+from services.monitoring.board import Board, Change
+from services.monitoring.courier import Courier
+from services.monitoring.logic import LEVELS, HealthState
+from services.monitoring.ports import Alerts, Parcel
+
+_log = get_logger(__name__)
+
+NAME: Final = "monitoring"
+_WORDS: Final = {
+    HealthState.OK: "is well",
+    HealthState.DEGRADED: "is not ready",
+    HealthState.STALE: "has gone quiet",
+    HealthState.DOWN: "is down",
+}
+_SCALE: Final = (HealthState.OK, HealthState.DEGRADED, HealthState.STALE, HealthState.DOWN)
+
+
+@dataclass
+class Watch:
+    """The people's end of the system: the board, the alerts and who carries them out."""
+
+    board: Board
+    alerts: Alerts
+    courier: Courier | None
+    clock: Clock
+    ids: IdSource
+    repeat_after: dt.timedelta
+    check_s: float
+    _unsaved: list[Raise] = field(default_factory=list)
+    _told: set[UUID] = field(default_factory=set)
+
+    async def take(self, raised: Raise) -> None:
+        """Note an occurrence and tell people if it is worth it. Raises UnavailableError.
+
+        One of level INFO says that all is well again: it resolves the open alert of its
+        fingerprint and opens none.
+        """
+        if raised.level is Level.INFO:
+            await self.alerts.settle(raised)
+            return
+        noted = await self.alerts.note(raised)
+        if noted.repeated:
+            metrics.REPEATS.inc()
+            return
+        metrics.ALERTS.labels(raised.level.value).inc()
+        if worth_telling(raised, noted.known, self.clock.now(), self.repeat_after):
+            self.tell(raised)
+
+    def tell(self, raised: Raise) -> None:
+        """Hand an occurrence to the courier, where there is one; never waits."""
+        if self.courier is not None:
+            self.courier.offer(
+                Parcel(
+                    raised.message_id,
+                    raised.fingerprint,
+                    raised.level,
+                    raised.title,
+                    raised.message,
+                )
+            )
+
+    async def start(self) -> None:
+        """Take up what an earlier life did not deliver."""
+        if self.courier is not None:
+            for parcel in await self.alerts.untold():
+                self.courier.offer(parcel)
+
+    async def run(self) -> None:
+        """Judge everyone's health until cancelled."""
+        while True:
+            await self.check()
+            await asyncio.sleep(self.check_s)
+
+    async def check(self) -> None:
+        """Judge health once; raise or resolve alerts for what changed."""
+        deaf_before = self.board.deaf
+        changes = self.board.check(self.clock.now(), self.clock.monotonic_ns())
+        self._show()
+        if self.board.deaf != deaf_before:
+            self._unsaved.append(self._of_deafness(self.board.deaf))
+        for change in changes:
+            if change.before is None and change.after.state is not HealthState.DOWN:
+                continue
+            metrics.CHANGES.labels(change.after.service).inc()
+            raised = self._of_change(change)
+            # Where nobody is heard there is one cause, not one for each service.
+            self._unsaved.append(
+                replace(raised, level=Level.WARNING)
+                if self.board.deaf and raised.level is Level.ERROR
+                else raised
+            )
+        await self._save()
+
+    async def _save(self) -> None:
+        """Store the health alerts; what cannot be stored now is told at once and stored later."""
+        waiting, self._unsaved = self._unsaved, []
+        for position, raised in enumerate(waiting):
+            try:
+                if raised.level is Level.INFO:
+                    await self.alerts.settle(raised, announce=True)
+                    continue
+                noted = await self.alerts.note(raised, announce=True)
+                if raised.message_id in self._told:
+                    self._told.discard(raised.message_id)
+                elif worth_telling(raised, noted.known, self.clock.now(), self.repeat_after):
+                    self.tell(raised)
+            except UnavailableError as error:
+                _log.warning("health_alert_waits", title=raised.title, error=str(error))
+                self._unsaved = waiting[position:]
+                self._tell_unsaved()
+                return
+        await self._count()
+
+    def _tell_unsaved(self) -> None:
+        """Tell, once, of the loud ones that no table can take now."""
+        for raised in self._unsaved:
+            loud = raised.level in (Level.ERROR, Level.CRITICAL)
+            if loud and raised.message_id not in self._told:
+                self._told.add(raised.message_id)
+                self.tell(raised)
+
+    async def _count(self) -> None:
+        try:
+            counts = await self.alerts.open_levels()
+        except UnavailableError:
+            return
+        for level in Level:
+            metrics.OPEN_ALERTS.labels(level.value).set(counts.get(level, 0))
+
+    def _of_change(self, change: Change) -> Raise:
+        found = change.after
+        level = LEVELS[found.state]
+        _log.info("health_changed", about=found.service, state=found.state, reasons=found.reasons)
+        return Raise(
+            message_id=self.ids.new(),
+            level=level,
+            source=NAME,
+            fingerprint=fingerprint_of("health", found.service),
+            title=f"{found.service} {_WORDS[found.state]}",
+            message="; ".join(found.reasons) or f"{found.service} answers again",
+            ts=self.clock.now(),
+            context={"service": found.service, "state": found.state.value},
+        )
+
+    def _of_deafness(self, deaf: bool) -> Raise:
+        return Raise(
+            message_id=self.ids.new(),
+            level=Level.ERROR if deaf else Level.INFO,
+            source=NAME,
+            fingerprint=fingerprint_of("health", "bus"),
+            title="No heartbeat of any service arrives" if deaf else "Heartbeats arrive again",
+            message="Redis is away, or every service is" if deaf else "",
+            ts=self.clock.now(),
+        )
+
+    def _show(self) -> None:
+        for line in self.board.lines:
+            found = line.judgement
+            metrics.HEALTH.labels(found.service).set(_SCALE.index(found.state))
+            if found.age_s is not None:
+                metrics.HEARTBEAT_AGE.labels(found.service).set(found.age_s)
+
+
+async def take_heartbeat(watch: Watch, envelope: Envelope[Heartbeat]) -> None:
+    """A sign of life."""
+    watch.board.hear(envelope.payload, watch.clock.monotonic_ns())
+
+
+async def take_notifications(watch: Watch, envelopes: Sequence[Envelope[Notification]]) -> None:
+    """What a service wants people to know; our own words come back and are passed over."""
+    for envelope in envelopes:
+        if envelope.source != NAME:
+            await watch.take(of_notification(envelope.payload, envelope.id, envelope.source))
+
+
+async def take_risk_alerts(watch: Watch, envelopes: Sequence[Envelope[RiskAlert]]) -> None:
+    """What the risk manager warns of."""
+    for envelope in envelopes:
+        await watch.take(of_risk_alert(envelope.payload, envelope.id, envelope.source))
+
+
+LOG_HANDLERS: Final[dict[Any, Any]] = {
+    NOTIFICATIONS: take_notifications,
+    RISK_ALERTS: take_risk_alerts,
+}
+BROADCAST_HANDLERS: Final[dict[Any, Any]] = {SYSTEM_HEALTH: take_heartbeat}
