@@ -263,7 +263,7 @@ async def _collect(pipe: Connection, url: str, redis_url: str, database_url: str
     settings = ServiceSettings.model_validate(values)
     runtime = Runtime.of("data_collector", settings)
     writer = TickWriter(
-        MarketStore(runtime.database), "alpaca", rows_max=100_000, batch_rows=10_000, pause_s=0.25
+        MarketStore(runtime.database), "alpaca", rows_max=100_000, batch_rows=2_500, pause_s=0.25
     )
     bridge = Bridge(10_000, runtime.clock.now_ns)
     stream = AlpacaStream(

@@ -48,7 +48,7 @@ class CollectorSettings(ServiceSettings):
 
     ticks_stored: bool = True
     tick_rows_max: int = Field(default=100_000, ge=1)
-    tick_batch_rows: int = Field(default=10_000, ge=1)
+    tick_batch_rows: int = Field(default=2_500, ge=1)
     tick_store_s: float = Field(default=0.25, gt=0)
     bars_pending_max: int = Field(default=100_000, ge=1)
 

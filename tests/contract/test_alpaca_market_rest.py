@@ -78,6 +78,12 @@ async def test_assets_become_instruments(simulator: Simulator) -> None:
     assert instruments["KO"].tradable
 
 
+async def test_odd_asset_does_not_cost_the_others(simulator: Simulator) -> None:
+    simulator.fault("missing_field", path="/v2/assets")
+    found = await rest(simulator.url).instruments()
+    assert {item.symbol for item in found} <= {"AAPL", "KO", "MSFT"}
+
+
 async def test_passing_trouble_is_tried_again(simulator: Simulator) -> None:
     simulator.fault("error_before", path="/v2/stocks/*", status=503, count=1)
     assert await rest(simulator.url).bars(["KO"], Timeframe.MINUTE, START, START + MINUTE)

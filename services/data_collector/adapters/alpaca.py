@@ -26,12 +26,14 @@ from libs.common.contracts.messages import Bar, Quote
 from libs.common.domain.instruments import AssetClass, Instrument
 from libs.common.kernel.clock import NS_PER_SECOND, parse_ns
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import retry, token_bucket
 from services.data_collector.adapters.alpaca_stream import is_loopback
 from services.data_collector.timeframes import Timeframe
 
 T = TypeVar("T")
 
+_log = get_logger(__name__)
 _TIMEFRAMES = {
     Timeframe.MINUTE: TimeFrame(1, TimeFrameUnit.Minute),
     Timeframe.FIVE_MINUTES: TimeFrame(5, TimeFrameUnit.Minute),
@@ -110,7 +112,7 @@ class AlpacaRest:
             status=AssetStatus.ACTIVE, asset_class=AlpacaAssetClass.US_EQUITY
         )
         raw = await self._ask("assets", lambda: self._trading.get_all_assets(request))
-        return self._read("assets", lambda: [_instrument(item) for item in raw])
+        return self._read("assets", lambda: _instruments(raw))
 
     async def _ask(self, what: str, call: Callable[[], Any]) -> Any:
         async def once() -> Any:
@@ -194,16 +196,28 @@ def _quote(item: Any) -> Quote:
     )
 
 
-def _instrument(item: Any) -> Instrument:
-    return Instrument(
-        symbol=item["symbol"],
-        name=item.get("name") or "",
-        exchange=item["exchange"],
-        asset_class=AssetClass(item["class"]),
-        tradable=bool(item["tradable"]),
-        shortable=bool(item.get("shortable")),
-        fractionable=bool(item.get("fractionable")),
-    )
+def _instruments(raw: Any) -> list[Instrument]:
+    """Every asset that we can make an instrument of; one odd asset must not cost the others."""
+    made: list[Instrument] = []
+    odd: list[str] = []
+    for item in raw:
+        try:
+            made.append(
+                Instrument(
+                    symbol=item["symbol"],
+                    name=item.get("name") or "",
+                    exchange=item["exchange"],
+                    asset_class=AssetClass(item["class"]),
+                    tradable=bool(item["tradable"]),
+                    shortable=bool(item.get("shortable")),
+                    fractionable=bool(item.get("fractionable")),
+                )
+            )
+        except (KeyError, ValueError) as error:
+            odd.append(f"{item.get('symbol')}: {error}")
+    if odd:
+        _log.warning("assets_left_out", count=len(odd), first=odd[0])
+    return made
 
 
 def _datetime(ns: int) -> datetime:
