@@ -53,16 +53,21 @@ class LiveBars:
         sent = self.last_minutes.get(symbol)
         if sent is not None and minute <= sent.ts:
             return self._correct(symbol, sent, price, size) if minute == sent.ts else None
-        bar = self._minutes.get(symbol)
-        if bar is None:
-            bar = self._minutes[symbol] = RunningBar(minute, price)
-        bar.add(price, size)
-        if regular:
-            day = self._days.get(symbol)
-            if day is None:
-                day = self._days[symbol] = RunningBar(minute, price)
-            day.add(price, size)
+        self.recall(symbol, ns, price, size, regular=regular, in_minute=True)
         return None
+
+    def recall(
+        self, symbol: str, ns: int, price: int, size: int, *, regular: bool, in_minute: bool
+    ) -> None:
+        """Take a print into the running day, where it is regular, and into the running minute."""
+        start = ns // MINUTE_NS * MINUTE_NS
+        running = ((self._minutes, in_minute), (self._days, regular))
+        for bars, wanted in running:
+            if wanted:
+                bar = bars.get(symbol)
+                if bar is None:
+                    bar = bars[symbol] = RunningBar(start, price)
+                bar.add(price, size)
 
     def close_minute(self) -> dict[str, Candle]:
         """End the running minute; returns the bars of the symbols that traded in it."""

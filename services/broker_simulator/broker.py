@@ -12,23 +12,24 @@ import base64
 import binascii
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from prometheus_client import Counter
 
 from libs.common.kernel.clock import from_ns
+from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from services.broker_simulator.clock import MarketTime
 from services.broker_simulator.data_stream import DataStream
 from services.broker_simulator.engine.engine import Engine
 from services.broker_simulator.engine.model import Account, Order
 from services.broker_simulator.engine.refusals import BrokerRefusal
-from services.broker_simulator.engine.registry import Registry
+from services.broker_simulator.engine.registry import Changes, Registry
 from services.broker_simulator.exchange import Exchange
 from services.broker_simulator.faults import Faults, Kind, Stream
-from services.broker_simulator.ports import StateStore
+from services.broker_simulator.ports import Marks, StateStore
 from services.broker_simulator.trading_stream import TradingStream
 from services.broker_simulator.wire_trading import order_json
 
@@ -72,6 +73,7 @@ class Broker:
         self._commit_due: asyncio.Future[None] | None = None
         self._saved_at = 0.0
         self.failure: str | None = None
+        self.on_failure: Callable[[], None] = lambda: None
 
     @property
     def registry(self) -> Registry:
@@ -140,15 +142,20 @@ class Broker:
             self._after_move()
             await asyncio.sleep(0)
         self._after_move()
-        await self.settle()
-        self._save(force=True)
+        await self.settle_market()
 
-    def marks(self) -> dict[str, tuple[int, int, int, int, int, int, int]]:
+    def marks(self) -> Marks:
         """Return each symbol's quote, last print and previous close, for storage."""
         return {
             s: (b.bid, b.ask, b.bid_size, b.ask_size, b.last, b.previous_close, b.quoted_at)
             for s, b in self.registry.books.items()
         }
+
+    async def settle_market(self) -> None:
+        """Return once what a person let happen in the market is stored, its prices too."""
+        self.data.flush()
+        await self.settle()
+        self._save(force=True)
 
     def close(self) -> None:
         """Store what is left and close the state file."""
@@ -168,15 +175,15 @@ class Broker:
         changes = self.engine.drain()
         try:
             if not changes.is_empty:
-                self._store.save(changes, self.now_ns, self.registry.sequence, self.marks())
+                self._store.save(changes, self.now_ns, self.registry.sequence)
                 _COMMITS.inc()
                 _EXECUTIONS.inc(len(changes.executions))
-        except Exception as error:
-            # The books in memory are ahead of the disk: nothing may be answered any more.
-            self.failure = str(error)
-            if due is not None and not due.done():
-                due.set_exception(error)
-            raise
+        except UnavailableError as error:
+            self.fail(error)
+            if due is None:
+                raise
+            due.set_exception(error)
+            return
         self.trading.publish(changes.updates)
         if due is not None and not due.done():
             due.set_result(None)
@@ -187,7 +194,16 @@ class Broker:
         if not force and now - self._saved_at < self._state_s:
             return
         self._saved_at = now
-        self._store.save(self.engine.drain(), self.now_ns, self.registry.sequence, self.marks())
+        if not self.registry.changes.is_empty:
+            self._commit()
+        self._store.save(Changes(), self.now_ns, self.registry.sequence, self.marks())
+
+    def fail(self, error: BaseException) -> None:
+        """Stop answering: the books in memory are ahead of those on disk, or stand still."""
+        if self.failure is None:
+            self.failure = str(error) or type(error).__name__
+            _log.error("simulator_failed", error=self.failure)
+            self.on_failure()
 
     def _alter(self, body: dict[str, Any]) -> dict[str, Any]:
         """Let object faults strike an order on its way out."""
@@ -206,7 +222,9 @@ class Broker:
         self.exchange.stale = self.faults.standing(Kind.STALE_FEED) is not None
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Account:
-        """Return the account of a request's headers. Raises BrokerRefusal 401."""
+        """Return the account of a request's headers. Raises BrokerRefusal 401, 503."""
+        if self.failure is not None:
+            raise BrokerRefusal(503, 50310000, f"simulator failed: {self.failure}")
         key = headers.get(b"apca-api-key-id", b"").decode("latin-1")
         secret = headers.get(b"apca-api-secret-key", b"").decode("latin-1")
         if not key:

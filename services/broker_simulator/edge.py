@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from libs.common.kernel.errors import InvalidInputError
+from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from services.broker_simulator.engine.model import Account
 from services.broker_simulator.engine.refusals import BrokerRefusal, malformed
 from services.broker_simulator.faults import Faults, Kind
@@ -120,6 +120,8 @@ class Edge:
             answer = await self._serve(scope, method, path, body)
         except BrokerRefusal as refusal:
             answer = Answer(refusal.body(), refusal.status)
+        except UnavailableError as error:
+            answer = Answer({"code": 50310000, "message": str(error)}, 503)
         except InvalidInputError as error:
             answer = Answer({"code": 42210000, "message": str(error)}, 422)
         self._observe(method, answer.status)

@@ -60,6 +60,7 @@ class Exchange:
         self._numbers: dict[str, int] = {}
         feed.seek(start_ns)
         engine.set_session(calendar.state_at_ns(start_ns), start_ns)
+        self._recall()
 
     def advance(self, to_ns_: int, *, steps_max: int | None = None) -> bool:
         """Move forward to `to_ns_`; with `steps_max` perhaps less far. Tells whether it arrived."""
@@ -99,6 +100,15 @@ class Exchange:
     def prepare(self) -> None:
         """Do ahead of time what the next session's first minute would wait for."""
         self._feed.prepare_next(self.now_ns)
+
+    def _recall(self) -> None:
+        """Take up the bars and prints of a day that is under way, as after a restart."""
+        minute = self.now_ns // MINUTE_NS * MINUTE_NS
+        for ns, symbol, price, size, number in self._feed.past_prints():
+            regular = self.calendar.state_at_ns(ns) is SessionState.REGULAR
+            self.bars.recall(symbol, ns, price, size, regular=regular, in_minute=ns >= minute)
+            self._numbers[symbol] = number
+            self.last_trades[symbol] = (ns, price, size, number)
 
     def _next_stop(self) -> int:
         stop = (self.now_ns // MINUTE_NS + 1) * MINUTE_NS

@@ -80,6 +80,7 @@ class Simulator:
             observe=lambda method, status: _REQUESTS.labels(method, status).inc(),
         )
         self.server: SimulatorServer | None = None
+        self.broker.on_failure = self._stop_serving
         self.api = self._fastapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,7 +105,8 @@ class Simulator:
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-                self.broker.close()
+                if self.broker.failure is None:
+                    self.broker.close()
 
         app = FastAPI(title="Tradewind broker_simulator", lifespan=lifespan, redoc_url=None)
         install_problem_handlers(app)
@@ -151,9 +153,11 @@ class Simulator:
     def _on_exchange_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             return
-        error = task.exception()
-        self.broker.failure = str(error)
+        error = task.exception() or RuntimeError("the exchange stopped")
         _log.error("exchange_stopped", exc_info=error)
+        self.broker.fail(error)
+
+    def _stop_serving(self) -> None:
         if self.server is not None:
             self.server.should_exit = True
 
@@ -187,7 +191,9 @@ def _broker(
     broker = Broker(
         engine=engine,
         exchange=exchange,
-        clock=_clock(settings, calendar, start + (_lost_ns(settings) if snapshot else 0)),
+        clock=_clock(
+            settings, _traded(market, calendar), start + (_lost_ns(settings) if snapshot else 0)
+        ),
         store=store,
         faults=faults,
         data=data,
@@ -235,6 +241,11 @@ def _terms(settings: SimulatorSettings) -> Terms:
         fees=fees,
         wash_trade_check=settings.simulator_wash_trade_check,
     )
+
+
+def _traded(market: Market, calendar: SessionCalendar) -> SessionCalendar:
+    """Return the sessions that the market has prices for: the clock passes over all others."""
+    return SessionCalendar([s for s in calendar.sessions if market.has(s.date)])
 
 
 def _clock(settings: SimulatorSettings, calendar: SessionCalendar, start: int) -> MarketTime:

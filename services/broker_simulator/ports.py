@@ -6,6 +6,9 @@ from typing import Protocol
 
 from services.broker_simulator.engine.registry import Changes
 
+# By symbol: bid, ask, bid_size, ask_size, last print, previous close, time of the quote.
+Marks = dict[str, tuple[int, int, int, int, int, int, int]]
+
 
 class StateStore(Protocol):
     """Keeps the books through a crash."""
@@ -15,9 +18,9 @@ class StateStore(Protocol):
         changes: Changes,
         now_ns: int,
         sequence: int,
-        marks: dict[str, tuple[int, int, int, int, int, int, int]],
+        marks: Marks | None = None,
     ) -> None:
-        """Store the changes with the time they lead to, all or nothing."""
+        """Store the changes with the time they lead to, all or nothing; marks where given."""
         ...
 
     def close(self) -> None:

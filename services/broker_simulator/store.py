@@ -16,6 +16,7 @@ import msgspec
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from services.broker_simulator.engine.model import Account, Activity, Execution, Order
 from services.broker_simulator.engine.registry import Changes
+from services.broker_simulator.ports import Marks
 
 SCHEMA_VERSION = 1
 _TABLES = ("accounts", "orders", "executions", "activities")
@@ -27,7 +28,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
 
     now_ns: int
     sequence: int
-    marks: dict[str, tuple[int, int, int, int, int, int, int]]
+    marks: Marks
     accounts: list[Account]
     orders: list[Order]
     executions: list[Execution]
@@ -70,13 +71,14 @@ class StateFile:
                 f"simulator state {self._path} belongs to market {stored}, not {fingerprint}: "
                 "choose another file with TRADEWIND_SIMULATOR_STATE, or remove this one"
             )
-        if "now_ns" not in meta:
+        if "position" not in meta:
             return None
-        marks_type = dict[str, tuple[int, int, int, int, int, int, int]]
+        now_ns, sequence = msgspec.msgpack.decode(meta["position"], type=tuple[int, int])
+        marks = meta.get("marks")
         return Snapshot(
-            now_ns=int(meta["now_ns"]),
-            sequence=int(meta["sequence"]),
-            marks=msgspec.msgpack.decode(meta["marks"], type=marks_type),
+            now_ns=now_ns,
+            sequence=sequence,
+            marks={} if marks is None else msgspec.msgpack.decode(marks, type=Marks),
             accounts=self._read("accounts", Account),
             orders=self._read("orders", Order),
             executions=self._read("executions", Execution),
@@ -88,9 +90,9 @@ class StateFile:
         changes: Changes,
         now_ns: int,
         sequence: int,
-        marks: dict[str, tuple[int, int, int, int, int, int, int]],
+        marks: Marks | None = None,
     ) -> None:
-        """Store the changes with the time they lead to, in one commit."""
+        """Store the changes with the time they lead to, in one commit; marks where given."""
         encode = self._encoder.encode
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -98,9 +100,9 @@ class StateFile:
             self._upsert("orders", ((o.id, o.seq, encode(o)) for o in changes.orders.values()))
             self._upsert("executions", ((e.id, e.seq, encode(e)) for e in changes.executions))
             self._upsert("activities", ((a.id, a.ts, encode(a)) for a in changes.activities))
-            self._put("now_ns", now_ns)
-            self._put("sequence", sequence)
-            self._put("marks", encode(marks))
+            self._put("position", encode((now_ns, sequence)))
+            if marks is not None:
+                self._put("marks", encode(marks))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:

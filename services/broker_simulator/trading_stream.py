@@ -55,6 +55,8 @@ class TradingStream:
     def publish(self, updates: list[TradeUpdate]) -> None:
         """Send the updates, each to its account's listeners, through the faults."""
         for update in updates:
+            if not self._listeners.get(update.account):
+                continue
             body = update_json(update, self._asset_id(update.order.symbol))
             body["order"] = self._alter(body["order"])
             message = msgspec.json.encode({"stream": "trade_updates", "data": body})

@@ -6,6 +6,7 @@ one `struct` call is several times faster than a general packer.
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any
 
@@ -21,6 +22,7 @@ _T = b"\xa1t\xd7\xff"
 _QUOTE = struct.Struct(">4sd4sI4sd4sI4sQ")
 
 
+@functools.lru_cache(maxsize=4096)
 def rfc3339(ns: int) -> str:
     """Return RFC 3339 UTC with as many fraction digits as needed: Alpaca's form."""
     seconds, rest = divmod(ns, NS_PER_SECOND)

@@ -188,8 +188,7 @@ def control_router(
             broker.exchange.halt(halt.symbol, halt.halted, halt.reason)
         for action in change.actions:
             _act(broker, action)
-        broker.data.flush()
-        await broker.settle()
+        await broker.settle_market()
         return {"now": format_ns(broker.now_ns)}
 
     @router.get("/market", dependencies=[_READ])

@@ -133,6 +133,10 @@ class DailyMarket:
         self.assets = tuple(asset_of(symbol) for symbol in self._series)
         self.first, self.last = self._days[0], self._days[-1]
 
+    def has(self, day: date) -> bool:
+        """Tell whether the market has prices of `day`."""
+        return day in self._index
+
     def day(self, symbol: str, session: Session) -> DayTape:
         """Return the symbol's ticks of the session's day."""
         index = self._index.get(session.date)

@@ -41,6 +41,16 @@ class Feed:
         self._line = self._line_of(session)
         self._line.cursor = int(np.searchsorted(self._line.columns[0], ns, side="right"))
 
+    def past_prints(self) -> list[tuple[int, str, int, int, int]]:
+        """Return the day's prints that were handed out: (ts, symbol, price, size, number)."""
+        line = self._line
+        if line is None or line.cursor == 0:
+            return []
+        part = [column[: line.cursor] for column in line.columns]
+        is_print = part[2] == TRADE
+        rows = zip(*(part[i][is_print].tolist() for i in (0, 1, 3, 4, 5)), strict=True)
+        return [(ts, self.symbols[index], a, b, c) for ts, index, a, b, c in rows]
+
     def take(self, until_ns: int) -> list[Tick]:
         """Return the ticks after the last call with `ts < until_ns`, all of one day."""
         line = self._line_at(until_ns)

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from libs.common.domain.sessions import Session, SessionCalendar
-from libs.common.kernel.clock import from_ns, to_ns
+from libs.common.domain.sessions import NEW_YORK, Session, SessionCalendar
+from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import InvalidInputError
 from services.broker_simulator.market.bridge import Density
 from services.broker_simulator.market.daily import DailyMarket, DailySeries, asset_of
@@ -57,9 +58,17 @@ class ReplayMarket:
         self.assets = tuple(asset_of(symbol) for symbol in symbols)
         self._trades = trades
         self._quotes = {s: quotes.get(s) or _around(trades[s]) for s in symbols}
-        ends = [(int(q.ts[0]), int(q.ts[-1])) for q in self._quotes.values() if q.ts.size]
-        self.first = calendar.session_at(from_ns(min(a for a, _ in ends))).date
-        self.last = calendar.session_at(from_ns(max(b for _, b in ends))).date
+        stamps = np.concatenate([q.ts for q in self._quotes.values()])
+        midnights = pd.to_datetime(stamps, utc=True).tz_convert(NEW_YORK).normalize().unique()
+        days = sorted(stamp.date() for stamp in midnights)
+        self._days = {day for day in days if calendar.is_session_day(day)}
+        if not self._days:
+            raise InvalidInputError("replay: the files hold no exchange day")
+        self.first, self.last = min(self._days), max(self._days)
+
+    def has(self, day: date) -> bool:
+        """Tell whether anything was recorded on `day`."""
+        return day in self._days
 
     def day(self, symbol: str, session: Session) -> DayTape:
         """Return what was recorded of the symbol that day, extended hours included."""

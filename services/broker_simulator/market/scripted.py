@@ -38,6 +38,10 @@ class ScriptedMarket:
         rows = self._quotes if len(row) == 5 else self._trades
         rows.setdefault(symbol, []).append(row)
 
+    def has(self, day: date) -> bool:
+        """Tell whether something can happen on `day`."""
+        return self.first <= day <= self.last
+
     def day(self, symbol: str, session: Session) -> DayTape:
         """Return what was told for the symbol on that day."""
         start, end = to_ns(session.pre_open), to_ns(session.post_close)

@@ -86,6 +86,10 @@ class Market(Protocol):
         """Return a name that differs whenever the tapes do."""
         ...
 
+    def has(self, day: date) -> bool:
+        """Tell whether `day` has a tape."""
+        ...
+
     def day(self, symbol: str, session: Session) -> DayTape:
         """Return the tape of one symbol and session; empty where there is none."""
         ...
