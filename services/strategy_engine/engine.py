@@ -255,18 +255,17 @@ class Engine:
         return waited >= self._settings.gap_timeout_s * _NS
 
     async def _commit(self) -> None:
-        if not self._unsaved:
-            return
-        try:
-            await commit(self._unsaved, self._book, self._clock, self._ids)
-        except UnavailableError:
-            raise
-        except Exception:
-            self._stale = True
-            raise
-        if self._unsaved.faulted:
-            _count(self.roster)
-        self._unsaved = Turn()
+        while self._unsaved:
+            part = self._unsaved.take_urgent()
+            try:
+                await commit(part, self._book, self._clock, self._ids)
+            except BaseException as error:
+                self._unsaved.put_back(part)
+                if not isinstance(error, UnavailableError | asyncio.CancelledError):
+                    self._stale = True
+                raise
+            if part.faulted:
+                _count(self.roster)
 
     # Commands -----------------------------------------------------------------------------
 

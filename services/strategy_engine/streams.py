@@ -93,6 +93,29 @@ class Turn:
     def __bool__(self) -> bool:
         return bool(self.moved or self.faulted)
 
+    def take_urgent(self) -> Turn:
+        """Take out what others wait for: signals with their streams' states, and faults.
+
+        The states of silent streams may follow in a later transaction: a bar that is stepped over
+        again after a crash is as silent as before. Without urgent things, all is taken out.
+        """
+        speaking = {(e.configuration.id, e.symbol) for e in self.emissions}
+        if not speaking and not self.faulted:
+            speaking = set(self.moved)
+        part = Turn(
+            self.emissions,
+            {key: self.moved.pop(key) for key in speaking},
+            self.faulted,
+        )
+        self.emissions, self.faulted = [], []
+        return part
+
+    def put_back(self, part: Turn) -> None:
+        """Take back a part that was not committed."""
+        self.emissions = part.emissions + self.emissions
+        self.faulted = part.faulted + self.faulted
+        self.moved = part.moved | self.moved
+
 
 @dataclass
 class Feed:

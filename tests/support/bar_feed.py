@@ -71,6 +71,10 @@ class BarFeed:
         self._connection.close()
         self._redis.close()
 
+    def heard(self) -> bool:
+        """Tell whether anyone listens: Pub/Sub forgets whoever is away."""
+        return bool(self._redis.pubsub_numpat())
+
     def store(self, symbol: str, bars: np.ndarray) -> None:
         """Put bars into the table; those that are there already stay as they are."""
         months = {from_ns(int(ts)).strftime("%Y-%m-01") for ts in bars["ts"]}

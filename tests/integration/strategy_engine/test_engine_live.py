@@ -93,16 +93,10 @@ def desk(database_url: str, redis_url: str) -> Open:
         with BarFeed(database_url, redis_url, "1d") as feed:
             async with serving(app) as client:
                 await ready(client)
-                await subscribed(redis_url)
+                await eventually(feed.heard, what="subscription")
                 yield Desk(client, feed, database_url)
 
     return opened
-
-
-async def subscribed(redis_url: str) -> None:
-    """Wait until the engine listens: Pub/Sub forgets whoever is away."""
-    with redis.Redis.from_url(redis_url) as client:
-        await eventually(lambda: client.pubsub_numpat() == 1, what="subscription")
 
 
 def looped(definition: Any, bars: np.ndarray, **params: object) -> list[tuple[Any, float]]:

@@ -170,6 +170,8 @@ def run_through(
             BarFeed(database_url, redis_url, timeframe) as feed,
             psycopg.connect(database_url, autocommit=True) as connection,
         ):
+            while not feed.heard():
+                time.sleep(0.02)
             first = {s: bars[:1] for s, bars in prices.items()}
             for symbol, bars in first.items():
                 feed.close(symbol, bars)

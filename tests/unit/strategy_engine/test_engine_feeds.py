@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 import uuid
@@ -142,6 +143,22 @@ def test_any_arrival_order_and_loss_ends_in_the_same_state(
 
 def emitted(turn: Turn) -> list[tuple[int, str]]:
     return [(e.arrival.ts, repr(e.decision)) for e in turn.emissions]
+
+
+def test_signals_are_committed_before_the_states_of_silent_streams() -> None:
+    speaking, silent = a_feed(), a_feed()
+    silent.streams[0].configuration = dataclasses.replace(CONFIGURATION, id="silent")
+    turn = Turn()
+    for feed in (speaking, silent):
+        feed.fill([arrival(1)], turn)
+    turn.emissions = [e for e in turn.emissions if e.configuration.id == "follow"]
+    first = turn.take_urgent()
+    assert (list(first.moved), len(first.emissions)) == ([("follow", "X")], 1)
+    turn.put_back(first)
+    assert set(turn.moved) == {("follow", "X"), ("silent", "X")}
+    assert turn.take_urgent().emissions == first.emissions
+    assert list(turn.take_urgent().moved) == [("silent", "X")]
+    assert not turn
 
 
 def test_signal_of_a_bar_has_one_id_and_the_bars_times() -> None:
