@@ -1,112 +1,145 @@
-"""An account in the executor's tables, written the way the executor leaves it."""
+"""Our books against the broker's truth, to the cent and to the share."""
 
 from __future__ import annotations
 
-import uuid
+from collections import Counter
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 
-from libs.common.domain.ledger import (
-    AccountKey,
-    capital_account,
-    cash_account,
-    fees_account,
-    market_account,
-    position_account,
-)
-from libs.common.domain.positions import Position, apply_fill
-from libs.common.domain.vocabulary import Side
-from libs.common.kernel.ids import AccountId
-from libs.common.kernel.money import notional
+from infra.embedded.credentials import Credentials
+from infra.embedded.home import Home
+from tests.support.system import System
 
-ACCOUNT = AccountId("main")
+Rows = list[tuple[Any, ...]]
 
 
-class MadeUpBooks:
-    """Deposits and executions of account `main`, each in one transaction."""
+def database_url(system: System) -> str:
+    """Return the superuser's URL of the system's database."""
+    state = system.state()
+    password = Credentials(Home(system.home, state["books"])).secret("postgres")
+    return f"postgresql://postgres:{password}@127.0.0.1:{state['ports']['postgres']}/tradewind"
 
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-        self._positions: dict[str, Position] = {}
 
-    def deposit(self, amount: str) -> None:
-        """Pay money in."""
-        with psycopg.connect(self._url) as tx:
-            self._transfer(tx, capital_account(ACCOUNT), cash_account(ACCOUNT), Decimal(amount))
+def truth(system: System) -> dict[str, Any]:
+    """Return what the simulated broker says really happened on the account."""
+    accounts = system.get("/sim/ledger", service="broker_simulator")["accounts"]
+    assert len(accounts) == 1
+    found: dict[str, Any] = accounts[0]
+    return found
 
-    def execute(self, side: Side, quantity: str, symbol: str, price: str, fee: str = "0") -> None:
-        """Book one execution: position, cash leg, instrument leg, fee leg."""
-        size, value = Decimal(quantity), notional(Decimal(quantity), Decimal(price))
-        after = apply_fill(
-            self._positions.get(symbol, Position()), side, size, Decimal(price)
-        ).position
-        self._positions[symbol] = after
-        cash, market = cash_account(ACCOUNT), market_account("USD")
-        shares, venue = position_account(ACCOUNT, symbol), market_account(symbol)
-        buys = side is Side.BUY
-        with psycopg.connect(self._url) as tx:
-            self._transfer(tx, *((cash, market) if buys else (market, cash)), value)
-            self._transfer(tx, *((venue, shares) if buys else (shares, venue)), size)
-            if Decimal(fee):
-                self._transfer(tx, cash, fees_account(), Decimal(fee), code="fee")
-            tx.execute(
-                "INSERT INTO portfolio_positions VALUES (%s, %s, %s, %s, %s) "
-                "ON CONFLICT (account_id, symbol) DO UPDATE SET quantity = excluded.quantity, "
-                "avg_cost = excluded.avg_cost, realized_pnl = excluded.realized_pnl",
-                (ACCOUNT, symbol, after.quantity, after.avg_cost, after.realized_pnl),
-            )
 
-    def hold(self, amount: str) -> None:
-        """Reserve cash for an open order."""
-        with psycopg.connect(self._url) as tx:
-            self._transfer(
-                tx,
-                cash_account(ACCOUNT),
-                market_account("USD"),
-                Decimal(amount),
-                kind="pending",
-                code="hold",
-            )
+def differences(system: System) -> list[str]:
+    """Return every way in which our books differ from the broker's; none is what we want.
 
-    def bar(self, symbol: str, close: str) -> None:
-        """Store a closed bar."""
-        with psycopg.connect(self._url) as tx:
-            tx.execute("SELECT ensure_month_partition('market_ohlcv', date '2022-01-01')")
-            price = Decimal(close)
-            tx.execute(
-                "INSERT INTO market_ohlcv (symbol, timeframe, ts, open, high, low, close, volume, "
-                "provider) VALUES (%s, '1m', '2022-01-03T15:00Z', %s, %s, %s, %s, 1, 'test')",
-                (symbol, price, price, price, price),
-            )
+    Compared: executions as a multiset of (id, symbol, side, quantity, price), positions, cash,
+    and that each broker order is one of ours exactly once. Inside our own books: the ledger's
+    debits equal its credits, positions equal the instrument balances, every order was judged.
+    """
+    broker = truth(system)
+    with psycopg.connect(database_url(system)) as connection:
+        return [
+            *_executions(connection, broker),
+            *_positions(connection, broker),
+            *_cash(connection, broker),
+            *_orders(connection, broker),
+            *_ledger(connection),
+            *_judgements(connection),
+        ]
 
-    def _transfer(
-        self,
-        tx: psycopg.Connection,
-        debit: AccountKey,
-        credit: AccountKey,
-        amount: Decimal,
-        *,
-        kind: str = "direct",
-        code: str = "cash",
-    ) -> None:
-        for key in (debit, credit):
-            tx.execute(
-                "INSERT INTO ledger_accounts (id, owner, ledger, code) VALUES (%s, %s, %s, %s) "
-                "ON CONFLICT DO NOTHING",
-                (key.id, key.owner, key.ledger, key.code.value),
-            )
-        tx.execute(
-            "INSERT INTO ledger_transfers (id, debit_account, credit_account, ledger, amount, "
-            "kind, code, correlation_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                uuid.uuid4(),
-                debit.id,
-                credit.id,
-                debit.ledger,
-                amount,
-                kind,
-                code,
-                uuid.uuid4(),
-            ),
+
+def _executions(connection: psycopg.Connection, broker: dict[str, Any]) -> list[str]:
+    theirs = Counter(
+        (
+            x["execution_id"],
+            x["symbol"],
+            x["side"],
+            Decimal(x["qty"]).normalize(),
+            Decimal(x["price"]).normalize(),
         )
+        for x in broker["executions"]
+    )
+    rows = connection.execute(
+        "SELECT execution_id, symbol, side, quantity, executed_price FROM trades"
+    ).fetchall()
+    ours = Counter((i, s, d, q.normalize(), p.normalize()) for i, s, d, q, p in rows)
+    return [f"execution at the broker only: {x}" for x in (theirs - ours)] + [
+        f"execution in our books only, or doubled: {x}" for x in (ours - theirs)
+    ]
+
+
+def _positions(connection: psycopg.Connection, broker: dict[str, Any]) -> list[str]:
+    theirs = {p["symbol"]: Decimal(p["qty"]) for p in broker["positions"] if Decimal(p["qty"])}
+    ours = dict(
+        connection.execute(
+            "SELECT symbol, quantity FROM portfolio_positions WHERE quantity <> 0"
+        ).fetchall()
+    )
+    return [
+        f"position {symbol}: ours {ours.get(symbol, 0)}, broker {theirs.get(symbol, 0)}"
+        for symbol in sorted(ours.keys() | theirs.keys())
+        if ours.get(symbol, Decimal(0)) != theirs.get(symbol, Decimal(0))
+    ]
+
+
+def _cash(connection: psycopg.Connection, broker: dict[str, Any]) -> list[str]:
+    row = connection.execute(
+        "SELECT sum(credits_posted - debits_posted) FROM ledger_accounts "
+        "WHERE ledger = 'USD' AND code = 'cash'"
+    ).fetchone()
+    assert row is not None
+    ours, theirs = Decimal(row[0] or 0), Decimal(broker["cash"])
+    return [] if ours == theirs else [f"cash: ours {ours}, broker {theirs}"]
+
+
+def _orders(connection: psycopg.Connection, broker: dict[str, Any]) -> list[str]:
+    """Each of the broker's orders is known to us with what it filled, and none was sent twice."""
+    ours = {
+        row[0]: row
+        for row in connection.execute(
+            "SELECT broker_order_id, client_order_id, filled_quantity FROM orders "
+            "WHERE broker_order_id IS NOT NULL"
+        )
+    }
+    found = []
+    for order in broker["orders"]:
+        row = ours.get(order["id"])
+        if row is None:
+            found.append(f"broker order {order['client_order_id']} is unknown to us")
+        elif row[2] != Decimal(order["filled_qty"]):
+            found.append(f"order {row[1]}: filled ours {row[2]}, broker {order['filled_qty']}")
+    attempts = Counter(
+        order["client_order_id"].rpartition("-")[0]
+        for order in broker["orders"]
+        if order["client_order_id"].startswith("tw-")
+    )
+    return found + [f"order {name} was sent {n} times" for name, n in attempts.items() if n > 1]
+
+
+def _ledger(connection: psycopg.Connection) -> list[str]:
+    unbalanced: Rows = connection.execute(
+        "SELECT ledger, sum(debits_posted), sum(credits_posted) FROM ledger_accounts "
+        "GROUP BY ledger HAVING sum(debits_posted) <> sum(credits_posted) "
+        "OR sum(debits_pending) <> sum(credits_pending)"
+    ).fetchall()
+    apart: Rows = connection.execute(
+        "SELECT p.symbol, p.quantity, coalesce(sum(a.credits_posted - a.debits_posted), 0) "
+        "FROM portfolio_positions p LEFT JOIN ledger_accounts a "
+        "ON a.ledger = p.symbol AND a.owner = p.account_id AND a.code = 'position' "
+        "GROUP BY p.symbol, p.quantity "
+        "HAVING p.quantity <> coalesce(sum(a.credits_posted - a.debits_posted), 0)"
+    ).fetchall()
+    return [f"ledger {row[0]}: debits {row[1]}, credits {row[2]}" for row in unbalanced] + [
+        f"position {row[0]} is {row[1]}, its instrument balance {row[2]}" for row in apart
+    ]
+
+
+def _judgements(connection: psycopg.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT o.id FROM orders o LEFT JOIN risk_assessments r "
+        "ON r.id = o.risk_assessment_id AND r.verdict = 'approved' "
+        "WHERE NOT o.external AND o.parent_id IS NULL AND o.broker_order_id IS NOT NULL "
+        "AND r.id IS NULL"
+    ).fetchall()
+    return [f"order {row[0]} was sent without an approval" for row in rows]
