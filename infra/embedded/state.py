@@ -49,9 +49,12 @@ def read(home: Home) -> RunState | None:
 
 
 def created(pid: int) -> float:
-    """Return when process `pid` began, 0.0 if it is gone."""
+    """Return when process `pid` began; 0.0 if it is gone, or has ended and awaits its parent."""
     try:
-        return float(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return 0.0
+        return float(process.create_time())
     except psutil.NoSuchProcess:
         return 0.0
 
