@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from libs.common.domain.checks import Mark, SymbolExposure, Totals
@@ -58,9 +59,13 @@ class Line:
     def at(self, price: Decimal | None) -> Line:
         """The line valued at `price`; without one it is worth nothing and says so."""
         e = self.exposure
-        flat = not (e.position or e.buys or e.sells)
+        still = not (e.buys or e.sells)
+        flat = still and not e.position
         if price is None or flat:
             return Line(e, priced=flat)
+        if still:
+            value = money(e.position * price)
+            return Line(e, True, value, abs(value), value, value)
         return Line(
             e,
             True,
@@ -84,7 +89,8 @@ class Book:
         self.latest_ns = 0
         self._instruments = instruments
         self._lines: dict[str, Line] = {}
-        self._by_symbol: defaultdict[str, dict[UUID, Pending]] = defaultdict(dict)
+        self._sides: defaultdict[tuple[str, Side], dict[UUID, Pending]] = defaultdict(dict)
+        self._asked: defaultdict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
         self._dirty: set[str] = set()
         self._clear_sums()
 
@@ -99,20 +105,14 @@ class Book:
         """The symbols with a position, signed."""
         return {s: e.exposure.position for s, e in self._lines.items() if e.exposure.position}
 
-    def pending(self, symbol: str) -> Iterator[Pending]:
-        """Open orders and reservations of `symbol`."""
-        return iter(self._by_symbol[symbol].values())
+    def pending(self, symbol: str, side: Side) -> Iterator[Pending]:
+        """Open orders and reservations of `symbol` on one side."""
+        return iter(self._sides[symbol, side].values())
 
     def strategy_exposure(self, strategy_id: str, symbol: str) -> Decimal:
         """The strategy's position if all its pending orders of `symbol` fill; signed."""
-        return self.by_strategy[strategy_id, symbol] + sum(
-            (
-                p.side.sign * p.remaining
-                for p in self.pending(symbol)
-                if p.strategy_id == strategy_id
-            ),
-            ZERO,
-        )
+        where = strategy_id, symbol
+        return self.by_strategy[where] + self._asked[where]
 
     def mark(self, symbol: str, now_ns: int, factor: float) -> Mark | None:
         """The last quote and its age in wall seconds at market time `now_ns`."""
@@ -149,7 +149,8 @@ class Book:
         """Begin anew with what the books say; pending orders are reserved after it."""
         self.cash = cash
         self.orders.clear()
-        self._by_symbol.clear()
+        self._sides.clear()
+        self._asked.clear()
         self._lines.clear()
         self.by_strategy.clear()
         self.by_strategy.update(by_strategy)
@@ -182,7 +183,7 @@ class Book:
         if order.order_id in self.orders or order.order_id in self.ended:
             return False
         self.orders[order.order_id] = order
-        self._by_symbol[order.symbol][order.order_id] = order
+        self._sides[order.symbol, order.side][order.order_id] = order
         self._add_pending(order, order.remaining, order.held)
         return True
 
@@ -242,9 +243,9 @@ class Book:
         """Sum everything anew, as after a change of the instruments."""
         self._clear_sums()
         self._dirty.clear()
-        for symbol, line in self._lines.items():
-            self._lines[symbol] = line.at(self._price(symbol))
-            self._add_line(symbol, self._lines[symbol], 1)
+        lines, self._lines = self._lines, {}
+        for symbol, line in lines.items():
+            self._replace(symbol, line.at(self._price(symbol)))
         self._held = sum((order.held for order in self.orders.values()), ZERO)
 
     # How the sums are kept ------------------------------------------------------------------
@@ -270,43 +271,41 @@ class Book:
 
     def _drop(self, order: Pending) -> None:
         del self.orders[order.order_id]
-        del self._by_symbol[order.symbol][order.order_id]
+        del self._sides[order.symbol, order.side][order.order_id]
 
     def _add_pending(self, order: Pending, quantity: Decimal, held: Decimal) -> None:
         self._held += held
+        if order.strategy_id is not None:
+            self._asked[order.strategy_id, order.symbol] += order.side.sign * quantity
         exposure = self.exposure(order.symbol)
         self._put(order.symbol, exposure.with_order(order.side, quantity))
 
     def _put(self, symbol: str, exposure: SymbolExposure) -> None:
-        old = self._lines.get(symbol)
-        if old is not None:
-            self._add_line(symbol, old, -1)
         self._dirty.discard(symbol)
-        line = Line(exposure).at(self._price(symbol))
-        self._lines[symbol] = line
-        self._add_line(symbol, line, 1)
+        self._replace(symbol, Line(exposure).at(self._price(symbol)))
 
     def _revalue(self, symbol: str) -> None:
-        old = self._lines[symbol]
-        line = old.at(self._price(symbol))
-        self._add_line(symbol, old, -1)
-        self._lines[symbol] = line
-        self._add_line(symbol, line, 1)
+        self._replace(symbol, self._lines[symbol].at(self._price(symbol)))
 
     def _price(self, symbol: str) -> Decimal | None:
         raw = self.marks.get(symbol)
         return None if raw is None else raw.prices()[2]
 
-    def _add_line(self, symbol: str, line: Line, sign: int) -> None:
-        self._value += sign * line.value
-        self._absolute += sign * abs(line.value)
-        self._gross += sign * line.worst
-        self._high += sign * line.high
-        self._low += sign * line.low
-        self._unpriced += sign * (not line.priced)
+    def _replace(self, symbol: str, new: Line) -> None:
+        old = self._lines.get(symbol, _NOTHING)
+        self._lines[symbol] = new
+        self._value += new.value - old.value
+        self._absolute += abs(new.value) - abs(old.value)
+        self._gross += new.worst - old.worst
+        self._high += new.high - old.high
+        self._low += new.low - old.low
+        self._unpriced += old.priced - new.priced
         instrument = self._instruments.get(symbol)
         sector = UNKNOWN_SECTOR if instrument is None else instrument.sector
-        self._sectors[sector] += sign * line.worst
+        self._sectors[sector] += new.worst - old.worst
+
+
+_NOTHING: Final = Line(SymbolExposure())
 
 
 def crossing(book: Book, symbol: str, side: Side, limit: Decimal | None) -> str | None:
@@ -314,8 +313,8 @@ def crossing(book: Book, symbol: str, side: Side, limit: Decimal | None) -> str 
 
     None as limit means at any price. Orders that wait for a trigger are not on the book yet.
     """
-    for order in book.pending(symbol):
-        if order.side is side or not order.rests or not order.remaining:
+    for order in book.pending(symbol, side.opposite):
+        if not order.rests or not order.remaining:
             continue
         if limit is None or order.limit_price is None:
             return str(order.order_id)

@@ -196,7 +196,7 @@ class LimitBook:
 
     def __init__(self, values: Mapping[LimitKey, Decimal]) -> None:
         self.values = dict(values)
-        self._resolved: dict[tuple[str | None, Instrument], Limits] = {}
+        self._forget()
 
     def change(self, key: LimitKey, value: Decimal | None) -> None:
         """Set a limit, or remove it with None."""
@@ -204,18 +204,32 @@ class LimitBook:
             self.values.pop(key, None)
         else:
             self.values[key] = value
-        self._resolved.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._resolved: dict[tuple[str | None, str, str, str], Limits] = {}
+        self._sized: dict[str, SizingRule] = {}
+        # Most strategies have no limit of their own and share what is remembered.
+        self._strategies = {k.key for k in self.values if k.scope is Scope.STRATEGY}
 
     def limits_for(self, strategy_id: str | None, instrument: Instrument) -> Limits:
         """The limits of an order: of each name the tightest that applies."""
-        where = strategy_id, instrument
+        own = strategy_id if strategy_id in self._strategies else None
+        where = own, instrument.symbol, instrument.sector, instrument.asset_class.value
         found = self._resolved.get(where)
         if found is None:
-            found = self._resolved[where] = self._resolve(strategy_id, instrument)
+            found = self._resolved[where] = self._resolve(own, instrument)
         return found
 
     def sizing_for(self, strategy_id: str) -> SizingRule:
         """The strategy's way of sizing: what is set for itself, else for the account."""
+        own = strategy_id if strategy_id in self._strategies else ""
+        found = self._sized.get(own)
+        if found is None:
+            found = self._sized[own] = self._size(own)
+        return found
+
+    def _size(self, strategy_id: str) -> SizingRule:
         scopes = (Scope.STRATEGY, strategy_id), (Scope.ACCOUNT, "")
         weights = [self._value(scope, key, _WEIGHT_MAX.name) for scope, key in scopes]
         weight = next((w for w in weights if w is not None), Decimal("0.10"))

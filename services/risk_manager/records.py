@@ -48,13 +48,8 @@ ALARMING: Final[Mapping[str, Level]] = {
 
 def result_of(check: Check) -> CheckResult:
     """A check as it travels."""
-    return CheckResult(
-        code=check.code,
-        passed=check.passed,
-        value=text(check.value),
-        limit=text(check.limit),
-        note=check.note,
-    )
+    code, passed, value, limit, note = check
+    return CheckResult(code=code, passed=passed, value=text(value), limit=text(limit), note=note)
 
 
 def assessment_of(

@@ -62,6 +62,18 @@ INSERT_ASSESSMENTS: Final = """
     INSERT INTO risk_assessments
     SELECT * FROM jsonb_populate_recordset(CAST(NULL AS risk_assessments), CAST(:rows AS jsonb))
     """
+JUDGED: Final = """
+    SELECT * FROM risk_assessments
+    WHERE signal_id = ANY(CAST(:ids AS uuid[])) OR request_id = ANY(CAST(:ids AS uuid[]))
+    """
+ADD_MESSAGES: Final = """
+    INSERT INTO outbox (id, source, channel, stream, message)
+    SELECT id, :source, channel, stream, message
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS text[]), CAST(:streams AS text[]),
+                CAST(:messages AS bytea[])) WITH ORDINALITY
+         AS m(id, channel, stream, message, place)
+    ORDER BY place
+    """
 SET_SWITCH: Final = """
     INSERT INTO trading_state (account_id, state, generation, reason, set_by, set_at)
     VALUES (:account, :state, :generation, :reason, :set_by, :set_at)

@@ -55,6 +55,7 @@ class RiskStore:
         self._outbox = outbox
         self._account = account_id
         self._grace_s = grace_s
+        self._source = "risk_manager"
 
     # The book -------------------------------------------------------------------------------
 
@@ -145,11 +146,9 @@ class RiskStore:
 
     async def judged(self, origins: Collection[UUID]) -> Mapping[UUID, Assessment]:
         """Return the judgements of these signals or requests that exist already."""
-        t = risk.risk_assessments
-        ids = list(origins)
-        query = select(t).where(t.c.signal_id.in_(ids) | t.c.request_id.in_(ids))
         async with self._database.read() as tx:
-            found = [_assessment(r) for r in await tx.rows(query)]
+            rows = await tx.rows(text(sql.JUDGED), {"ids": list(origins)})
+        found = [_assessment(r) for r in rows]
         return {a.signal_id or a.request_id or a.id: a for a in found}
 
     async def record(self, assessments: Sequence[Assessment], messages: Sequence[Outgoing]) -> None:
@@ -285,19 +284,30 @@ class RiskStore:
             )
 
     async def _send(self, tx: WriteSession, messages: Sequence[Outgoing]) -> None:
-        await self._outbox.store(
-            tx,
-            [
-                self._outbox.prepare(
-                    m.channel,
-                    m.payload,
-                    correlation_id=m.correlation_id,
-                    causation_id=m.causation_id,
-                    key=m.key,
-                )
-                for m in messages
-            ],
+        prepared = [
+            self._outbox.prepare(
+                m.channel,
+                m.payload,
+                correlation_id=m.correlation_id,
+                causation_id=m.causation_id,
+                key=m.key,
+            )
+            for m in messages
+        ]
+        if not prepared:
+            return
+        # One statement for a batch: some hundred rows one by one cost more than the judgements.
+        await tx.execute(
+            text(sql.ADD_MESSAGES),
+            {
+                "source": self._source,
+                "ids": [m.id for m in prepared],
+                "channels": [m.channel for m in prepared],
+                "streams": [m.stream for m in prepared],
+                "messages": [m.data for m in prepared],
+            },
         )
+        self._outbox.publish_after(tx, prepared)
 
 
 def _pending(row: Mapping[Any, Any]) -> Pending:

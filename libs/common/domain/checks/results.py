@@ -1,7 +1,8 @@
 """The outcome of one check, and the words that make one."""
 
 from decimal import Decimal
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from libs.common.kernel.money import plain
 
@@ -39,8 +40,12 @@ def unknown(code: str, why: str, limit: Figure = None) -> Check:
     return Check(code, None, None, limit, why)
 
 
+# The same limits and figures come again and again, and a judgement writes some thirty of each.
+_PLAIN: Final = lru_cache(maxsize=4096)(plain)
+
+
 def text(figure: Figure) -> str:
     """A figure as it is shown and stored; decimals in plain notation, nothing as ''."""
     if isinstance(figure, Decimal):
-        return plain(figure)
+        return _PLAIN(figure)
     return "" if figure is None else str(figure)
