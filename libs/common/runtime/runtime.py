@@ -99,7 +99,9 @@ async def supervise(
             done, _ = await asyncio.wait({task}, timeout=_SETTLED_S)
             if not done and name in readiness.reasons and not _starting(name):
                 readiness.clear(name)
-            await task
+            # Not `await task`: that hands a cancellation down, and is stuck if it is swallowed.
+            await asyncio.wait({task})
+            task.result()
         except asyncio.CancelledError:
             # A library may swallow one cancellation; it shall not keep the service from stopping.
             while not task.done():
