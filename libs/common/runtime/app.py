@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import httpx
 import msgspec
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -95,7 +96,8 @@ def create_app(
 
     async def _await_clock() -> None:
         if not runtime.market_clock.synchronised:
-            raise UnavailableError("the market clock has not answered yet")
+            async with httpx.AsyncClient(trust_env=False) as client:
+                await runtime.market_clock.synchronise(client)
 
     app = FastAPI(
         title=f"Tradewind {runtime.name}",

@@ -122,7 +122,7 @@ class MarketClock:
         """Keep synchronised until cancelled; returns at once on wall time."""
         if self.is_wall:
             return
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(trust_env=False) as client:
             while True:
                 try:
                     await self.synchronise(client)
