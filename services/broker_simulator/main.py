@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.domain.sessions import SessionCalendar, load_calendar
 from libs.common.kernel.clock import NS_PER_SECOND, from_ns, parse_ns, to_ns
@@ -50,22 +50,24 @@ from services.broker_simulator.settings import SimulatorSettings
 from services.broker_simulator.store import Snapshot, StateFile
 
 NAME = "broker_simulator"
+FIRST_DAY = date(1989, 12, 1)
 _log = get_logger(__name__)
 _REQUESTS = Counter("simulator_requests_total", "Alpaca requests", ["method", "status"])
 
 
 class Simulator:
-    """The application: Alpaca's paths at the edge, the rest through FastAPI."""
+    """The parts of one simulator and the app that serves them."""
 
     def __init__(
         self, settings: SimulatorSettings, ids: IdSource, wall_ns: Callable[[], int]
     ) -> None:
-        self.settings = settings
-        calendar = load_calendar(date(1989, 12, 1), from_ns(wall_ns()).date() + timedelta(days=365))
+        calendar = load_calendar(FIRST_DAY, from_ns(wall_ns()).date() + timedelta(days=365))
         self.market = build_market(settings, calendar)
-        self._store = StateFile(settings.simulator_state)
-        snapshot = self._store.load(self.market.fingerprint)
-        self.broker = _broker(settings, calendar, self.market, self._store, snapshot, ids, wall_ns)
+        store = StateFile(settings.simulator_state)
+        snapshot = store.load(self.market.fingerprint)
+        self.broker = _broker(settings, calendar, self.market, store, snapshot, ids, wall_ns)
+        self.broker.on_failure = self._stop_serving
+        self.server: SimulatorServer | None = None
         router = Router()
         OrdersApi(self.broker).register(router)
         PositionsApi(self.broker).register(router)
@@ -79,23 +81,10 @@ class Simulator:
             body_bytes_max=settings.body_bytes_max,
             observe=lambda method, status: _REQUESTS.labels(method, status).inc(),
         )
-        self.server: SimulatorServer | None = None
-        self.broker.on_failure = self._stop_serving
-        self.api = self._fastapi()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        path: str = scope.get("path", "")
-        if scope["type"] == "http" and path.startswith("/v2/"):
-            await self._edge(scope, receive, send)
-        elif scope["type"] == "websocket" and path == "/stream":
-            await self.broker.trading.serve(scope, receive, send)
-        elif scope["type"] == "websocket" and path.startswith("/v2/"):
-            await self.broker.data.serve(scope, receive, send)
-        else:
-            await self.api(scope, receive, send)
+    def app(self) -> FastAPI:
+        """Return the app: the simulator's own paths, and Alpaca's in front of them."""
 
-    def _fastapi(self) -> FastAPI:
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             running = asyncio.create_task(self.broker.run(), name="exchange")
@@ -109,11 +98,26 @@ class Simulator:
                     self.broker.close()
 
         app = FastAPI(title="Tradewind broker_simulator", lifespan=lifespan, redoc_url=None)
+        app.add_middleware(AlpacaFront, simulator=self)
         install_problem_handlers(app)
         app.include_router(self._operations())
         app.include_router(control_router(self.broker, self._refuse, self._tell))
         check_permissions(app)
+        app.state.simulator = self
         return app
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Serve the connection if it is for one of Alpaca's paths; False where it is not."""
+        path: str = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith("/v2/"):
+            await self._edge(scope, receive, send)
+        elif scope["type"] == "websocket" and path == "/stream":
+            await self.broker.trading.serve(scope, receive, send)
+        elif scope["type"] == "websocket" and path.startswith("/v2/"):
+            await self.broker.data.serve(scope, receive, send)
+        else:
+            return False
+        return True
 
     def _operations(self) -> APIRouter:
         router = APIRouter(tags=["operations"], dependencies=[requires(PUBLIC)])
@@ -160,6 +164,19 @@ class Simulator:
     def _stop_serving(self) -> None:
         if self.server is not None:
             self.server.should_exit = True
+
+
+class AlpacaFront:
+    """Passes Alpaca's paths to the simulator, everything else to FastAPI."""
+
+    def __init__(self, app: ASGIApp, simulator: Simulator) -> None:
+        self._app = app
+        self._simulator = simulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if not await self._simulator.serve(scope, receive, send):
+            await self._app(scope, receive, send)
 
 
 def _broker(
@@ -313,14 +330,9 @@ def _credentials(settings: SimulatorSettings) -> dict[str, tuple[str, Decimal]]:
     return pairs
 
 
-def build(
-    settings: SimulatorSettings,
-    *,
-    ids: IdSource | None = None,
-    wall_ns: Callable[[], int] = time.time_ns,
-) -> Simulator:
-    """Return the application; opens the state file. Raises InvalidInputError, UnavailableError."""
-    return Simulator(settings, ids or Uuid7Ids(), wall_ns)
+def build(settings: SimulatorSettings) -> FastAPI:
+    """Return the app; opens the state file. Raises InvalidInputError, UnavailableError."""
+    return Simulator(settings, Uuid7Ids(), time.time_ns).app()
 
 
 def main() -> None:
@@ -328,12 +340,13 @@ def main() -> None:
     settings = load_settings(SimulatorSettings)
     configure_logging(NAME, settings.log_level)
     try:
-        simulator = build(settings)
+        app = build(settings)
     except (InvalidInputError, UnavailableError) as error:
         print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     listener = bind_or_exit(NAME, settings.host, settings.port)
-    server = SimulatorServer(simulator, listener, settings.shutdown_timeout_s)
+    server = SimulatorServer(app, listener, settings.shutdown_timeout_s)
+    simulator: Simulator = app.state.simulator
     simulator.server = server
     end_cleanly_on_signals()
     server.run(sockets=[listener])

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from libs.common.runtime.settings import ServiceSettings
 from services.broker_simulator.clock import Hours
@@ -29,31 +29,19 @@ class SimulatorSettings(ServiceSettings):
 
     `simulator_start` is a date (the session begins just before that day's open), an RFC 3339
     time, or `now` for real time. Times within a day that nobody trades are skipped unless
-    `simulator_hours` is `all`.
+    `simulator_hours` is `all`. Without `simulator_state`, a file, the books end with the process.
     """
-
-    model_config = SettingsConfigDict(populate_by_name=True)
 
     port: int = Field(default=9109, ge=0, le=65535)
     broker_key: str = "simulated-key"
     broker_secret: SecretStr = SecretStr("simulated-secret")
 
-    simulator_market: MarketKind = Field(
-        default=MarketKind.HISTORY,
-        validation_alias=AliasChoices("TRADEWIND_SIMULATOR_MARKET", "TRADEWIND_FEED"),
-    )
-    simulator_file: Annotated[tuple[Path, ...], NoDecode] = Field(
-        default=(), validation_alias=AliasChoices("TRADEWIND_SIMULATOR_FILE", "TRADEWIND_FILE")
-    )
+    simulator_market: MarketKind = MarketKind.HISTORY
+    simulator_file: Annotated[tuple[Path, ...], NoDecode] = ()
     simulator_symbols: Annotated[tuple[str, ...], NoDecode] = ()
     simulator_seed: int = Field(default=7, ge=0)
     simulator_start: str = ""
-    simulator_factor: float = Field(
-        default=60.0,
-        ge=0,
-        lt=1e7,
-        validation_alias=AliasChoices("TRADEWIND_SIMULATOR_FACTOR", "TRADEWIND_FACTOR"),
-    )
+    simulator_factor: float = Field(default=60.0, ge=0, lt=1e7)
     simulator_hours: Hours = Hours.REGULAR
     simulator_pause_s: float = Field(default=2.0, ge=0)
     simulator_lead_in_s: float = Field(default=120.0, ge=0)
@@ -61,10 +49,7 @@ class SimulatorSettings(ServiceSettings):
     simulator_tick_s: float = Field(default=0.02, gt=0, le=1)
     simulator_quotes_per_minute: float = Field(default=8.0, gt=0)
     simulator_trades_per_minute: float = Field(default=4.0, gt=0)
-    simulator_state: Path | None = Field(
-        default=Path("var/broker_simulator/state.sqlite"),
-        validation_alias=AliasChoices("TRADEWIND_SIMULATOR_STATE", "TRADEWIND_STATE_PATH"),
-    )
+    simulator_state: Path | None = None
     simulator_state_s: float = Field(default=0.5, gt=0)
 
     simulator_cash: Decimal = Field(default=Decimal(1_000_000), ge=0)

@@ -35,7 +35,6 @@ from alpaca.data.live.stock import StockDataStream
 from alpaca.trading.client import TradingClient
 from alpaca.trading.stream import TradingStream
 
-from services.broker_simulator.main import Simulator as App
 from services.broker_simulator.main import build
 from services.broker_simulator.server import SimulatorServer, bind
 from services.broker_simulator.settings import SimulatorSettings
@@ -259,7 +258,7 @@ def start_simulator(**settings: Any) -> Iterator[Simulator]:
     port = int(listener.getsockname()[1])
     app = build(SimulatorSettings(**{**_DEFAULTS, **settings}))
     server = SimulatorServer(app, listener, 1)
-    app.server = server
+    app.state.simulator.server = server
     thread = threading.Thread(target=_serve, args=(server, listener), name="simulator", daemon=True)
     thread.start()
     simulator = Simulator(port)
@@ -317,7 +316,6 @@ __all__ = [
     "SECRET",
     "START",
     "SYMBOLS",
-    "App",
     "Simulator",
     "SimulatorProcess",
     "free_port",
