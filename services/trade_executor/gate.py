@@ -34,6 +34,7 @@ class TradingGate:
         self._last: Gate | None = None
         self._read_at: int | None = None
         self._heard_at: int | None = None
+        self._heard = asyncio.Event()
         self._reading: asyncio.Task[Gate | None] | None = None
         self._doubts = 0
 
@@ -45,6 +46,17 @@ class TradingGate:
     def heard_risk_manager(self) -> None:
         """Note a heartbeat of the risk manager."""
         self._heard_at = self._clock.monotonic_ns()
+        self._heard.set()
+
+    async def listen(self) -> None:
+        """Wait for the first heartbeat, at most as long as one may be away: a process that has
+        just begun to listen must not take its own deafness for the risk manager's silence."""
+        if not self._heard.is_set():
+            try:
+                async with asyncio.timeout(self._heartbeat_ns_max / 1e9):
+                    await self._heard.wait()
+            except TimeoutError:
+                self._heard.set()
 
     @property
     def risk_manager_alive(self) -> bool:

@@ -166,6 +166,8 @@ class Submission:
         order = await self._lifecycle.find(order_id)
         if order.status is OrderStatus.CREATED:
             order = await self._release(order)
+        if order.adds_risk:
+            await self._gate.listen()
         send = order.status is OrderStatus.SUBMITTING
         try:
             while send or order.status is OrderStatus.OUTCOME_UNKNOWN:

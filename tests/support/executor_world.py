@@ -53,6 +53,7 @@ class Voice:
         self._bus = Bus(redis_url, timeout_s=5, name="test")
         self._ids, self._clock = Uuid7Ids(), SystemClock()
         self._beating: asyncio.Task[None] | None = None
+        self._silent = False
 
     def seal(self, payload: Payload, correlation_id: uuid.UUID | None = None) -> Any:
         """Return a payload in an envelope of the risk manager."""
@@ -110,16 +111,18 @@ class Voice:
         """Send heartbeats until stopped."""
 
         async def beats() -> None:
-            while True:
+            while not self._silent:
                 await self.beat()
                 await asyncio.sleep(0.1)
 
+        self._silent = False
         self._beating = asyncio.create_task(beats())
 
     async def stop_beating(self) -> None:
         """Fall silent."""
+        # A flag, not a cancel: a client library may swallow one that meets its own time-out.
+        self._silent = True
         if self._beating is not None:
-            self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
             self._beating = None
 

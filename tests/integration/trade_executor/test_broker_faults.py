@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 
 from tests.support.executor_orders import approval, spec
@@ -146,9 +147,13 @@ async def test_a_mute_stream_is_noticed_and_nothing_is_lost(world: World) -> Non
     for order in orders:
         await world.until(order.order_id, "filled", within_s=20)
     await world.books_equal()
-    metrics = (await world.client.get("/metrics")).text
-    told = [line for line in metrics.splitlines() if line.startswith("broker_stream_mute_total")]
-    assert float(told[0].split()[1]) >= 1
+
+    async def distrusted() -> bool:
+        lines = (await world.client.get("/metrics")).text.splitlines()
+        told = [line for line in lines if line.startswith("broker_stream_mute_total")]
+        return float(told[0].split()[1]) >= 1
+
+    await eventually(distrusted, what="the stream's silence noticed")
 
 
 async def test_a_dropped_stream_is_reconnected_and_caught_up(world: World) -> None:
@@ -213,8 +218,6 @@ async def test_a_position_nobody_can_explain_blocks_its_symbol(
     await world.send(order)
     await world.until(order.order_id, "filled")
     await world.books_equal()
-    import psycopg
-
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE portfolio_positions SET quantity = quantity + 1")
 
