@@ -49,7 +49,7 @@ class AuditStore:
             fresh = await _unknown(tx, entries)
             rows = list(link(head, fresh))
             if rows:
-                await _copy(tx, rows)
+                await copy_rows(tx, rows)
                 head = Head(rows[-1].seq, rows[-1].hash)
         return Appended(len(rows), len(entries) - len(rows), head)
 
@@ -99,7 +99,8 @@ def _row(row: RowMapping) -> Row:
     return Row(**{**row, "prev_hash": row["prev_hash"].hex(), "hash": row["hash"].hex()})
 
 
-async def _copy(tx: WriteSession, rows: Sequence[Row]) -> None:
+async def copy_rows(tx: WriteSession, rows: Sequence[Row]) -> None:
+    """Write linked rows, nothing else; the caller holds the lock."""
     async with (await _driver(tx)).cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.set_types(_TYPES)
         for row in rows:
