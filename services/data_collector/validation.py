@@ -22,6 +22,9 @@ from services.data_collector.timeframes import Timeframe
 
 _MAD_TO_SIGMA = 1.4826
 _GRID_TOLERANCE = 1e-4
+_FIGURE_END = 1e12
+"""Prices and quantities are kept as NUMERIC(20,8): twelve digits before the point."""
+_TRADES_END = 2**63
 
 
 class Code(StrEnum):
@@ -29,6 +32,7 @@ class Code(StrEnum):
 
     PRICE_NOT_FINITE = "PRICE_NOT_FINITE"
     PRICE_NOT_POSITIVE = "PRICE_NOT_POSITIVE"
+    PRICE_TOO_LARGE = "PRICE_TOO_LARGE"
     PRICE_OUTLIER = "PRICE_OUTLIER"
     QUOTE_CROSSED = "QUOTE_CROSSED"
     TICK_OFF_GRID = "TICK_OFF_GRID"
@@ -46,6 +50,7 @@ class Code(StrEnum):
 REASONS = {
     Code.PRICE_NOT_FINITE: "a price is not a finite number",
     Code.PRICE_NOT_POSITIVE: "a price is zero or negative",
+    Code.PRICE_TOO_LARGE: "a price has more digits than any price",
     Code.PRICE_OUTLIER: "the price is far from the rolling median of its symbol",
     Code.QUOTE_CROSSED: "the bid is above the ask",
     Code.TICK_OFF_GRID: "a quoted price is not a whole number of ticks",
@@ -54,7 +59,7 @@ REASONS = {
     Code.TIME_FUTURE: "its time has not come yet on the market's clock",
     Code.TIME_TOO_OLD: "it is too old to be live",
     Code.STALE_REPEAT: "it repeats what was said before",
-    Code.BAR_INCONSISTENT: "open or close lies outside low to high",
+    Code.BAR_INCONSISTENT: "open or close lies outside low to high, or its mean is no price",
     Code.BAR_MISALIGNED: "it does not start on its timeframe's grid",
     Code.BAR_CORRECTION: "the bar was published before with other figures",
     Code.SYMBOL_UNKNOWN: "nobody asked for this symbol",
@@ -69,7 +74,7 @@ class Rules:
     age_s_max: float = 60.0
     size_max: float = 1e9
     outlier_window: int = 64
-    outlier_refresh: int = 16
+    outlier_refresh: int = 32
     outlier_mad: float = 10.0
     outlier_floor: float = 0.03
     outlier_confirmations: int = 5
@@ -199,7 +204,7 @@ class SymbolChecks:
     def quote(self, quote: Quote, window: TimeWindow) -> Code | None:
         """Check a quote: prices, spread, grid, sizes, time, repeats, outlier."""
         bid, ask = quote.bid, quote.ask
-        if not (0.0 < bid < inf and 0.0 < ask < inf):
+        if not (0.0 < bid < _FIGURE_END and 0.0 < ask < _FIGURE_END):
             return _not_a_price(bid, ask)
         if bid > ask:
             return Code.QUOTE_CROSSED
@@ -221,7 +226,7 @@ class SymbolChecks:
     def trade(self, trade: TradeTick, window: TimeWindow) -> Code | None:
         """Check a trade. Prints inside the spread may lie off the quoting grid (price
         improvement, midpoint crosses), so the grid is not asked of them."""
-        if not 0.0 < trade.price < inf:
+        if not 0.0 < trade.price < _FIGURE_END:
             return _not_a_price(trade.price)
         if not 0.0 < trade.size <= self._rules.size_max:
             return Code.SIZE_INVALID
@@ -270,10 +275,12 @@ class SymbolChecks:
 def check_bar(bar: Bar) -> Code | None:
     """The code by which a bar contradicts itself, or None; needs no state, no clock."""
     prices = (bar.open, bar.high, bar.low, bar.close)
-    if not all(0.0 < price < inf for price in prices):
+    if not all(0.0 < price < _FIGURE_END for price in prices):
         return _not_a_price(*prices)
-    if not (isfinite(bar.volume) and bar.volume >= 0.0 and bar.trades >= 0):
+    if not (0.0 <= bar.volume < _FIGURE_END and 0 <= bar.trades < _TRADES_END):
         return Code.SIZE_INVALID
+    if not 0.0 <= bar.vwap < _FIGURE_END:
+        return Code.BAR_INCONSISTENT
     if bar.low > min(bar.open, bar.close) or bar.high < max(bar.open, bar.close):
         return Code.BAR_INCONSISTENT
     timeframe = Timeframe(bar.timeframe)
@@ -285,6 +292,6 @@ def check_bar(bar: Bar) -> Code | None:
 
 
 def _not_a_price(*prices: float) -> Code:
-    if all(isfinite(price) for price in prices):
-        return Code.PRICE_NOT_POSITIVE
-    return Code.PRICE_NOT_FINITE
+    if not all(isfinite(price) for price in prices):
+        return Code.PRICE_NOT_FINITE
+    return Code.PRICE_NOT_POSITIVE if min(prices) <= 0.0 else Code.PRICE_TOO_LARGE

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar, Quote, TradeTick
@@ -86,11 +86,13 @@ def test_odd_message_costs_itself_alone(odd: Any, unknown: int, malformed: int) 
     assert (read.unknown, read.malformed) == (unknown, malformed)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_whatever_raise(data: bytes) -> None:
     read_frame(data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**62))
 def test_every_timestamp_keeps_its_nanoseconds(ns: int) -> None:
     ((_, tick),) = read_frame(frame(wire_quote("IBM", ns, 1.0, 1.0))).ticks

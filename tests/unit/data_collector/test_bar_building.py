@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar, TradeTick
@@ -48,6 +48,7 @@ def assert_same(bars: list[Bar], oracle: FRAME) -> None:
     assert rows == expected
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 400 * SECOND), st.integers(1, 10_000), st.integers(1, 1_000_000)),

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar
@@ -178,6 +178,7 @@ async def test_longer_bars_go_out_with_the_minute_that_ends_them() -> None:
     assert desk.published.unstored == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 3))
 def test_restarts_cuts_and_repeats_change_no_bar(seed: int, restarts: int) -> None:
     """Whatever subset of a morning's bars the stream brings, in whatever batches, with restarts

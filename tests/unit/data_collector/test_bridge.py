@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar, Quote, TradeTick
@@ -61,6 +61,7 @@ def test_trades_go_only_where_they_alone_fill_the_bridge() -> None:
     assert [t.ts_event for t in queue.take_now()["A"].trades] == [95]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("qtb")), max_size=400),
     st.integers(10, 60),

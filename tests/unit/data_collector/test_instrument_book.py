@@ -4,7 +4,7 @@ import string
 import time
 from itertools import islice, product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.domain.instruments import Instrument
@@ -17,6 +17,7 @@ from services.data_collector.instrument_book import (
 SYMBOLS = st.lists(st.text("ABC./", min_size=1, max_size=4), unique=True, max_size=30)
 
 
+@settings(deadline=None)
 @given(SYMBOLS, st.text("ABC./", max_size=3), st.text("ABC./", max_size=3), st.integers(1, 10))
 def test_search_gives_what_a_scan_would(
     symbols: list[str], prefix: str, after: str, limit: int

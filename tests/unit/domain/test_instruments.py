@@ -3,7 +3,7 @@
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.domain.instruments import AssetClass, Instrument
@@ -69,6 +69,7 @@ def test_quantity_must_be_whole_steps(instrument: Instrument, quantity: str, on_
     assert instrument.is_on_lot(Decimal(quantity)) is on_lot
 
 
+@settings(deadline=None)
 @given(st.decimals("0.0001", "99999", places=8, allow_nan=False, allow_infinity=False))
 def test_rounded_price_is_on_the_grid_and_within_one_tick(price: Decimal) -> None:
     rounded = AAPL.round_price(price, ROUND_UP)
@@ -76,6 +77,7 @@ def test_rounded_price_is_on_the_grid_and_within_one_tick(price: Decimal) -> Non
     assert 0 <= rounded - price < AAPL.tick_at(price)
 
 
+@settings(deadline=None)
 @given(st.decimals("1", "99999", places=8, allow_nan=False, allow_infinity=False))
 def test_rounded_quantity_never_exceeds_what_was_asked(quantity: Decimal) -> None:
     assert 0 <= quantity - WHOLE.round_quantity(quantity) < 1
