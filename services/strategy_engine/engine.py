@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
-
-import numpy as np
 
 from libs.common.contracts.messages import AuditEvent
 from libs.common.domain.vocabulary import StrategyMode
@@ -21,11 +19,12 @@ from libs.common.strategy.registry import Registry, load_directories
 from services.strategy_engine.bars import Arrival
 from services.strategy_engine.commit import commit
 from services.strategy_engine.configuration import configuration_of
-from services.strategy_engine.metrics import GAPS, STREAMS
+from services.strategy_engine.filler import Filler
+from services.strategy_engine.metrics import STREAMS
 from services.strategy_engine.ports import Book, History, Told
 from services.strategy_engine.roster import Member, Roster, build_roster, saved_state
 from services.strategy_engine.settings import EngineSettings
-from services.strategy_engine.streams import Feed, Stream, StreamStatus, Turn
+from services.strategy_engine.streams import Feed, StreamStatus, Turn
 
 _log = get_logger(__name__)
 
@@ -51,7 +50,7 @@ class Engine:
         ids: IdSource,
     ) -> None:
         self._settings = settings
-        self._history = history
+        self._filler = Filler(settings, history, clock, ids)
         self._book = book
         self._clock = clock
         self._ids = ids
@@ -95,6 +94,8 @@ class Engine:
         return registry
 
     async def _restore(self, registry: Registry) -> None:
+        # Whatever fails from here on, the next turn begins with restoring again.
+        self._stale = True
         configurations = await self._book.configurations()
         saved = await self._book.states()
         roster = build_roster(registry, configurations, saved, self.roster)
@@ -103,13 +104,16 @@ class Engine:
             await self._note_version(member)
         for stream in roster.streams():
             if stream.resume_ts:
-                await self._warm(stream, stream.resume_ts + stream.configuration.span_ns)
+                after = stream.resume_ts + stream.configuration.span_ns
+                await self._filler.warm(stream, after, self._unsaved)
         self.roster = roster
-        self._stale = False
         _count(roster)
-        while await self._catch_up([f for f in roster.feeds.values() if not f.fresh]):
+        more = True
+        while more:
+            begun = [feed for feed in roster.feeds.values() if feed.running and not feed.fresh]
+            more = await self._filler.catch_up(begun, self._unsaved)
             await self._commit()
-        await self._commit()
+        self._stale = False
 
     async def _note_version(self, member: Member) -> None:
         configuration, loaded = member.configuration, member.loaded
@@ -117,16 +121,6 @@ class Engine:
             _log.error("strategy_absent", strategy_id=configuration.id, reason=member.absent)
         if loaded is not None and loaded.version_hash != configuration.version_hash:
             await self._book.set_version(configuration.id, loaded.version_hash)
-
-    async def _warm(self, stream: Stream, end: int) -> None:
-        """Fill the stream from the bars stored before `end`, if there are any."""
-        count = stream.runner.warmup
-        history = await self._history.before(
-            stream.configuration.timeframe, stream.symbol, end, max(count, 1)
-        )
-        if len(history):
-            stream.warm(history)
-            self._unsaved.moved[stream.key] = stream
 
     # Live ---------------------------------------------------------------------------------
 
@@ -169,8 +163,8 @@ class Engine:
         now = self._clock.monotonic_ns()
         asking = self._due_gaps(gapped, now) + self._due_sweep(gapped, now)
         if asking:
-            await self._fill_fresh([feed for feed in asking if feed.fresh])
-            await self._catch_up([feed for feed in asking if not feed.fresh])
+            await self._filler.begin([feed for feed in asking if feed.fresh], self._unsaved)
+            await self._filler.catch_up([f for f in asking if not f.fresh], self._unsaved)
             await self._commit()
 
     def _due_gaps(self, gapped: list[Feed], now: int) -> list[Feed]:
@@ -190,69 +184,7 @@ class Engine:
         quiet = (f for f in self.roster.feeds.values() if now - f.heard_ns >= pause)
         return [feed for feed in quiet if feed not in gapped and feed.running]
 
-    # The table ----------------------------------------------------------------------------
-
-    async def _fill_fresh(self, feeds: Sequence[Feed]) -> None:
-        """Begin streams that have never run: their first live bar ends their history.
-
-        Not at the start of the engine: the history may still be on its way into the table, and
-        what comes after the warm-up is a signal.
-        """
-        for feed in feeds:
-            first = feed.first_pending()
-            if first is None:
-                continue
-            if not self._late(feed):
-                after = await self._history.since(feed.timeframe, {feed.symbol: first - 1}, 1)
-                if not len(after[feed.symbol]):
-                    continue
-            for stream in feed.fresh:
-                await self._warm(stream, first)
-                stream.warmed = True
-            stopped = feed.advance(self._unsaved)
-            feed.waiting_since_ns = self._clock.monotonic_ns() if stopped else None
-
-    async def _catch_up(self, feeds: Sequence[Feed]) -> bool:
-        """Step over what the table has beyond each feed; tell whether there may be more."""
-        more = False
-        rows_max = self._settings.history_rows_max
-        for timeframe in sorted({feed.timeframe for feed in feeds}):
-            group = [feed for feed in feeds if feed.timeframe == timeframe]
-            since = {feed.symbol: feed.ts for feed in group}
-            stored = await self._history.since(timeframe, since, rows_max)
-            for feed in group:
-                self._fill(feed, stored[feed.symbol])
-                more = more or len(stored[feed.symbol]) == rows_max
-                await asyncio.sleep(0)
-        return more
-
-    def _fill(self, feed: Feed, stored: np.ndarray) -> None:
-        gapped = feed.gapped()
-        late = self._late(feed)
-        feed.fill(self._arrivals(feed, stored), self._unsaved)
-        if gapped and len(stored):
-            GAPS.labels("filled" if len(stored) > 1 else "empty").inc()
-        elif gapped and late:
-            GAPS.labels("timed_out").inc()
-            _log.warning("gap_timed_out", symbol=feed.symbol, last=feed.ts)
-            feed.step_pending(self._unsaved)
-        elif gapped:
-            return
-        # A gap that comes behind this one has its own time to wait.
-        stopped = feed.advance(self._unsaved)
-        feed.waiting_since_ns = self._clock.monotonic_ns() if stopped else None
-
-    def _arrivals(self, feed: Feed, stored: np.ndarray) -> list[Arrival]:
-        first = feed.first_pending()
-        cause = feed.pending[first] if first is not None else None
-        correlation_id: uuid.UUID = cause.correlation_id if cause else self._ids.new()
-        causation_id = cause.causation_id if cause else None
-        return [Arrival(bar, correlation_id, causation_id) for bar in stored]
-
-    def _late(self, feed: Feed) -> bool:
-        since = feed.waiting_since_ns
-        waited = 0 if since is None else self._clock.monotonic_ns() - since
-        return waited >= self._settings.gap_timeout_s * _NS
+    # The tables ---------------------------------------------------------------------------
 
     async def _commit(self) -> None:
         while self._unsaved:

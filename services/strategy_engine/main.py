@@ -10,10 +10,12 @@ from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener
 from libs.common.runtime.runtime import Runtime
 from services.strategy_engine.api import router
+from services.strategy_engine.bar_store import BarTable
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.handlers import HANDLERS
 from services.strategy_engine.settings import EngineSettings
-from services.strategy_engine.store import BarTable, EngineBook, SignalTable
+from services.strategy_engine.signal_store import SignalTable
+from services.strategy_engine.store import EngineBook
 
 NAME = "strategy_engine"
 

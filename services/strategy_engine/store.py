@@ -1,19 +1,17 @@
-"""Strategies, states and signals in PostgreSQL; the bars that the data collector stored."""
+"""Strategies, states and signals in PostgreSQL, written together with the outbox."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-from sqlalchemy import and_, func, insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.channels import AUDIT_EVENTS, NOTIFICATIONS, SIGNALS
-from libs.common.contracts.messages import Notification, Signal
+from libs.common.contracts.messages import Notification
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.clock import from_ns, to_ns
 from libs.common.runtime.bus import LogMessage
@@ -21,32 +19,11 @@ from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.schema.strategies import signals as signal_table
 from libs.common.runtime.schema.strategies import strategies, strategy_states
-from services.strategy_engine.bars import Row, records
 from services.strategy_engine.configuration import Configuration
-from services.strategy_engine.ports import Caused, Place, SavedState, SignalRow, Told
+from services.strategy_engine.ports import Caused, SavedState, Told
 
 # A statement has at most 65 535 parameters.
 _SIGNALS_MAX: Final = 1000
-_COLUMNS: Final = "ts, open, high, low, close, volume"
-_SINCE: Final = text(
-    f"""
-    SELECT wanted.symbol, {_COLUMNS}
-    FROM unnest(CAST(:symbols AS text[]), CAST(:since AS timestamptz[])) AS wanted(symbol, since)
-    CROSS JOIN LATERAL (
-        SELECT {_COLUMNS} FROM market_ohlcv
-        WHERE symbol = wanted.symbol AND timeframe = :timeframe AND ts > wanted.since
-        ORDER BY ts LIMIT :rows_max
-    ) AS bars
-    ORDER BY wanted.symbol, ts
-    """
-)
-_BEFORE: Final = text(
-    f"""
-    SELECT {_COLUMNS} FROM market_ohlcv
-    WHERE symbol = :symbol AND timeframe = :timeframe AND ts < :end
-    ORDER BY ts DESC LIMIT :count
-    """
-)
 # One statement for all states of a turn; an older state never overwrites a newer one.
 _SAVE_STATES: Final = text(
     """
@@ -66,42 +43,6 @@ _SAVE_STATES: Final = text(
     WHERE saved.as_of <= excluded.as_of
     """
 )
-
-
-class BarTable:
-    """Stored bars, read only."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def since(
-        self, timeframe: str, since: Mapping[str, int], rows_max: int
-    ) -> dict[str, np.ndarray]:
-        """Return each symbol's bars that start after its `since`; see the port."""
-        values = {
-            "symbols": list(since),
-            "since": [from_ns(ts) for ts in since.values()],
-            "timeframe": timeframe,
-            "rows_max": rows_max,
-        }
-        async with self._database.read() as session:
-            rows = await session.rows(_SINCE, values)
-        found: dict[str, list[Row]] = {symbol: [] for symbol in since}
-        for row in rows:
-            found[row["symbol"]].append(_bar(row))
-        return {symbol: records(bars) for symbol, bars in found.items()}
-
-    async def before(self, timeframe: str, symbol: str, end: int, count: int) -> np.ndarray:
-        """Return the last `count` bars that start before `end`; see the port."""
-        values = {"symbol": symbol, "timeframe": timeframe, "end": from_ns(end), "count": count}
-        async with self._database.read() as session:
-            rows = await session.rows(_BEFORE, values)
-        return records(_bar(row) for row in reversed(rows))
-
-
-def _bar(row: RowMapping) -> Row:
-    o, h, low, c, volume = (float(row[name]) for name in ("open", "high", "low", "close", "volume"))
-    return to_ns(row["ts"]), o, h, low, c, volume
 
 
 class EngineBook:
@@ -212,30 +153,6 @@ class EngineBook:
         )
 
 
-class SignalTable:
-    """Stored signals, to be listed."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def list(
-        self, strategy_id: str | None, symbol: str | None, after: Place | None, limit: int
-    ) -> list[SignalRow]:
-        """Return signals, newest first, from `after` on."""
-        columns = signal_table.c
-        query = select(signal_table).order_by(columns.created_at.desc(), columns.id.desc())
-        if strategy_id is not None:
-            query = query.where(columns.strategy_id == strategy_id)
-        if symbol is not None:
-            query = query.where(columns.symbol == symbol)
-        if after is not None:
-            same = and_(columns.created_at == after.created_at, columns.id < after.id)
-            query = query.where((columns.created_at < after.created_at) | same)
-        async with self._database.read() as session:
-            rows = await session.rows(query.limit(limit))
-        return [_signal_row(row) for row in rows]
-
-
 async def _save_states(tx: WriteSession, states: Sequence[SavedState]) -> None:
     if not states:
         return
@@ -298,23 +215,3 @@ def _row(item: Configuration) -> dict[str, object]:
         "enabled": item.enabled,
         "mode": item.mode.value,
     }
-
-
-def _signal_row(row: RowMapping) -> SignalRow:
-    signal = Signal(
-        signal_id=row["id"],
-        strategy_id=row["strategy_id"],
-        symbol=row["symbol"],
-        timeframe=row["timeframe"],
-        bar_ts=row["bar_ts"],
-        ts_event=row["ts"],
-        target=row["target"],
-        confidence=row["confidence"],
-        reference_price=row["reference_price"],
-        mode=StrategyMode(row["mode"]),
-        stop=row["stop"],
-        take_profit=row["take_profit"],
-        limit=row["limit_price"],
-        features=row["features"],
-    )
-    return SignalRow(signal, row["correlation_id"], row["created_at"])
