@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -13,7 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 
-from libs.common.contracts.messages import Bar, Quote, TradeTick
+from libs.common.contracts.messages import Bar
 from libs.common.domain.instruments import UNKNOWN_SECTOR, AssetClass, Instrument
 from libs.common.kernel.clock import NS_PER_SECOND, from_ns, to_ns
 from libs.common.kernel.errors import UnavailableError
@@ -24,6 +23,7 @@ from libs.common.runtime.schema.market import (
     market_quarantine,
     market_quotes,
 )
+from services.data_collector.copy_text import bar_block, month, tick_block
 from services.data_collector.ports import BarPage, QuarantineRow, QuoteRow, Ticks
 from services.data_collector.timeframes import Timeframe
 from services.data_collector.validation import Quarantined
@@ -58,7 +58,7 @@ class MarketStore:
 
     async def append_ticks(self, provider: str, batches: Sequence[Ticks]) -> int:
         """COPY quotes and trades into `market_quotes`; returns the number of rows."""
-        block, rows, months = _tick_block(provider, batches)
+        block, rows, months = tick_block(provider, batches)
         if not rows:
             return 0
         await self._ensure_months("market_quotes", months)
@@ -74,11 +74,11 @@ class MarketStore:
         A bar that is there already stays as it is, because someone may have traded on it; with
         `replace` it is overwritten.
         """
-        block = _bar_block(provider, bars)
+        block = bar_block(provider, bars)
         if not block:
             return 0
         await self._ensure_months(
-            "market_ohlcv", {_month(bar.ts_event) for some in bars.values() for bar in some}
+            "market_ohlcv", {month(bar.ts_event) for some in bars.values() for bar in some}
         )
         async with self._database.write() as tx:
             connection = await _driver(tx)
@@ -235,14 +235,14 @@ class MarketStore:
             return [QuarantineRow(**row) for row in await session.rows(query)]
 
     async def _ensure_months(self, table: str, months: Iterable[date]) -> None:
-        due = sorted({(table, month) for month in months} - self._months)
+        due = sorted({(table, first_day) for first_day in months} - self._months)
         if not due:
             return
         async with self._database.write() as tx:
-            for _, month in due:
+            for _, first_day in due:
                 await tx.execute(
                     text("SELECT ensure_month_partition(:table, :month)"),
-                    {"table": table, "month": month},
+                    {"table": table, "month": first_day},
                 )
         self._months.update(due)
 
@@ -288,67 +288,6 @@ class _translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             raise UnavailableError(f"database: {str(error).splitlines()[0]}") from error
-
-
-def _tick_block(provider: str, batches: Sequence[Ticks]) -> tuple[str, int, set[date]]:
-    """COPY text of all ticks, how many, and the months they fall in."""
-    lines: list[str] = []
-    months: set[date] = set()
-    tail = f"\t{_escaped(provider)}\n"
-    for batch in batches:
-        symbol = _escaped(batch.symbol)
-        for q in batch.quotes:
-            lines.append(
-                f"{symbol}\t{_stamp(q.ts_event)}\t{q.bid!r}\t{q.ask!r}\t{q.bid_size!r}\t"
-                f"{q.ask_size!r}\t\\N\t\\N{tail}"
-            )
-        for t in batch.trades:
-            lines.append(
-                f"{symbol}\t{_stamp(t.ts_event)}\t\\N\t\\N\t\\N\t\\N\t{t.price!r}\t{t.size!r}{tail}"
-            )
-        months.update(_months_of(batch.quotes))
-        months.update(_months_of(batch.trades))
-    return "".join(lines), len(lines), months
-
-
-def _months_of(ticks: Sequence[Quote] | Sequence[TradeTick]) -> set[date]:
-    """The months of ticks that are in order of time: those of the first and the last."""
-    return {_month(ticks[0].ts_event), _month(ticks[-1].ts_event)} if ticks else set()
-
-
-def _bar_block(provider: str, bars: Mapping[str, Sequence[Bar]]) -> str:
-    tail = f"\t{_escaped(provider)}\n"
-    return "".join(
-        f"{_escaped(symbol)}\t{bar.timeframe}\t{_stamp(bar.ts_event)}\t{bar.open!r}\t"
-        f"{bar.high!r}\t{bar.low!r}\t{bar.close!r}\t{bar.volume!r}\t{bar.vwap!r}\t"
-        f"{bar.trades}{tail}"
-        for symbol, some in bars.items()
-        for bar in some
-    )
-
-
-def _escaped(word: str) -> str:
-    return word.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _stamp(ns: int) -> str:
-    """PostgreSQL's own notation, microseconds."""
-    seconds, rest = divmod(ns, NS_PER_SECOND)
-    return f"{_second(seconds)}.{rest // 1000:06d}+00"
-
-
-@lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _month(ns: int) -> date:
-    return _month_of_day(ns // (86_400 * NS_PER_SECOND))
-
-
-@lru_cache(maxsize=4096)
-def _month_of_day(day: int) -> date:
-    return datetime.fromtimestamp(day * 86_400, UTC).date().replace(day=1)
 
 
 def _instant(ns: int) -> datetime | None:
