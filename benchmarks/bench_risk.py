@@ -30,11 +30,13 @@ from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import SessionState, TradingState
 from libs.common.kernel.ids import SignalId, order_id_of
 from services.risk_manager.book import Book
-from services.risk_manager.judgement import Desk, Moment, Switch, ask_of_signal, judge, reserve
+from services.risk_manager.desk import Desk, Moment, Switch
+from services.risk_manager.judgement import judge, reserve
 from services.risk_manager.limits import LimitBook, LimitKey, Scope, defaults
 from services.risk_manager.pending import Fill
 from services.risk_manager.ports import Assessment, Outgoing
 from services.risk_manager.records import outgoing_of
+from services.risk_manager.signals import ask_of_signal
 from services.risk_manager.store import RiskStore
 from tests.support.desks import NOW, NOW_NS, signal
 from tests.support.risk_world import RiskProcess, World, sim_clock

@@ -23,8 +23,8 @@ from libs.common.runtime.app import json_response
 from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.permissions import requires
 from services.risk_manager import controls, handlers
+from services.risk_manager.desk import Switch
 from services.risk_manager.handlers import Office
-from services.risk_manager.judgement import Switch
 from services.risk_manager.limits import DEFINITIONS, LimitKey, Scope
 from services.risk_manager.ports import Assessment
 
@@ -32,11 +32,15 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 class Records(Protocol):
-    """What is read for lists."""
+    """Judgements on record."""
 
     async def assessments(
         self, *, limit: int, after: UUID | None, verdict: Verdict | None, symbol: str | None
     ) -> list[Assessment]: ...
+
+
+class LimitTables(Protocol):
+    """Limits as they stand in their tables."""
 
     async def limit_rows(self) -> Sequence[Mapping[str, Any]]: ...
 
@@ -67,12 +71,12 @@ class LimitRequest(BaseModel):
     actor: Name = "operator"
 
 
-def routes(office: Office, records: Records) -> APIRouter:
+def routes(office: Office, records: Records, tables: LimitTables) -> APIRouter:
     """The routes of one account's office."""
     router = APIRouter(prefix="/api/v1/risk", tags=["risk"])
     _judgement_routes(router, office, records)
     _state_routes(router, office)
-    _limit_routes(router, office, records)
+    _limit_routes(router, office, tables)
     return router
 
 
@@ -139,13 +143,13 @@ def _state_routes(router: APIRouter, office: Office) -> None:
         return json_response(_exposure_of(office))
 
 
-def _limit_routes(router: APIRouter, office: Office, records: Records) -> None:
+def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> None:
     @router.get("/limits", dependencies=[requires("risk:read")])
     async def limits(scope: Scope | None = None, scope_key: str | None = None) -> Response:
         """List the limits with their meaning."""
         rows = [
             row
-            for row in await records.limit_rows()
+            for row in await tables.limit_rows()
             if scope in (None, Scope(row["scope"])) and scope_key in (None, row["scope_key"])
         ]
         return json_response({"items": [_limit_of(row) for row in rows], "next": None})
@@ -178,7 +182,7 @@ def _limit_routes(router: APIRouter, office: Office, records: Records) -> None:
         limit: Limit = 50, after: Annotated[int | None, Query(ge=1)] = None
     ) -> Response:
         """List the changes of limits, newest first; `after` is the last id seen."""
-        rows = await records.limit_history(limit=limit, after=after)
+        rows = await tables.limit_history(limit=limit, after=after)
         items = [
             {
                 **{name: row[name] for name in ("id", "scope", "scope_key", "name")},
@@ -214,7 +218,7 @@ def _exposure_of(office: Office) -> dict[str, Any]:
         "net": plain(totals.equity - book.cash),
         "held": plain(totals.held),
         "loss_today": _plain(desk.losses.loss_today(totals.equity)),
-        "drawdown": _plain(desk.losses.drawdown(totals.equity)),
+        "drawdown": _plain(_rounded(desk.losses.drawdown(totals.equity))),
         "complete": totals.complete,
         "reservations": book.reservations(),
         "positions": [
@@ -250,6 +254,10 @@ def _limit_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Decimal | None) -> str | None:
     return None if value is None else plain(value)
+
+
+def _rounded(share: Decimal | None) -> Decimal | None:
+    return None if share is None else round(share, 8)
 
 
 def _correlation_id(office: Office) -> UUID:

@@ -13,8 +13,8 @@ from libs.common.contracts.messages import AuditEvent, Command, RiskAlert
 from libs.common.domain.vocabulary import Level, TradingState
 from libs.common.kernel.money import plain
 from libs.common.runtime.logging import get_logger
+from services.risk_manager.desk import Switch
 from services.risk_manager.handlers import Office
-from services.risk_manager.judgement import Switch
 from services.risk_manager.limits import LimitBook, LimitKey, defaults, validated
 from services.risk_manager.ports import LimitChange, Outgoing
 
@@ -35,11 +35,11 @@ _LEVELS: Final = {
 
 async def ensure_switch(office: Office) -> None:
     """Read the kill switch; at the very first start make it: active, generation 1."""
-    switch = await office.store.switch()
+    switch = await office.registry.switch()
     if switch is None:
         now = office.clock.now()
         switch = Switch(TradingState.ACTIVE, 1, "first start", "risk_manager", now)
-        await office.store.set_switch(switch, [])
+        await office.registry.set_switch(switch, [])
     office.desk.switch = switch
 
 
@@ -62,7 +62,7 @@ async def set_state(
         old = office.desk.switch
         switch = Switch(state, old.generation + 1, reason, actor, office.clock.now())
         messages = _announcement(office, switch, code, correlation_id or office.ids.new())
-        await office.store.set_switch(switch, messages)
+        await office.registry.set_switch(switch, messages)
         office.desk.switch = switch
     _log.warning(
         "trading_state_set",
@@ -105,11 +105,11 @@ def _announcement(
 
 async def seed_limits(office: Office) -> None:
     """Read the limits; those that were never set get their defaults."""
-    values = dict(await office.store.limits())
+    values = dict(await office.registry.limits())
     now = office.clock.now()
     missing = {key: value for key, value in defaults().items() if key not in values}
     if missing:
-        await office.store.set_limits(
+        await office.registry.set_limits(
             [
                 LimitChange(key, None, value, "risk_manager", "default", now)
                 for key, value in missing.items()
@@ -136,7 +136,7 @@ async def set_limit(
         change = LimitChange(
             key, old, wanted, actor, reason, now, [Outgoing(AUDIT_EVENTS, event, correlation_id)]
         )
-        await office.store.set_limits([change])
+        await office.registry.set_limits([change])
         office.desk.limits.change(key, wanted)
     return change
 

@@ -18,17 +18,9 @@ from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError, UnavailableError
 from libs.common.kernel.ids import IdSource, SignalId, order_id_of
 from services.risk_manager import metrics
-from services.risk_manager.judgement import (
-    Ask,
-    Desk,
-    Judgement,
-    Moment,
-    ask_of_signal,
-    forget,
-    judge,
-    reserve,
-)
-from services.risk_manager.ports import Assessment, Market, Outgoing, Store
+from services.risk_manager.desk import Desk, Moment
+from services.risk_manager.judgement import Ask, Judgement, forget, judge, reserve
+from services.risk_manager.ports import Assessment, Market, Outgoing, Registry, Store
 from services.risk_manager.records import (
     alert_of,
     assessment_of,
@@ -37,6 +29,7 @@ from services.risk_manager.records import (
     reply_of,
 )
 from services.risk_manager.settings import RiskSettings
+from services.risk_manager.signals import ask_of_signal
 
 ALERT_EVERY_S: Final = 60.0
 _POLL_S: Final = 0.02
@@ -49,6 +42,7 @@ class Office:
 
     desk: Desk
     store: Store
+    registry: Registry
     market: Market
     clock: Clock
     ids: IdSource

@@ -10,7 +10,7 @@ from libs.common.domain.vocabulary import SessionState
 from libs.common.kernel.clock import Clock, from_ns
 from libs.common.runtime.clocks import MarketClock
 from services.risk_manager.book import Book
-from services.risk_manager.judgement import Moment
+from services.risk_manager.desk import Moment
 
 
 class MarketView:

@@ -15,7 +15,7 @@ from libs.common.contracts.channels import Channel
 from libs.common.contracts.messages import CheckResult, OrderSpec, Payload
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import Side, Verdict
-from services.risk_manager.judgement import Moment, Switch
+from services.risk_manager.desk import Moment, Switch
 from services.risk_manager.limits import LimitKey
 from services.risk_manager.pending import Fill, Pending
 
@@ -138,7 +138,7 @@ class LimitChange:
 
 
 class Store(Protocol):
-    """The risk manager's tables, and what it reads of the others'."""
+    """Judgements, and what the book is made of."""
 
     async def snapshot(self) -> Snapshot:
         """Return everything that the book is made of, from one instant."""
@@ -171,6 +171,10 @@ class Store(Protocol):
     async def record(self, assessments: Sequence[Assessment], messages: Sequence[Outgoing]) -> None:
         """Store judgements and their messages in one transaction."""
         ...
+
+
+class Registry(Protocol):
+    """The tables of control."""
 
     async def switch(self) -> Switch | None:
         """Return the kill switch, None before the first start."""

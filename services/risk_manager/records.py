@@ -20,7 +20,8 @@ from libs.common.domain.checks import Check
 from libs.common.domain.checks.results import text
 from libs.common.domain.vocabulary import Level, OrderClass, OrderType, Verdict
 from libs.common.kernel.money import ZERO
-from services.risk_manager.judgement import Desk, Judgement
+from services.risk_manager.desk import Desk
+from services.risk_manager.judgement import Judgement
 from services.risk_manager.pending import Pending
 from services.risk_manager.ports import Assessment, Outgoing
 

@@ -9,33 +9,28 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, insert, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import select, text
 
 from libs.common.contracts.messages import CheckResult, OrderSpec
 from libs.common.domain.instruments import AssetClass, Instrument
-from libs.common.domain.vocabulary import OrderStatus, OrderType, Side, TradingState, Verdict
+from libs.common.domain.vocabulary import OrderStatus, OrderType, Side, Verdict
 from libs.common.kernel.clock import to_ns
-from libs.common.kernel.errors import ConflictError
 from libs.common.kernel.money import notional
-from libs.common.runtime.database import Database, ReadSession, WriteSession
+from libs.common.runtime.database import Database, ReadSession
 from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.schema import risk
 from services.risk_manager import sql
-from services.risk_manager.judgement import Switch
-from services.risk_manager.limits import LimitKey, Scope
 from services.risk_manager.pending import Fill, Pending
 from services.risk_manager.ports import (
     Assessment,
     Changes,
-    LimitChange,
     Listing,
     OpenOrder,
     Outgoing,
     Quoted,
     Snapshot,
-    Valuation,
 )
+from services.risk_manager.post import Post
 from services.risk_manager.records import pending_of
 
 _ONE_INSTANT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -52,10 +47,9 @@ class RiskStore:
         self, database: Database, outbox: Outbox, account_id: str, *, grace_s: float
     ) -> None:
         self._database = database
-        self._outbox = outbox
+        self._post = Post(outbox)
         self._account = account_id
         self._grace_s = grace_s
-        self._source = "risk_manager"
 
     # The book -------------------------------------------------------------------------------
 
@@ -157,7 +151,7 @@ class RiskStore:
             if assessments:
                 encoded = msgspec.json.encode(assessments).decode()
                 await tx.execute(text(sql.INSERT_ASSESSMENTS), {"rows": encoded})
-            await self._send(tx, messages)
+            await self._post.send(tx, messages)
 
     async def assessments(
         self, *, limit: int, after: UUID | None, verdict: Verdict | None, symbol: str | None
@@ -175,140 +169,6 @@ class RiskStore:
             found = await tx.rows(query.order_by(t.c.id.desc()).limit(limit))
         return [_assessment(r) for r in found]
 
-    # Kill switch and limits -----------------------------------------------------------------
-
-    async def switch(self) -> Switch | None:
-        """Return the kill switch, None before the first start."""
-        t = risk.trading_state
-        async with self._database.read() as tx:
-            row = await tx.row(select(t).where(t.c.account_id == self._account))
-        if row is None:
-            return None
-        state = TradingState(row["state"])
-        return Switch(state, row["generation"], row["reason"], row["set_by"], row["set_at"])
-
-    async def set_switch(self, switch: Switch, messages: Sequence[Outgoing]) -> None:
-        """Store the kill switch if its generation is the next one. Raises ConflictError."""
-        async with self._database.write() as tx:
-            done = await tx.execute(
-                text(sql.SET_SWITCH),
-                {
-                    "account": self._account,
-                    "state": switch.state.value,
-                    "generation": switch.generation,
-                    "reason": switch.reason,
-                    "set_by": switch.set_by,
-                    "set_at": switch.set_at,
-                },
-            )
-            if done.rowcount != 1:
-                raise ConflictError(
-                    f"the kill switch is not at generation {switch.generation - 1} any more"
-                )
-            await self._send(tx, messages)
-
-    async def limits(self) -> Mapping[LimitKey, Decimal]:
-        """Return all limits of the account."""
-        return {_key(r): r["value"] for r in await self.limit_rows()}
-
-    async def limit_rows(self) -> Sequence[Mapping[str, Any]]:
-        """Return the account's limits as they stand in their table."""
-        t = risk.risk_limits
-        query = select(t).where(t.c.account_id == self._account)
-        async with self._database.read() as tx:
-            found = await tx.rows(query.order_by(t.c.scope, t.c.scope_key, t.c.name))
-        return [dict(r) for r in found]
-
-    async def set_limits(self, changes: Sequence[LimitChange]) -> None:
-        """Store changes of limits with their history."""
-        async with self._database.write() as tx:
-            for change in changes:
-                await self._set_limit(tx, change)
-                await self._send(tx, change.messages)
-
-    async def _set_limit(self, tx: WriteSession, change: LimitChange) -> None:
-        t, key = risk.risk_limits, change.key
-        where = {
-            "account_id": self._account,
-            "scope": key.scope.value,
-            "scope_key": key.key,
-            "name": key.name,
-        }
-        if change.new is None:
-            matches = [t.c[column] == value for column, value in where.items()]
-            await tx.execute(delete(t).where(*matches))
-        else:
-            values = {"value": change.new, "set_by": change.set_by, "set_at": change.set_at}
-            put = upsert(t).values(**where, **values)
-            await tx.execute(put.on_conflict_do_update(index_elements=list(where), set_=values))
-        await tx.execute(
-            insert(risk.risk_limits_history).values(
-                **where,
-                old_value=change.old,
-                new_value=change.new,
-                set_by=change.set_by,
-                reason=change.reason,
-                set_at=change.set_at,
-            )
-        )
-
-    async def limit_history(self, *, limit: int, after: int | None) -> Sequence[Mapping[str, Any]]:
-        """Return a page of changes of limits, newest first, older than `after`."""
-        t = risk.risk_limits_history
-        query = select(t).where(t.c.account_id == self._account)
-        if after is not None:
-            query = query.where(t.c.id < after)
-        async with self._database.read() as tx:
-            found = await tx.rows(query.order_by(t.c.id.desc()).limit(limit))
-        return [dict(r) for r in found]
-
-    # Figures --------------------------------------------------------------------------------
-
-    async def last_valuation(self) -> Valuation | None:
-        """Return the newest row of `risk_metrics`."""
-        t = risk.risk_metrics
-        query = select(t).where(t.c.account_id == self._account).order_by(t.c.ts.desc()).limit(1)
-        async with self._database.read() as tx:
-            row = await tx.row(query)
-        if row is None:
-            return None
-        return Valuation(**{name: row[name] for name in Valuation.__slots__})
-
-    async def add_valuation(self, valuation: Valuation) -> None:
-        """Store one row of `risk_metrics`; the same market time is written over."""
-        values = {name: getattr(valuation, name) for name in Valuation.__slots__}
-        put = upsert(risk.risk_metrics).values(account_id=self._account, **values)
-        async with self._database.write() as tx:
-            await tx.execute(
-                put.on_conflict_do_update(index_elements=["account_id", "ts"], set_=values)
-            )
-
-    async def _send(self, tx: WriteSession, messages: Sequence[Outgoing]) -> None:
-        prepared = [
-            self._outbox.prepare(
-                m.channel,
-                m.payload,
-                correlation_id=m.correlation_id,
-                causation_id=m.causation_id,
-                key=m.key,
-            )
-            for m in messages
-        ]
-        if not prepared:
-            return
-        # One statement for a batch: some hundred rows one by one cost more than the judgements.
-        await tx.execute(
-            text(sql.ADD_MESSAGES),
-            {
-                "source": self._source,
-                "ids": [m.id for m in prepared],
-                "channels": [m.channel for m in prepared],
-                "streams": [m.stream for m in prepared],
-                "messages": [m.data for m in prepared],
-            },
-        )
-        self._outbox.publish_after(tx, prepared)
-
 
 def _pending(row: Mapping[Any, Any]) -> Pending:
     side = Side(row["side"])
@@ -320,13 +180,22 @@ def _pending(row: Mapping[Any, Any]) -> Pending:
         symbol=row["symbol"],
         side=side,
         quantity=quantity if quantity is not None else executed,
-        hold=row["hold"] or Decimal(0),
+        hold=_hold_of(row, side),
         strategy_id=row["strategy_id"],
         order_type=OrderType(row["order_type"]),
         limit_price=row["limit_price"],
         executed=executed,
         ended_with=executed if ended else None,
     )
+
+
+def _hold_of(row: Mapping[Any, Any], side: Side) -> Decimal:
+    """What the approval set aside; for an order without one, what a buy at its limit may cost."""
+    if row["hold"] is not None:
+        return Decimal(row["hold"])
+    if side is Side.SELL or row["limit_price"] is None or row["quantity"] is None:
+        return Decimal(0)
+    return notional(row["quantity"], row["limit_price"])
 
 
 def _assessment(row: Mapping[Any, Any]) -> Assessment:
@@ -352,10 +221,6 @@ def _instrument(row: Mapping[Any, Any]) -> Instrument:
         fractionable=row["fractionable"],
         name=row["name"],
     )
-
-
-def _key(row: Mapping[Any, Any]) -> LimitKey:
-    return LimitKey(Scope(row["scope"]), row["scope_key"], row["name"])
 
 
 def _fill(row: Mapping[Any, Any]) -> Fill:

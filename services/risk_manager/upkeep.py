@@ -54,7 +54,7 @@ async def rebuild(office: Office) -> None:
 
 
 async def _recall_losses(office: Office) -> None:
-    last = await office.store.last_valuation()
+    last = await office.registry.last_valuation()
     if last is None:
         return
     losses = office.desk.losses
@@ -84,7 +84,7 @@ async def refresh(office: Office) -> None:
         for symbol in {*changes.positions, *book.positions()}:
             book.set_position(symbol, changes.positions.get(symbol, ZERO))
         office.booked_until = changes.booked_until
-        switch = await office.store.switch()
+        switch = await office.registry.switch()
         if switch is not None and switch.generation > office.desk.switch.generation:
             office.desk.switch = switch
         office.refreshed_at = office.clock.now_ns() / 1e9
@@ -155,7 +155,7 @@ async def _keep_valuation(office: Office) -> None:
     office.valued_at = now
     net = totals.equity - desk.book.cash
     gross = totals.positions_value
-    await office.store.add_valuation(
+    await office.registry.add_valuation(
         Valuation(
             ts=from_ns(office.market.moment().market_ns),
             equity=totals.equity,

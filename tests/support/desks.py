@@ -11,7 +11,8 @@ from libs.common.contracts.messages import OrderSpec, Signal
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import SessionState, Side, StrategyMode, TradingState
 from services.risk_manager.book import Book
-from services.risk_manager.judgement import Ask, Desk, Judgement, Moment, Switch, judge, reserve
+from services.risk_manager.desk import Desk, Moment, Switch
+from services.risk_manager.judgement import Ask, Judgement, judge, reserve
 from services.risk_manager.limits import LimitBook, LimitKey, Scope, defaults
 from services.risk_manager.pending import Fill, Pending
 

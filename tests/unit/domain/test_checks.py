@@ -212,12 +212,12 @@ def test_exit_legs(side: Side, order_class: OrderClass, profit: str, loss: str, 
 
 
 def test_order_rates() -> None:
-    assert passed("ORDER_RATE_STRATEGY", orders_strategy=119) is True
-    assert passed("ORDER_RATE_STRATEGY", orders_strategy=120) is False
-    assert passed("ORDER_RATE_STRATEGY", orders_strategy=120, **EXIT) is True
+    assert passed("ORDER_RATE_STRATEGY", orders_strategy=299) is True
+    assert passed("ORDER_RATE_STRATEGY", orders_strategy=300) is False
+    assert passed("ORDER_RATE_STRATEGY", orders_strategy=300, **EXIT) is True
     assert passed("ORDER_RATE_STRATEGY", orders_strategy=500, strategy_id=None) is None
-    assert passed("ORDER_RATE_ACCOUNT", orders_account=599) is True
-    assert passed("ORDER_RATE_ACCOUNT", orders_account=600) is False
+    assert passed("ORDER_RATE_ACCOUNT", orders_account=999) is True
+    assert passed("ORDER_RATE_ACCOUNT", orders_account=1000) is False
 
 
 def test_duplicate_and_self_crossing() -> None:

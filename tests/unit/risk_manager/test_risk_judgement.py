@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.vocabulary import OrderClass, OrderType, Side, TimeInForce, TradingState
-from services.risk_manager.judgement import (
-    Desk,
-    Judgement,
-    ask_of_signal,
-    forget,
-    judge,
-    reserve,
-)
+from services.risk_manager.desk import Desk
+from services.risk_manager.judgement import Judgement, forget, judge, reserve
 from services.risk_manager.limits import LimitKey, Scope
 from services.risk_manager.memory import Losses
+from services.risk_manager.signals import ask_of_signal
 from tests.support.desks import (
     NOW_NS,
     SYMBOLS,

@@ -123,8 +123,8 @@ class Limits:
     price_collar: Decimal | None = Decimal("0.05")
     price_age_s_max: Decimal = Decimal(15)
     rate_window_s: Decimal = Decimal(60)
-    orders_per_window_strategy: int = 120
-    orders_per_window_account: int = 600
+    orders_per_window_strategy: int = 300
+    orders_per_window_account: int = 1000
     duplicate_window_s: Decimal = Decimal(2)
     market_buffer: Decimal = Decimal("0.01")
     buying_power_multiple: Decimal = Decimal(1)
