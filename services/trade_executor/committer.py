@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -47,7 +46,8 @@ class Answer:
 class _Pending:
     entry: dict[str, Any]
     future: asyncio.Future[Answer]
-    repeated: bool = field(default=False)
+    repeated: bool = False
+    settled: bool = False
 
 
 class Committer:
@@ -73,8 +73,8 @@ class Committer:
         self._queue.append(_Pending(entry, future))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="committer")
-        # The write goes on when its caller is cancelled; half a thought must not undo it.
-        return await asyncio.shield(future)
+        # When the caller is cancelled the entry stays queued: half a thought must not undo it.
+        return await future
 
     async def drain(self) -> None:
         """Wait until nothing is queued."""
@@ -92,7 +92,7 @@ class Committer:
                 await self._insist(batch)
             except BaseException as error:
                 for pending in batch:
-                    _settle(pending.future, lambda f, e=error: f.set_exception(e))  # type: ignore[misc]
+                    _fail(pending, error)
                 if not isinstance(error, Exception):
                     raise
                 _log.exception("batch_failed", entries=size)
@@ -113,7 +113,7 @@ class Committer:
                 return
 
     async def _carry_out(self, batch: list[_Pending]) -> None:
-        open_entries = [pending for pending in batch if not pending.future.done()]
+        open_entries = [pending for pending in batch if not pending.settled]
         try:
             await self._call(open_entries, lift=False)
         except IntegrityError as error:
@@ -133,7 +133,7 @@ class Committer:
         if overdraft:
             told = OverdraftError("the account does not cover what the order would hold")
             told.__cause__ = error
-        _settle(pending.future, lambda future: future.set_exception(told))
+        _fail(pending, told)
 
     async def _call(self, batch: list[_Pending], *, lift: bool) -> None:
         if not batch:
@@ -145,13 +145,16 @@ class Committer:
             self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
         lifted = tuple(told["lifted"] or ())
         for pending, said in zip(batch, told["answers"], strict=True):
-            answer = Answer(said, lifted, pending.repeated)
-            _settle(pending.future, lambda future, a=answer: future.set_result(a))  # type: ignore[misc]
+            pending.settled = True
+            if not pending.future.done():
+                pending.future.set_result(Answer(said, lifted, pending.repeated))
 
 
-def _settle(future: asyncio.Future[Answer], act: Callable[[asyncio.Future[Answer]], None]) -> None:
-    if not future.done():
-        act(future)
+def _fail(pending: _Pending, error: BaseException) -> None:
+    if not pending.settled:
+        pending.settled = True
+        if not pending.future.done():
+            pending.future.set_exception(error)
 
 
 def _message(one: dict[str, Any]) -> LogMessage:

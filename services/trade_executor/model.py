@@ -173,12 +173,13 @@ class BrokerPosition:
     avg_cost: Decimal
 
 
-def with_standing(order: Order, standing: dict[str, Any]) -> Order:
+def with_standing(order: Order, standing: dict[str, Any], now: dt.datetime) -> Order:
     """Return `order` as the database answered after a write (see `executor_standing`)."""
     hold_id, hold_amount = standing["hold_id"], standing["hold_amount"]
     broker_order_id = standing["broker_order_id"]
     return replace(
         order,
+        updated_at=now,
         status=OrderStatus(standing["status"]),
         filled_quantity=Decimal(standing["filled_quantity"]),
         filled_value=Decimal(standing["filled_value"]),

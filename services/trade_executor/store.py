@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -436,7 +435,7 @@ def _written(order: Order, answer: Answer, now: dt.datetime) -> Written:
     said = answer.said
     return Written(
         outcome=said["outcome"],
-        order=replace(with_standing(order, said["order"]), updated_at=now),
+        order=with_standing(order, said["order"], now),
         anomaly=said.get("anomaly"),
         lifted=answer.lifted,
     )

@@ -50,8 +50,11 @@ class Leg(IntEnum):
 
 
 def leg_id(trade_id: TradeId, leg: Leg) -> TransferId:
-    """Return the id of one line of a trade; the same trade gives the same ids."""
-    return TransferId(derived_id("transfer", str(trade_id), str(int(leg))))
+    """Return the id of one line of a trade; the same trade gives the same ids.
+
+    A trade's id is a hash, so the ids next to it are as free as any other.
+    """
+    return TransferId(UUID(int=trade_id.int ^ (leg + 1)))
 
 
 def hold_id(order_id: OrderId) -> TransferId:
