@@ -28,7 +28,7 @@ from services.broker_simulator.engine.model import Account, Order
 from services.broker_simulator.engine.refusals import BrokerRefusal
 from services.broker_simulator.engine.registry import Changes, Registry
 from services.broker_simulator.exchange import Exchange
-from services.broker_simulator.faults import Faults, Kind, Stream
+from services.broker_simulator.faults import Fault, FaultRequest, Faults, Kind, Stream
 from services.broker_simulator.ports import Marks, StateStore
 from services.broker_simulator.trading_stream import TradingStream
 from services.broker_simulator.wire_trading import order_json
@@ -216,6 +216,14 @@ class Broker:
         if self.faults.on_message(Kind.MISSING_FIELD, _ORDERS, body["status"]):
             body = {name: value for name, value in body.items() if name != "filled_avg_price"}
         return body
+
+    def switch_on(self, wanted: FaultRequest) -> list[Fault]:
+        """Turn the wanted faults on; returns them with their ids."""
+        added = [self.faults.add(fault) for fault in wanted.faults]
+        if wanted.behaviour is not None:
+            self.registry.behaviour = wanted.behaviour
+        self.apply_standing_faults()
+        return added
 
     def apply_standing_faults(self) -> None:
         """Let faults that are states, not events, take effect."""

@@ -161,3 +161,16 @@ class FaultRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     behaviour: Behaviour | None = None
     disconnect: list[Stream] = []
     refuse_s: float = 0.0
+
+
+def read_faults(text: bytes, what: str) -> FaultRequest:
+    """Read switches from JSON. Raises InvalidInputError naming `what` and the field."""
+    try:
+        wanted = msgspec.json.decode(text, type=FaultRequest)
+    except msgspec.DecodeError as error:
+        raise InvalidInputError(f"{what}: {error}") from error
+    if not 0 <= wanted.refuse_s <= 600:
+        raise InvalidInputError(f"{what}: refuse_s {wanted.refuse_s} must be between 0 and 600")
+    for fault in wanted.faults:
+        fault.check()
+    return wanted

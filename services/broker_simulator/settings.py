@@ -64,6 +64,7 @@ class SimulatorSettings(ServiceSettings):
     simulator_taf_per_share: Decimal = Field(default=Decimal("0.000166"), ge=0)
     simulator_taf_max: Decimal = Field(default=Decimal("8.30"), ge=0)
 
+    simulator_faults: Path | None = None
     simulator_symbols_max: int = Field(default=0, ge=0)
     simulator_connections_max: int = Field(default=16, ge=1)
     simulator_client_buffer_bytes: int = Field(default=8_388_608, gt=0)

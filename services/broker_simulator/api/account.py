@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +19,7 @@ from services.broker_simulator.api.query import (
 )
 from services.broker_simulator.broker import Broker
 from services.broker_simulator.edge import Answer, Request, Router
-from services.broker_simulator.engine.model import Account, Asset
+from services.broker_simulator.engine.model import Account, Activity, Asset, Execution
 from services.broker_simulator.engine.refusals import not_found, unprocessable
 from services.broker_simulator.faults import Kind
 from services.broker_simulator.wire_data import rfc3339
@@ -28,6 +29,8 @@ from services.broker_simulator.wire_trading import (
     asset_json,
     fill_json,
 )
+
+A = TypeVar("A", Execution, Activity)
 
 
 class Configuration(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -105,22 +108,21 @@ class AccountApi:
         direction = read_choice(query, "direction", ("asc", "desc"), "desc")
         after, until = read_time(query, "after"), read_time(query, "until")
         day = read_time(query, "date")
-        rows = self._rows(request.account, kinds)
         if day is not None:
-            rows = [row for row in rows if day <= row[0] < day + 86_400 * NS_PER_SECOND]
-        if after is not None:
-            rows = [row for row in rows if row[0] > after]
-        if until is not None:
-            rows = [row for row in rows if row[0] < until]
+            after, until = day - 1, day + 86_400 * NS_PER_SECOND
+        rows = self._rows(request.account, kinds, after, until)
         if direction == "desc":
             rows.reverse()
         token = query.get("page_token")
         if token:
-            at = next((i for i, row in enumerate(rows) if row[1]["id"] == token), None)
+            number = token.rpartition("::")[2]
+            at = next((i for i, row in enumerate(rows) if row.id == number), None)
             if at is None:
                 unprocessable(f"page_token: {token!r} is not an activity")
             rows = rows[at + 1 :]
-        return Answer([body for _, body in rows[:size]])
+        return Answer(
+            [fill_json(r) if isinstance(r, Execution) else activity_json(r) for r in rows[:size]]
+        )
 
     async def history(self, request: Request) -> Answer:
         """Return the account's value at each close, and now."""
@@ -211,18 +213,31 @@ class AccountApi:
         """List option contracts: none are traded here."""
         return Answer({"option_contracts": [], "next_page_token": None})
 
-    def _rows(self, account: Account, kinds: set[str]) -> list[tuple[int, dict[str, Any]]]:
+    def _rows(
+        self, account: Account, kinds: set[str], after: int | None, until: int | None
+    ) -> list[Execution | Activity]:
+        """Return the account's activities with `after < ts < until`, oldest first."""
         registry = self._broker.registry
-        rows: list[tuple[int, dict[str, Any]]] = []
+        rows: list[Execution | Activity] = []
         if not kinds or "FILL" in kinds:
-            rows += [(e.ts, fill_json(e)) for e in registry.executions if e.account == account.id]
-        rows += [
-            (a.ts, activity_json(a))
-            for a in registry.activities
-            if a.account == account.id and (not kinds or a.activity_type in kinds)
-        ]
-        rows.sort(key=lambda row: row[0])
-        return rows
+            rows += [e for e in _between(registry.executions, after, until) if _is_of(e, account)]
+        others = [a for a in _between(registry.activities, after, until) if _is_of(a, account)]
+        others = [a for a in others if not kinds or a.activity_type in kinds]
+        return sorted([*rows, *others], key=_ts) if others else rows
+
+
+def _ts(row: Execution | Activity) -> int:
+    return row.ts
+
+
+def _is_of(row: Execution | Activity, account: Account) -> bool:
+    return row.account == account.id
+
+
+def _between(rows: list[A], after: int | None, until: int | None) -> list[A]:
+    first = 0 if after is None else bisect_right(rows, after, key=_ts)
+    last = len(rows) if until is None else bisect_left(rows, until, key=_ts)
+    return rows[first:last]
 
 
 def _settlement(calendar: Any, day: date) -> date:

@@ -4,102 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.kernel.clock import NS_PER_SECOND, format_ns, from_ns, parse_ns
 from libs.common.kernel.errors import InvalidInputError
-from libs.common.kernel.money import plain
 from libs.common.runtime.permissions import requires
+from services.broker_simulator.api.control_models import (
+    ActionIn,
+    ClockChange,
+    MarketChange,
+    NewAccount,
+)
+from services.broker_simulator.api.ledger import ledger_body
 from services.broker_simulator.broker import Broker
 from services.broker_simulator.engine.behaviour import Behaviour
 from services.broker_simulator.engine.book import ticks_of
-from services.broker_simulator.engine.model import Account
-from services.broker_simulator.faults import FaultRequest, Stream
-from services.broker_simulator.wire_trading import order_json
+from services.broker_simulator.faults import FaultRequest, Stream, read_faults
 
 _READ = requires("simulator:read")
 _CONTROL = requires("simulator:control")
-_SIZE_MAX = 2**31 - 1
-
-
-class ClockChange(BaseModel):
-    """A step (`step_s` market seconds, or `to` a time, `next_open` or `next_close`), a factor."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    step_s: Annotated[float | None, Field(ge=0, le=400 * 86_400)] = None
-    to: str | None = None
-    factor: Annotated[float | None, Field(ge=0, lt=1e7)] = None
-
-
-class QuoteIn(BaseModel):
-    """A best bid and offer that happens now."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    symbol: str
-    bid: Annotated[Decimal, Field(gt=0, lt=10**9)]
-    ask: Annotated[Decimal, Field(gt=0, lt=10**9)]
-    bid_size: Annotated[int, Field(ge=0, le=_SIZE_MAX)] = 100_000
-    ask_size: Annotated[int, Field(ge=0, le=_SIZE_MAX)] = 100_000
-
-
-class TradeIn(BaseModel):
-    """A print that happens now, or, with `ts` in the past, arrives late."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    symbol: str
-    price: Annotated[Decimal, Field(gt=0, lt=10**9)]
-    size: Annotated[int, Field(ge=1, le=_SIZE_MAX)] = 100
-    ts: str | None = None
-
-
-class HaltIn(BaseModel):
-    """A halt or a resumption."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    symbol: str
-    halted: bool
-    reason: str = ""
-
-
-class ActionIn(BaseModel):
-    """A corporate action that takes effect now: `ratio` new shares for one, or cash a share."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    symbol: str
-    kind: Literal["split", "dividend"]
-    ratio: Annotated[Decimal | None, Field(gt=0, le=1000)] = None
-    cash: Annotated[Decimal | None, Field(gt=0, le=10**6)] = None
-
-
-class MarketChange(BaseModel):
-    """What shall happen in the market, in this order: quotes, trades, halts, actions."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    quotes: list[QuoteIn] = []
-    trades: list[TradeIn] = []
-    halts: list[HaltIn] = []
-    actions: list[ActionIn] = []
-
-
-class NewAccount(BaseModel):
-    """A further account."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    key: Annotated[str, Field(min_length=1, max_length=128)]
-    secret: Annotated[str, Field(min_length=1, max_length=128)]
-    cash: Annotated[Decimal, Field(ge=0, lt=10**12)] = Decimal(1_000_000)
-    multiplier: Annotated[Decimal, Field(ge=1, le=4)] = Decimal(2)
 
 
 def control_router(
@@ -135,15 +61,8 @@ def control_router(
     @router.post("/faults", dependencies=[_CONTROL], openapi_extra=_body_of("FaultRequest"))
     async def add_faults(request: Request) -> Response:
         """Turn faults on; carry out disconnections and refusals now."""
-        wanted = _read(await request.body(), FaultRequest)
-        if not 0 <= wanted.refuse_s <= 600:
-            raise InvalidInputError(f"refuse_s {wanted.refuse_s} must be between 0 and 600")
-        for fault in wanted.faults:
-            fault.check()
-        added = [broker.faults.add(fault) for fault in wanted.faults]
-        if wanted.behaviour is not None:
-            broker.registry.behaviour = wanted.behaviour
-        broker.apply_standing_faults()
+        wanted = read_faults(await request.body(), "faults")
+        added = broker.switch_on(wanted)
         for stream in wanted.disconnect:
             (broker.trading if stream is Stream.TRADING else broker.data).drop_all()
         if wanted.refuse_s > 0:
@@ -241,53 +160,6 @@ def clock_body(broker: Broker) -> dict[str, Any]:
     }
 
 
-def ledger_body(broker: Broker, account: Account) -> dict[str, Any]:
-    """Return one account's truth, amounts as strings."""
-    registry = broker.registry
-    fills = [e for e in registry.executions if e.account == account.id]
-    orders = (registry.orders[i] for i in registry.account_orders[account.id])
-    return {
-        "id": account.id,
-        "key": account.key,
-        "number": account.number,
-        "cash": plain(account.cash),
-        "opening_cash": plain(account.opening_cash),
-        "realized_pnl": plain(account.realized_pnl),
-        "fees_paid": plain(account.fees_paid),
-        "positions": [
-            {"symbol": p.symbol, "qty": plain(p.qty), "cost": plain(p.cost)}
-            for p in sorted(account.positions.values(), key=lambda p: p.symbol)
-        ],
-        "orders": [order_json(o, broker.asset_id(o.symbol), None) for o in orders],
-        "executions": [
-            {
-                "execution_id": e.id,
-                "order_id": e.order_id,
-                "client_order_id": registry.orders[e.order_id].client_order_id,
-                "symbol": e.symbol,
-                "side": e.side.value,
-                "qty": plain(e.qty),
-                "price": plain(e.price),
-                "money": plain(e.money),
-                "fee": plain(e.fee),
-                "ts": format_ns(e.ts),
-            }
-            for e in fills
-        ],
-        "activities": [
-            {
-                "id": a.id,
-                "type": a.activity_type,
-                "symbol": a.symbol,
-                "net_amount": plain(a.net_amount),
-                "ts": format_ns(a.ts),
-            }
-            for a in registry.activities
-            if a.account == account.id
-        ],
-    }
-
-
 def _target(broker: Broker, to: str) -> int:
     calendar = broker.registry.calendar
     if to == "next_open":
@@ -337,13 +209,6 @@ def _faults_body(broker: Broker) -> dict[str, Any]:
         "next": None,
         "behaviour": msgspec.to_builtins(broker.registry.behaviour),
     }
-
-
-def _read(body: bytes, kind: type[FaultRequest]) -> FaultRequest:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise InvalidInputError(f"faults: {error}") from error
 
 
 def _json(body: Any, status: int = 200) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from services.broker_simulator.api.query import (
@@ -57,8 +58,8 @@ class OrdersApi:
         side = query.get("side")
         symbols = set(read_symbols(query))
         found: list[dict[str, Any]] = []
-        for order in self._of(request.account, newest_first=direction == "desc"):
-            if status != "all" and (status == "open") != order.is_open:
+        for order in self._of(request.account, status, newest_first=direction == "desc"):
+            if status == "closed" and order.is_open:
                 continue
             if nested and order.parent is not None:
                 continue
@@ -111,10 +112,13 @@ class OrdersApi:
         await self._broker.settle()
         return Answer(results, 207)
 
-    def _of(self, account: Account, *, newest_first: bool) -> list[Order]:
-        ids = self._broker.registry.account_orders[account.id]
-        orders = self._broker.registry.orders
-        return [orders[i] for i in (reversed(ids) if newest_first else ids)]
+    def _of(self, account: Account, status: str, *, newest_first: bool) -> Iterator[Order]:
+        registry = self._broker.registry
+        if status == "open":
+            found = registry.open_orders(account.id)
+            return reversed(found) if newest_first else iter(found)
+        ids = registry.account_orders[account.id]
+        return (registry.orders[i] for i in (reversed(ids) if newest_first else ids))
 
 
 def cancel_open(

@@ -120,5 +120,5 @@ def reserved_shares(open_orders: Iterable[Order], side: Side) -> Decimal:
     groups: dict[str, Decimal] = {}
     for order in open_orders:
         if order.side is side and not order.opening and order.reserves:
-            groups[order.group] = max(groups.get(order.group, ZERO), order.remaining)
+            groups[order.group] = max(groups.get(order.group, ZERO), order.shares_reserved)
     return sum(groups.values(), ZERO)

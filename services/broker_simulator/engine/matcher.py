@@ -10,7 +10,7 @@ from libs.common.domain.vocabulary import OrderType, SessionState, TimeInForce
 from libs.common.kernel.money import money
 from services.broker_simulator.engine.account import apply_execution
 from services.broker_simulator.engine.behaviour import draw, part_of
-from services.broker_simulator.engine.book import SymbolBook
+from services.broker_simulator.engine.book import CENT, SymbolBook
 from services.broker_simulator.engine.groups import Groups
 from services.broker_simulator.engine.model import ZERO, Execution, Order, Status
 from services.broker_simulator.engine.registry import Registry
@@ -129,7 +129,7 @@ class Matcher:
         order.filled_qty += match.quantity
         order.filled_value += match.quantity * match.price
         order.filled_money += value
-        complete = self._is_complete(order, match.price)
+        complete = self._is_complete(order, position.qty)
         if complete:
             order.status = Status.FILLED
             order.filled_at = ns
@@ -189,9 +189,14 @@ class Matcher:
         return False
 
     def _walk(self, order: Order, levels: list[Level], limit: Decimal | None) -> list[Match]:
-        if order.notional is not None:
-            return matching.walk_notional(levels, order.side, order.remaining_notional, limit)
-        return matching.walk(levels, order.side, order.remaining, limit)
+        if order.notional is None:
+            return matching.walk(levels, order.side, order.remaining, limit)
+        matches = matching.walk_notional(levels, order.side, order.remaining_notional, limit)
+        if order.opening:
+            return matches
+        # Closing by an amount of money ends with the position, whatever the price did meanwhile.
+        held = abs(self._registry.position_qty(order.account, order.symbol))
+        return matching.walk([Level(m.price, m.quantity) for m in matches], order.side, held)
 
     def _cut(self, order: Order, matches: list[Match]) -> list[Match]:
         behaviour = self._registry.behaviour
@@ -218,7 +223,8 @@ class Matcher:
             return matching.affordable_quantity(order.remaining_notional, price)
         return order.remaining
 
-    def _is_complete(self, order: Order, price: Decimal) -> bool:
-        if order.notional is not None:
-            return matching.affordable_quantity(order.remaining_notional, price) <= 0
-        return order.remaining <= 0
+    def _is_complete(self, order: Order, position_qty: Decimal) -> bool:
+        if order.notional is None:
+            return order.remaining <= 0
+        spent = order.remaining_notional < CENT
+        return spent or (not order.opening and position_qty == 0)

@@ -133,6 +133,13 @@ class Order(msgspec.Struct, kw_only=True):
         return ZERO if self.qty is None else self.qty - self.filled_qty
 
     @property
+    def shares_reserved(self) -> Decimal:
+        """Return the shares that a closing order needs; those of an order of money at its worst."""
+        if self.notional is None:
+            return self.remaining
+        return round(self.remaining_notional / self.hold_price, 8)
+
+    @property
     def remaining_notional(self) -> Decimal:
         """Return the money not spent yet of an order given as money."""
         return ZERO if self.notional is None else self.notional - self.filled_money

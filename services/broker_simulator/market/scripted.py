@@ -29,7 +29,7 @@ class ScriptedMarket:
     def __init__(self, symbols: Sequence[str], first: date, last: date) -> None:
         self.assets = tuple(asset_of(symbol) for symbol in symbols)
         self.first, self.last = first, last
-        self.fingerprint = "scripted"
+        self.fingerprint = f"scripted-{'-'.join(symbols)}"
         self._quotes: dict[str, list[tuple[int, ...]]] = {}
         self._trades: dict[str, list[tuple[int, ...]]] = {}
 

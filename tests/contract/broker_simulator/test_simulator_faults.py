@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -254,3 +255,11 @@ def test_faults_are_listed_with_their_hits(simulator: Simulator) -> None:
     assert (fault["kind"], fault["hits"]) == ("rate_limit", 1)
     simulator.request("DELETE", f"/sim/faults/{fault['id']}")
     assert simulator.get("/sim/faults")["items"] == []
+
+
+def test_a_run_can_begin_with_a_plan_of_faults(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"faults": [{"kind": "rate_limit", "path": "/v2/account", "count": 1}]}')
+    with start_simulator(simulator_faults=plan) as simulator:
+        answers = [simulator.request("GET", "/v2/account").status_code for _ in range(2)]
+    assert answers == [429, 200]

@@ -233,6 +233,11 @@ def test_activities_carry_the_executions(simulator: Simulator) -> None:
     page = simulator.get("/v2/account/activities", page_size=1)
     rest = simulator.get("/v2/account/activities", page_token=page[0]["id"])
     assert [f["id"] for f in page + rest] == [f["id"] for f in fills]
+    later = simulator.get("/v2/account/activities", after=fills[1]["transaction_time"])
+    assert [f["id"] for f in later] == [fills[0]["id"]]
+    on_the_day = simulator.get("/v2/account/activities/FILL", date="2019-03-04", direction="asc")
+    assert [f["id"] for f in on_the_day] == [f["id"] for f in reversed(fills)]
+    assert simulator.get("/v2/account/activities/FILL", date="2019-03-05") == []
 
 
 def test_assets_clock_and_calendar(simulator: Simulator) -> None:

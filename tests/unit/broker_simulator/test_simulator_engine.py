@@ -403,3 +403,25 @@ def test_dividend_pays_holders(world: World) -> None:
     world.engine.pay_dividend("AAPL", D("0.82"), world.now)
     assert world.account.cash - before == D("82.00")
     assert world.engine.registry.activities[-1].activity_type == "DIV"
+
+
+def test_notional_sale_ends_with_the_position_when_the_price_fell(world: World) -> None:
+    world.submit("buy", "10")
+    world.engine.halt("AAPL", True)
+    order = world.submit("sell", notional="999")  # 9.99 shares at 100.00
+    with pytest.raises(BrokerRefusal, match="insufficient qty available"):
+        world.submit("sell", "1")
+    world.engine.halt("AAPL", False)
+    world.quote("50.00", "50.02")
+    assert order.status is Status.FILLED
+    assert (order.filled_qty, world.position()) == (D(10), D(0))
+
+
+def test_notional_buy_is_complete_when_less_than_a_cent_is_left() -> None:
+    world = World(Terms(depth_levels=1))
+    world.quote("99.99", "100.01", ask_size=4)
+    order = world.submit("buy", notional="500")
+    assert order.status is Status.PARTIALLY_FILLED
+    world.quote("6666.65", "6666.67", ask_size=100)
+    assert order.status is Status.FILLED
+    assert D("499.99") < order.filled_money <= D(500)
