@@ -76,9 +76,18 @@ def compiled(function: F) -> F:
     and sums are not fused, so the same inputs give the same bits wherever it is called from.
     On a file system where nothing can be written the function is compiled anew in each process.
     """
+    return cast(F, _njit(function))
+
+
+def compiled_as(signature: Any, function: Callable[..., Any]) -> Any:
+    """Return `function` compiled now for `signature` (Numba's) alone; else as `compiled`."""
+    return _njit(function, signature)
+
+
+def _njit(function: Callable[..., Any], signature: Any = None) -> Any:
     try:
-        return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+        return numba.njit(signature, cache=True, error_model="numpy")(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        return cast(F, numba.njit(error_model="numpy")(function))
+        return numba.njit(signature, error_model="numpy")(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from libs.common.quant.compile import InTreeLocator, package_stamp
+from libs.common.quant.compile import InTreeLocator, compiled, compiled_as, package_stamp
 from libs.common.quant.indicators import sma
 from strategies.sma_cross import SmaCross
 
@@ -38,3 +38,11 @@ def test_strategies_and_indicators_are_cached_under_that_stamp() -> None:
         locator = InTreeLocator(source, source.__code__.co_filename)
         assert locator.get_source_stamp()[1] == package_stamp()
         assert function._cache._impl.locator.get_source_stamp()[1] == package_stamp()
+
+
+def test_code_without_a_file_to_cache_beside_is_compiled_all_the_same() -> None:
+    # As on a read-only file system: Numba finds no place for a cache.
+    scope: dict[str, Any] = {"__name__": "nowhere"}
+    exec(compile("def twice(x):\n    return 2.0 * x\n", "<nowhere>", "exec"), scope)
+    assert compiled(scope["twice"])(1.5) == 3.0
+    assert compiled_as("float64(float64)", scope["twice"])(1.5) == 3.0

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numba import types
 
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_as
 from libs.common.quant.simulation.records import BAR, DECISION
 
 QUIET: Final = 0
@@ -111,4 +111,4 @@ def build_loop(memory: np.dtype[np.void], params: np.dtype[np.void]) -> Any:
         numba.from_dtype(DECISION)[::1],
         types.int8[::1],
     )
-    return numba.njit(signature, cache=True, error_model="numpy")(_loop)
+    return compiled_as(signature, _loop)
