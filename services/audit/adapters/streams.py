@@ -102,7 +102,9 @@ class StreamTail:
         waiting = await self._unread(stream, after, ours) if unread else 0
         if ours.get("pending"):
             waiting += ours["pending"]
-            oldest.append((await client.xpending(stream, self._group))["min"].decode())
+            first = (await client.xpending(stream, self._group))["min"]
+            # None: all was acknowledged between the two questions.
+            oldest += [first.decode()] if first else []
         now_ms = time.time() * 1000
         ages = [now_ms - parse_entry_id(entry)[0] for entry in oldest]
         return Backlog(waiting, max(0.0, *ages, 0.0) / 1000)
