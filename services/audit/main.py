@@ -20,7 +20,8 @@ NAME = "audit"
 
 def build(settings: AuditSettings) -> FastAPI:
     """Wire the service."""
-    runtime = Runtime.of(NAME, settings)
+    # Recording needs no market time, so it does not wait for a broker's clock.
+    runtime = Runtime.of(NAME, settings.model_copy(update={"clock_url": ""}))
     store = AuditStore(runtime.database)
     recorder = Recorder(store, runtime.clock)
     tail = StreamTail(

@@ -62,6 +62,7 @@ def of_order_event(row: Fields) -> Step:
         title=_event_title(row),
         service="trade_executor",
         ts=row["ts"],
+        place=row["seq"],
         details=_plain(row),
     )
 
@@ -92,6 +93,7 @@ def of_transfer(row: Fields) -> Step:
         title=title,
         service="trade_executor",
         ts=row["ts"],
+        place=row["seq"],
         details=_plain(row),
     )
 
@@ -108,6 +110,7 @@ def of_record(row: Fields) -> Step:
         ts=row["ts"],
         ts_event=_instant(payload.get(reading.time)),
         seq=row["seq"],
+        place=_place(payload, row["seq"]),
         details=dict(payload),
     )
 
@@ -155,6 +158,11 @@ def _event_title(row: Fields) -> str:
 
 def _trade_title(row: Fields, price: Any) -> str:
     return f"{row.get('side')} {_num(row.get('quantity'))} {row.get('symbol')} at {_num(price)}"
+
+
+def _place(payload: Fields, seq: int) -> int:
+    own = payload.get("seq")
+    return own if isinstance(own, int) else seq
 
 
 def _named(field: str) -> Callable[[Fields], str]:

@@ -32,6 +32,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     `ts_event` market time, where the step has one.
     `key` is what the step is known by, so that the same step read from the audit log and from
     a table is one. `seq` is its row of the audit log; None if it is not recorded there (yet).
+    `place` orders steps of one kind and instant.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ts: dt.datetime | None
     ts_event: dt.datetime | None = None
     seq: int | None = None
+    place: int = 0
     details: dict[str, Any] = {}
 
 
@@ -71,7 +73,7 @@ def tell(story_id: str, steps: Iterable[Step]) -> Story:
     unwritten = [step for step in once.values() if step.ts is None]
     written = sorted(
         ((step.ts, step) for step in once.values() if step.ts is not None),
-        key=lambda pair: (pair[0], _RANK[pair[1].kind], pair[1].seq or 0, pair[1].key),
+        key=lambda pair: (pair[0], _RANK[pair[1].kind], pair[1].place, pair[1].key),
     )
     timed = [
         TimedStep(step=step, since_previous_ms=None, since_start_ms=None)

@@ -28,14 +28,6 @@ class ServiceHealth:
     instances: tuple[Heartbeat, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A service went from one state to another; `before` None at its first judgement."""
-
-    before: HealthState | None
-    after: Judgement
-
-
 class Board:
     """Collects heartbeats and judges them when asked."""
 
@@ -51,23 +43,21 @@ class Board:
         instances = self._pulses.setdefault(heartbeat.service, {})
         instances[heartbeat.instance] = Pulse(heartbeat, seen_ns)
 
-    def check(self, now: dt.datetime, now_ns: int) -> list[Change]:
-        """Judge every service anew; return those whose state changed."""
-        changes = []
+    def check(self, now: dt.datetime, now_ns: int) -> None:
+        """Judge every service anew."""
         for service, instances in self._pulses.items():
             for gone in forgettable(list(instances.values()), now_ns, self._patience):
                 del instances[gone]
             pulses = sorted(instances.values(), key=lambda pulse: pulse.heartbeat.instance)
             found = judge(service, pulses, now_ns, self._started_ns, self._patience)
             known = self._lines.get(service)
-            changed = known is None or known.judgement.state is not found.state
-            since = now if changed or known is None else known.since
-            heartbeats = tuple(pulse.heartbeat for pulse in pulses)
-            expected = service in self._expected
-            self._lines[service] = ServiceHealth(found, since, expected, heartbeats)
-            if changed:
-                changes.append(Change(known.judgement.state if known else None, found))
-        return changes
+            same = known is not None and known.judgement.state is found.state
+            self._lines[service] = ServiceHealth(
+                judgement=found,
+                since=known.since if same and known is not None else now,
+                expected=service in self._expected,
+                instances=tuple(pulse.heartbeat for pulse in pulses),
+            )
 
     @property
     def lines(self) -> Sequence[ServiceHealth]:

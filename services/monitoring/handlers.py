@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from services.monitoring.alerts import (
     of_risk_alert,
     worth_telling,
 )
-from services.monitoring.board import Board, Change
+from services.monitoring.board import Board, ServiceHealth
 from services.monitoring.courier import Courier
 from services.monitoring.logic import LEVELS, HealthState
 from services.monitoring.ports import Alerts, Parcel
@@ -52,7 +52,10 @@ class Watch:
     clock: Clock
     ids: IdSource
     repeat_after: dt.timedelta
+    settle: dt.timedelta
     check_s: float
+    _announced: dict[str, HealthState] = field(default_factory=dict)
+    _deaf: bool = False
     _unsaved: list[Raise] = field(default_factory=list)
     _told: set[UUID] = field(default_factory=set)
 
@@ -100,23 +103,28 @@ class Watch:
 
     async def check(self) -> None:
         """Judge health once; raise or resolve alerts for what changed."""
-        deaf_before = self.board.deaf
-        changes = self.board.check(self.clock.now(), self.clock.monotonic_ns())
+        now = self.clock.now()
+        self.board.check(now, self.clock.monotonic_ns())
         self._show()
-        if self.board.deaf != deaf_before:
-            self._unsaved.append(self._of_deafness(self.board.deaf))
-        for change in changes:
-            if change.before is None and change.after.state is not HealthState.DOWN:
-                continue
-            metrics.CHANGES.labels(change.after.service).inc()
-            raised = self._of_change(change)
-            # Where nobody is heard there is one cause, not one for each service.
-            self._unsaved.append(
-                replace(raised, level=Level.WARNING)
-                if self.board.deaf and raised.level is Level.ERROR
-                else raised
-            )
+        if self.board.deaf != self._deaf:
+            self._deaf = self.board.deaf
+            self._unsaved.append(self._of_deafness(self._deaf))
+        for line in self.board.lines:
+            if self._is_news(line, now):
+                self._announced[line.judgement.service] = line.judgement.state
+                self._unsaved.append(self._of_health(line))
         await self._save()
+
+    def _is_news(self, line: ServiceHealth, now: dt.datetime) -> bool:
+        """Tell whether a state is new and has lasted. What is down or well again is news at once;
+        so is being well at our start, where an earlier life may have left an alert open. Not to
+        have heard of a service yet is none."""
+        found = line.judgement
+        unheard = found.state is HealthState.STALE and found.age_s is None
+        if unheard or self._announced.get(found.service) is found.state:
+            return False
+        passing = found.state in (HealthState.DEGRADED, HealthState.STALE)
+        return not passing or now - line.since >= self.settle
 
     async def _save(self) -> None:
         """Store the health alerts; what cannot be stored now is told at once and stored later."""
@@ -154,13 +162,15 @@ class Watch:
         for level in Level:
             metrics.OPEN_ALERTS.labels(level.value).set(counts.get(level, 0))
 
-    def _of_change(self, change: Change) -> Raise:
-        found = change.after
+    def _of_health(self, line: ServiceHealth) -> Raise:
+        found = line.judgement
         level = LEVELS[found.state]
+        metrics.CHANGES.labels(found.service).inc()
         _log.info("health_changed", about=found.service, state=found.state, reasons=found.reasons)
         return Raise(
             message_id=self.ids.new(),
-            level=level,
+            # Where nobody is heard there is one cause, not one for each service.
+            level=Level.WARNING if self._deaf and level is Level.ERROR else level,
             source=NAME,
             fingerprint=fingerprint_of("health", found.service),
             title=f"{found.service} {_WORDS[found.state]}",

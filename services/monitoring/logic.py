@@ -43,10 +43,12 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long silence is borne: beyond `stale` a service is stale, beyond `down` it is down."""
+    """How long silence is borne: beyond `stale` a service is stale, beyond `down` it is down.
+    One that was never heard of is down once we have listened for `first`."""
 
     stale: dt.timedelta
     down: dt.timedelta
+    first: dt.timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,12 @@ def judge(
 ) -> Judgement:
     """Return the state of `service` from the pulses of its instances.
 
-    A service never heard of is stale until we have listened for longer than `patience.down`.
+    A service never heard of is stale until we have listened for longer than `patience.first`.
     One instance alive is a service alive: silent ones degrade it, until they are forgotten.
     """
     if not pulses:
         listened = _seconds(now_ns - started_ns)
-        state = HealthState.DOWN if listened > _total(patience.down) else HealthState.STALE
+        state = HealthState.DOWN if listened > _total(patience.first) else HealthState.STALE
         return Judgement(service, state, ("no heartbeat received",), None)
     ages = {pulse.heartbeat.instance: _seconds(now_ns - pulse.seen_ns) for pulse in pulses}
     youngest = min(ages.values())

@@ -26,10 +26,12 @@ _log = get_logger(__name__)
 
 def build(settings: MonitoringSettings) -> FastAPI:
     """Wire the service."""
-    runtime = Runtime.of(NAME, settings)
+    # Watching needs no market time, so it does not wait for a broker's clock.
+    runtime = Runtime.of(NAME, settings.model_copy(update={"clock_url": ""}))
     patience = Patience(
         dt.timedelta(seconds=settings.monitoring_stale_s),
         dt.timedelta(seconds=settings.monitoring_down_s),
+        dt.timedelta(seconds=settings.monitoring_first_s),
     )
     board = Board(settings.monitoring_services, patience, runtime.clock.monotonic_ns())
     store = AlertStore(runtime.database, runtime.outbox, runtime.clock, runtime.ids)
@@ -40,8 +42,9 @@ def build(settings: MonitoringSettings) -> FastAPI:
         courier,
         runtime.clock,
         runtime.ids,
-        dt.timedelta(seconds=settings.monitoring_repeat_s),
-        settings.monitoring_check_s,
+        repeat_after=dt.timedelta(seconds=settings.monitoring_repeat_s),
+        settle=dt.timedelta(seconds=settings.monitoring_settle_s),
+        check_s=settings.monitoring_check_s,
     )
     dead_letters = DeadLetterReader(
         runtime.bus, runtime.clock, runtime.readiness, group=NAME, consumer=settings.instance

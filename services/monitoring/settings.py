@@ -29,6 +29,10 @@ class MonitoringSettings(ServiceSettings):
     monitoring_check_s: float = Field(default=1.0, gt=0, le=60)
     monitoring_stale_s: float = Field(default=15.0, gt=0)
     monitoring_down_s: float = Field(default=30.0, gt=0)
+    monitoring_first_s: float = Field(default=90.0, gt=0)
+    """How long a service may take to be heard of at all."""
+    monitoring_settle_s: float = Field(default=10.0, ge=0)
+    """A service that is degraded or stale for less raises no alert; a start takes that long."""
     monitoring_repeat_s: float = Field(default=300.0, gt=0)
     """A firing alert that keeps occurring is told to people again this often."""
 

@@ -54,6 +54,8 @@ def service(database_url: str, redis_url: str, gotify_url: str = "", **changes: 
                 "monitoring_check_s": 0.05,
                 "monitoring_stale_s": 0.8,
                 "monitoring_down_s": 1.6,
+                "monitoring_first_s": 60.0,
+                "monitoring_settle_s": 0.0,
                 "gotify_url": gotify_url,
                 "gotify_token": TOKEN,
                 "gotify_delay_s": 0.01,
@@ -226,6 +228,19 @@ async def test_silence_is_noticed_told_once_and_ended_by_a_heartbeat(
 
 async def health_is(client: httpx.AsyncClient, state: str) -> bool:
     return await state_of(client, "portfolio") == state
+
+
+async def test_a_short_degradation_raises_no_alert(database_url: str, redis_url: str) -> None:
+    app = service(database_url, redis_url, monitoring_settle_s=0.6, monitoring_stale_s=9.0)
+    async with serving(app) as client:
+        await ready(client)
+        await beat(redis_url, "start: starting")
+        await eventually(lambda: health_is(client, "degraded"), what="degraded")
+        await beat(redis_url)
+        await eventually(lambda: health_is(client, "ok"), what="ok")
+        assert await alerts(client) == []
+        await beat(redis_url, "database: away")
+        await eventually(lambda: in_state(client, "firing"), what="the alert of a lasting one")
 
 
 async def test_deaf_monitoring_tells_of_one_cause_not_of_every_service(

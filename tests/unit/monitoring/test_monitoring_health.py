@@ -10,7 +10,9 @@ from libs.common.contracts.messages import Heartbeat
 from services.monitoring.logic import HealthState, Patience, Pulse, forgettable, judge, overall
 
 NOW = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
-PATIENCE = Patience(stale=dt.timedelta(seconds=15), down=dt.timedelta(seconds=30))
+PATIENCE = Patience(
+    stale=dt.timedelta(seconds=15), down=dt.timedelta(seconds=30), first=dt.timedelta(seconds=90)
+)
 S = 1_000_000_000
 
 
@@ -48,8 +50,8 @@ def test_unready_service_is_degraded_with_its_reasons() -> None:
 
 
 def test_never_heard_of_is_down_only_after_listening_long_enough() -> None:
-    assert judge("audit", [], 30 * S, 0, PATIENCE).state is HealthState.STALE
-    found = judge("audit", [], 31 * S, 0, PATIENCE)
+    assert judge("audit", [], 90 * S, 0, PATIENCE).state is HealthState.STALE
+    found = judge("audit", [], 91 * S, 0, PATIENCE)
     assert (found.state, found.age_s) == (HealthState.DOWN, None)
 
 
