@@ -6,6 +6,7 @@ TRADEWIND_TEST_SERVERS=containers runs the same tests on the official PostgreSQL
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import tempfile
 import uuid
@@ -24,6 +25,15 @@ from tests.support.servers import ServerProcess, running_postgres, running_redis
 Server = ServerProcess | ContainerServer
 IN_CONTAINERS = os.environ.get("TRADEWIND_TEST_SERVERS") == "containers"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def seed() -> int:
+    """A fresh seed, printed so that a failure shows it; TRADEWIND_TEST_SEED replays one."""
+    given = os.environ.get("TRADEWIND_TEST_SEED")
+    chosen = int(given) if given else random.SystemRandom().randrange(10**9)
+    print(f"TRADEWIND_TEST_SEED={chosen}")
+    return chosen
 
 
 @pytest.fixture(scope="session")

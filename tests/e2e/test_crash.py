@@ -1,6 +1,6 @@
 """Kill anything at any moment of a session: nothing is lost, nothing is doubled.
 
-TRADEWIND_CRASH_SEED replays a run's choices, TRADEWIND_CRASH_KILLS sets their number.
+TRADEWIND_TEST_SEED replays a run's choices, TRADEWIND_CRASH_KILLS sets their number.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ KILLS = int(os.environ.get("TRADEWIND_CRASH_KILLS", "12"))
 PAUSE_S = (0.5, 5.0)
 
 
-def test_sigkill_at_random_moments_loses_and_doubles_nothing(server_directory: Path) -> None:
-    seed = int(os.environ.get("TRADEWIND_CRASH_SEED", str(time.time_ns() % 2**32)))
-    print(f"TRADEWIND_CRASH_SEED={seed}")
+def test_sigkill_at_random_moments_loses_and_doubles_nothing(
+    server_directory: Path, seed: int
+) -> None:
     chance = random.Random(seed)
     plan = [*VICTIMS, *(chance.choice(VICTIMS) for _ in range(KILLS - len(VICTIMS)))]
     chance.shuffle(plan)

@@ -36,7 +36,6 @@ def own_postgres() -> Iterator[ServerProcess]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [random.SystemRandom().randrange(10**6)])
 async def test_signals_equal_the_loop_through_losses_of_the_database(
     own_postgres: ServerProcess, redis_url: str, seed: int
 ) -> None:

@@ -120,7 +120,6 @@ def check(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [random.SystemRandom().randrange(10**6)])
 def test_live_signals_equal_the_loop_through_kills_on_real_days(
     database_url: str, redis_url: str, tmp_path: Path, seed: int
 ) -> None:
@@ -131,7 +130,6 @@ def test_live_signals_equal_the_loop_through_kills_on_real_days(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [random.SystemRandom().randrange(10**6)])
 def test_live_signals_equal_the_loop_through_kills_on_real_minutes(
     database_url: str, redis_url: str, tmp_path: Path, shared_data: Path, seed: int
 ) -> None:
