@@ -79,11 +79,12 @@ class Exchange:
             self._sink.quote(symbol, ns, bid, ask, bid_size, ask_size)
 
     def trade(self, symbol: str, ns: int, price: int, size: int, number: int = 0) -> None:
-        """Let a print happen."""
+        """Let a print happen; one of the past only corrects bars, nobody trades on it."""
         number = number or self._numbers.get(symbol, 0) + 1
         self._numbers[symbol] = number
-        self.last_trades[symbol] = (ns, price, size, number)
-        self.engine.on_trade(symbol, ns, price, size)
+        if ns >= self.now_ns:
+            self.last_trades[symbol] = (ns, price, size, number)
+            self.engine.on_trade(symbol, ns, price, size)
         regular = self.engine.session is SessionState.REGULAR
         corrected = self.bars.add(symbol, ns, price, size, regular=regular)
         if self.stale:

@@ -137,7 +137,7 @@ class Order(msgspec.Struct, kw_only=True):
         """Return the shares that a closing order needs; those of an order of money at its worst."""
         if self.notional is None:
             return self.remaining
-        return round(self.remaining_notional / self.hold_price, 8)
+        return round(self.remaining_notional / self.hold_price, 8) if self.hold_price else ZERO
 
     @property
     def remaining_notional(self) -> Decimal:
