@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from libs.common.contracts.channels import ORDERS_APPROVED, RISK_ALERTS, SYSTEM_
 from libs.common.contracts.envelope import encode, seal
 from libs.common.contracts.messages import ApprovedOrder, Heartbeat, Payload, RiskAlert
 from libs.common.domain.vocabulary import Level, TradingState
+from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.bus import Bus, LogMessage
 from libs.common.runtime.clocks import SystemClock, Uuid7Ids
 from services.trade_executor.main import Executor, build
@@ -112,7 +114,8 @@ class Voice:
 
         async def beats() -> None:
             while not self._silent:
-                await self.beat()
+                with contextlib.suppress(UnavailableError):
+                    await self.beat()
                 await asyncio.sleep(0.1)
 
         self._silent = False

@@ -90,9 +90,18 @@ async def test_killed_while_trading_nothing_is_lost_or_doubled(
     for placed in truth["orders"]:
         ours = placed["client_order_id"].rpartition("-")[0]
         by_order[ours] = by_order.get(ours, 0) + 1
-    assert by_order == {f"tw-{order_id}": 1 for order_id in sent}, f"seed {seed}"
+    assert by_order == {f"tw-{order_id}": 1 for order_id in sent}, (
+        f"seed {seed}: {_ends(database_url)}"
+    )
     executor.wait_ready()
     assert executor.stop() == 0
+
+
+def _ends(database_url: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(
+            "SELECT status, left(reject_reason, 80), count(*) FROM orders GROUP BY 1, 2"
+        ).fetchall()
 
 
 def _arrived(database_url: str, count: int) -> bool:

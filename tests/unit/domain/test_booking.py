@@ -43,7 +43,7 @@ def funded(cash: str) -> Ledger:
 
 def trade(number: int, side: Side, quantity: str, price: str, fee: str = "0") -> Booked:
     amount = notional(D(quantity), D(price))
-    trade_id = TradeId(UUID(int=1000 + number))
+    trade_id = TradeId(UUID(int=16 * (1000 + number)))
     return Booked(trade_id, ORDER, MAIN, AAPL, side, D(quantity), amount, D(fee))
 
 
