@@ -361,7 +361,7 @@ async def test_events_are_filtered_and_paged(database_url: str, redis_url: str) 
         ("/api/v1/audit/verify?first_seq=0", 422, "first_seq"),
         ("/api/v1/audit/verify?last_seq=99999999999999999999", 422, "last_seq"),
         ("/api/v1/audit/trace/nonsense", 422, "story_id"),
-        (f"/api/v1/audit/trace/{uuid.uuid4()}", 404, "nothing is known"),
+        ("/api/v1/audit/trace/01a1fd39-0000-7000-8000-00000000dead", 404, "nothing is known"),
     ],
 )
 async def test_bad_requests_name_what_is_wrong(
