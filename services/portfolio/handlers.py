@@ -71,6 +71,7 @@ class Keeper:
     _stale_book: bool = True
     _loaded_ns: int = 0
     _published: PortfolioUpdate | None = None
+    _published_ns: int = 0
     _point_ns: int | None = None
     _saved_ns: int = 0
     _final: bool = False
@@ -174,17 +175,23 @@ class Keeper:
         present = self.present
         assert present is not None
         update = update_of(self.settings.account_id, present)
-        known = self._published
-        if known is not None and msgspec.structs.replace(update, ts=known.ts) == known:
+        if not self._is_news(update):
             return
         point = None
         if self._point_ns is None or self._past(self._point_ns, self.settings.portfolio_equity_s):
             point = EquityPoint(present.ts, present.values.equity, present.values.cash)
         await self.journal.publish(update, point)
-        self._published = update
+        self._published, self._published_ns = update, self.clock.monotonic_ns()
         if point is not None:
             self._point_ns = self.clock.monotonic_ns()
         metrics.UPDATES.inc()
+
+    def _is_news(self, update: PortfolioUpdate) -> bool:
+        known = self._published
+        if known is None or _holdings(known) != _holdings(update):
+            return True
+        same = msgspec.structs.replace(update, ts=known.ts) == known
+        return not same and self._past(self._published_ns, self.settings.portfolio_publish_s)
 
     def _past(self, since_ns: int, seconds: float) -> bool:
         return self.clock.monotonic_ns() - since_ns >= seconds * 1e9
@@ -218,6 +225,12 @@ def update_of(account_id: str, present: Present) -> PortfolioUpdate:
             for position in values.positions
         ),
     )
+
+
+def _holdings(update: PortfolioUpdate) -> tuple[object, ...]:
+    """What executions change and prices do not."""
+    positions = tuple((position.symbol, position.quantity) for position in update.positions)
+    return update.cash, update.realized_pnl, positions
 
 
 async def take_market(keeper: Keeper, envelope: Envelope[MarketData]) -> None:

@@ -12,7 +12,10 @@ class PortfolioSettings(ServiceSettings):
 
     port: int = Field(default=9105, ge=0, le=65535)
     portfolio_update_s: float = Field(default=1.0, gt=0, le=60)
-    """The account is valued, and published if it changed, at most this often."""
+    """The account is valued this often, and published then if the book has changed."""
+    portfolio_publish_s: float = Field(default=5.0, gt=0, le=300)
+    """Where only prices have changed, it is published at most this often: every update is kept
+    in the audit log for ever."""
     portfolio_mark_age_s: float = Field(default=30.0, gt=0)
     """In regular hours a mark that reached us longer ago is stale."""
     portfolio_reload_s: float = Field(default=30.0, gt=0)

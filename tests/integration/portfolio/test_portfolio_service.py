@@ -61,6 +61,7 @@ def settings(database_url: str, redis_url: str, **changes: Any) -> PortfolioSett
             "redis_url": redis_url,
             "outbox_sweep_s": 0.1,
             "portfolio_update_s": 0.05,
+            "portfolio_publish_s": 0.1,
             **changes,
         }
     )
@@ -271,7 +272,14 @@ async def test_update_is_published_only_on_change(
     assert updates(database_url) == 1
     desk.quote("AAPL", 51.0)
     await desk.keeper.refresh()
+    assert updates(database_url) == 1  # prices alone wait for their turn
+    desk.clock.advance(dt.timedelta(seconds=0.1))
+    await desk.keeper.refresh()
     assert updates(database_url) == 2
+    books.execute(Side.BUY, "1", "AAPL", "51.00")
+    desk.keeper.book_changed()
+    await desk.keeper.refresh()
+    assert updates(database_url) == 3
 
 
 def updates(database_url: str) -> int:
