@@ -123,6 +123,17 @@ def _terms(settings: SimulatorSettings) -> Terms:
     )
 
 
+def open_days(market: Market, calendar: SessionCalendar) -> SessionCalendar:
+    """Return the calendar without the days inside the market's span that it has no prices for.
+
+    A recording with gaps is an exchange that did not open on those days.
+    """
+    span = range(market.first.toordinal(), market.last.toordinal() + 1)
+    return SessionCalendar(
+        [s for s in calendar.sessions if s.date.toordinal() not in span or market.has(s.date)]
+    )
+
+
 def _traded(market: Market, calendar: SessionCalendar) -> SessionCalendar:
     """Return the sessions that the market has prices for: the clock passes over all others."""
     return SessionCalendar([s for s in calendar.sessions if market.has(s.date)])

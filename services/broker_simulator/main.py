@@ -30,7 +30,7 @@ from services.broker_simulator.api.data import DataApi
 from services.broker_simulator.api.orders import OrdersApi
 from services.broker_simulator.api.positions import PositionsApi
 from services.broker_simulator.api.watchlists import WatchlistsApi
-from services.broker_simulator.assembly import assemble
+from services.broker_simulator.assembly import assemble, open_days
 from services.broker_simulator.edge import Edge, Router
 from services.broker_simulator.market.archive import Archive
 from services.broker_simulator.market.scripted import ScriptedMarket
@@ -51,8 +51,9 @@ class Simulator:
     def __init__(
         self, settings: SimulatorSettings, ids: IdSource, wall_ns: Callable[[], int]
     ) -> None:
-        calendar = load_calendar(FIRST_DAY, from_ns(wall_ns()).date() + timedelta(days=365))
-        self.market = build_market(settings, calendar)
+        exchange_days = load_calendar(FIRST_DAY, from_ns(wall_ns()).date() + timedelta(days=365))
+        self.market = build_market(settings, exchange_days)
+        calendar = open_days(self.market, exchange_days)
         store = StateFile(settings.simulator_state)
         snapshot = store.load(self.market.fingerprint)
         self.broker = assemble(settings, calendar, self.market, store, snapshot, ids, wall_ns)

@@ -76,6 +76,26 @@ def test_real_minute_bars_come_out_as_they_went_in() -> None:
         assert float(fill["price"]) == quote["ap"]
 
 
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared market data is not here")
+def test_days_that_a_recording_lacks_do_not_exist() -> None:
+    with start_simulator(
+        simulator_market="replay",
+        simulator_file=(SHARED_DATA / "minute_trades.parquet",),
+        simulator_start="2013-10-11T19:59:30Z",
+        simulator_factor=60,
+        simulator_hours="regular",
+        simulator_pause_s=0.2,
+    ) as simulator:
+        order = simulator.submit(
+            "AAPL", "buy", "10", time_in_force="gtc", type="limit", limit_price=1
+        )
+        wait_for(lambda: simulator.clock()["now"] > "2014-06-05T13:28", timeout_s=5)
+        assert simulator.order(order["id"])["status"] == "expired"  # ninety days went by
+        simulator.control("clock", {"factor": 0, "to": "2014-06-05T13:31:00Z"})
+        simulator.submit("AAPL", "buy", "10")
+        assert len(simulator.ledger()["executions"]) == 1
+
+
 def test_restart_in_the_middle_of_a_minute_keeps_the_bars(tmp_path: Path) -> None:
     settings = {"simulator_market": "history", "simulator_symbols": ("AAPL",)}
     with start_simulator_process(

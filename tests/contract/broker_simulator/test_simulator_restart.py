@@ -75,7 +75,7 @@ def test_replacement_in_flight_is_carried_out_after_a_restart(tmp_path: Path) ->
 @pytest.mark.slow
 def test_no_answered_order_is_lost_by_kills_at_random_moments(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")  # noqa: T201
+    print(f"seed {seed}")
     draw = random.Random(seed)
     settings = {"simulator_market": "history", "simulator_start": "2019-03-04T15:00:00Z"}
     answered: dict[str, str] = {}
