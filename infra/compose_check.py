@@ -177,7 +177,12 @@ def check(stack: Stack) -> None:
     until("Prometheus scrapes every service", TARGETS_TIMEOUT_S, lambda: targets_down(stack))
     until("every panel has data", QUERIES_TIMEOUT_S, lambda: empty_panels(stack))
     until("Grafana answers", 60, lambda: grafana_away(stack))
-    until("still all healthy", 30, lambda: unhealthy(stack))
+    stack.compose("stop", timeout_s=UP_TIMEOUT_S)
+    stack.compose("up", "--detach", timeout_s=UP_TIMEOUT_S)
+    print("ok   stopped and started again", flush=True)
+    until("all containers healthy again", HEALTHY_TIMEOUT_S, lambda: unhealthy(stack))
+    until("the books are still there", 30, lambda: not_trading(stack))
+    until("no difference with the broker", 60, lambda: differences(stack))
 
 
 def unrouted(stack: Stack, path: str) -> str:
@@ -188,6 +193,12 @@ def unrouted(stack: Stack, path: str) -> str:
         detail = str(json.load(error).get("detail"))
         return detail if detail in {text for _, text in TITLES.values()} else ""
     return ""
+
+
+def differences(stack: Stack) -> str:
+    """Return what differs between our books and the broker's."""
+    found = stack.get(stack.gateway, "/api/v1/orders/reconciliation")["discrepancies"]
+    return json.dumps(found) if found else ""
 
 
 def grafana_away(stack: Stack) -> str:

@@ -21,22 +21,22 @@ WAIT_S = 60.0
 TIMEOUT_S = 5.0
 
 
-def await_server() -> None:
-    """Return when Gotify answers, or after WAIT_S."""
-    deadline = time.monotonic() + WAIT_S
+def await_server(url: str, wait_s: float) -> None:
+    """Return when Gotify answers, or after `wait_s`."""
+    deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{URL}/health", timeout=TIMEOUT_S):
+            with urllib.request.urlopen(f"{url}/health", timeout=TIMEOUT_S):
                 return
         except OSError:
             time.sleep(0.5)
 
 
-def make_application(password: str) -> str:
+def make_application(url: str, password: str) -> str:
     """Return the token of a new application; raises OSError or ValueError."""
     credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
     request = urllib.request.Request(
-        f"{URL}/application",
+        f"{url}/application",
         data=json.dumps({"name": "Tradewind", "description": "Alerts"}).encode(),
         headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
     )
@@ -47,19 +47,28 @@ def make_application(password: str) -> str:
     return token
 
 
-def main() -> None:
-    """Make the application unless that was done before."""
-    if TOKEN_FILE.exists() and TOKEN_FILE.read_text().strip():
+def store_token(url: str, password_file: Path, token_file: Path, wait_s: float) -> None:
+    """Make the application at `url` and store its token, unless that was done before."""
+    if token_file.exists() and token_file.read_text().strip():
         print("the token is there already")
         return
-    await_server()
+    await_server(url, wait_s)
     try:
-        token = make_application(PASSWORD_FILE.read_text().strip())
+        token = make_application(url, password_file.read_text().strip())
     except (OSError, ValueError) as error:
-        print(f"no token from {URL}: {error}; monitoring will not notify")
+        print(f"no token from {url}: {error}; monitoring will not notify")
         token = ""
-    TOKEN_FILE.write_text(token + "\n")
-    TOKEN_FILE.chmod(0o444)
+    # Replaced, not rewritten: the file is read-only, and this job may not override that.
+    partial = token_file.with_name(".token")
+    partial.unlink(missing_ok=True)
+    partial.write_text(token + "\n")
+    partial.chmod(0o444)
+    partial.replace(token_file)
+
+
+def main() -> None:
+    """Store the token of the stack's Gotify."""
+    store_token(URL, PASSWORD_FILE, TOKEN_FILE, WAIT_S)
 
 
 if __name__ == "__main__":

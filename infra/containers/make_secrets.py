@@ -79,21 +79,28 @@ def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
 def write(path: Path, text: str, mode: int) -> None:
     """Replace `path` in one step."""
     partial = path.with_name(f".{path.name}")
+    partial.unlink(missing_ok=True)
     partial.write_text(text)
     partial.chmod(mode)
     os.replace(partial, path)
 
 
-def main() -> None:
-    """Complete the vault and write every reader's files."""
-    vault = OUT / "vault" / "secrets.json"
+def lay_out(out: Path) -> int:
+    """Complete the vault under `out` and write every reader's files; return how many readers."""
+    vault = out / "vault" / "secrets.json"
     known = json.loads(vault.read_text()) if vault.exists() else {}
     secret = complete(known)
     write(vault, json.dumps(secret, indent=1) + "\n", 0o600)
-    for reader, named in files(secret).items():
+    readers = files(secret)
+    for reader, named in readers.items():
         for name, text in named.items():
-            write(OUT / reader / name, text, 0o444)
-    print(f"secrets of {len(files(secret))} readers are in place")
+            write(out / reader / name, text, 0o444)
+    return len(readers)
+
+
+def main() -> None:
+    """Lay out the secrets of the stack."""
+    print(f"secrets of {lay_out(OUT)} readers are in place")
 
 
 if __name__ == "__main__":
