@@ -1,0 +1,184 @@
+"""A broker in memory: fills market orders at one price at once, lets limit orders rest.
+
+It obeys the same port as the Alpaca adapter and is held to the same contract suite. `lose_next`
+and `refuse_next` make the next submissions fail as a wire can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.executions import Execution
+from libs.common.domain.orders import OrderEvent
+from libs.common.domain.positions import Position, apply_fill
+from libs.common.domain.vocabulary import OrderType
+from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from libs.common.kernel.money import ZERO
+from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Update
+from services.trade_executor.ports import (
+    BrokerRefusedError,
+    Gap,
+    OutcomeUnknownError,
+    StreamItem,
+)
+
+_ENDED = {OrderEvent.FILLED, OrderEvent.CANCELED, OrderEvent.EXPIRED, OrderEvent.REJECTED}
+
+
+@dataclass
+class FakeBroker:
+    """Implements `Broker`."""
+
+    name: str = "fake"
+    price: Decimal = Decimal("100")
+    money: Decimal = Decimal("1000000")
+    lose_next: int = 0
+    arrives: bool = True
+    refuse_next: int = 0
+    now: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    orders: dict[BrokerOrderId, BrokerOrder] = field(default_factory=dict)
+    executions: list[Execution] = field(default_factory=list)
+    held: dict[Symbol, Position] = field(default_factory=dict)
+    _queue: asyncio.Queue[StreamItem] = field(default_factory=asyncio.Queue)
+
+    def check(self, spec: OrderSpec) -> str | None:
+        """Everything can be said."""
+        del spec
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """There is always room."""
+        yield
+
+    async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
+        """Take an order, or fail as told."""
+        if self.refuse_next:
+            self.refuse_next -= 1
+            raise BrokerRefusedError(422, 42210000, "refused by test")
+        if self.lose_next:
+            self.lose_next -= 1
+            if self.arrives:
+                self._accept(client_order_id, spec)
+            raise OutcomeUnknownError("lost by test")
+        return self._accept(client_order_id, spec)
+
+    def _accept(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
+        if any(order.client_order_id == client_order_id for order in self.orders.values()):
+            raise OutcomeUnknownError("client_order_id must be unique")
+        order = BrokerOrder(
+            broker_order_id=BrokerOrderId(str(uuid.uuid4())),
+            client_order_id=client_order_id,
+            symbol=Symbol(spec.symbol),
+            side=spec.side,
+            event=OrderEvent.WORKING,
+            status_word="new",
+            spec=spec,
+            submitted_at=self.now,
+        )
+        self._tell(order, OrderEvent.WORKING)
+        if spec.order_type is OrderType.MARKET:
+            self.fill(order.broker_order_id, spec.quantity or ZERO)
+        return order
+
+    def fill(self, broker_order_id: BrokerOrderId, quantity: Decimal) -> Execution:
+        """Let an order trade."""
+        order = self.orders[broker_order_id]
+        done = order.filled_quantity + quantity
+        event = OrderEvent.FILLED if done == order.spec.quantity else OrderEvent.PARTLY_FILLED
+        execution = Execution(
+            broker=self.name,
+            execution_id=ExecutionId(str(uuid.uuid4())),
+            broker_order_id=broker_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=quantity,
+            price=self.price,
+            executed_at=self.now,
+        )
+        self.executions.append(execution)
+        self.money -= order.side.sign * execution.amount
+        before = self.held.get(order.symbol, Position())
+        self.held[order.symbol] = apply_fill(before, order.side, quantity, self.price).position
+        order = replace(order, filled_quantity=done, filled_avg_price=self.price)
+        self._tell(order, event, execution)
+        return execution
+
+    def _tell(
+        self, order: BrokerOrder, event: OrderEvent, execution: Execution | None = None
+    ) -> None:
+        order = replace(order, event=event, status_word=event, updated_at=self.now)
+        self.orders[order.broker_order_id] = order
+        self._queue.put_nowait(Update(event, event, order, execution, self.now))
+
+    async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
+        """Return the order known by our id."""
+        named = (o for o in self.orders.values() if o.client_order_id == client_order_id)
+        return next(named, None)
+
+    async def order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
+        """Return an order by the broker's id."""
+        return self.orders.get(broker_order_id)
+
+    async def open_orders(self) -> Sequence[BrokerOrder]:
+        """Return all open orders."""
+        return [order for order in self.orders.values() if order.event not in _ENDED]
+
+    async def orders_since(
+        self, since: dt.datetime, symbol: Symbol | None = None
+    ) -> Sequence[BrokerOrder]:
+        """Return all orders submitted after `since`."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.submitted_at and order.submitted_at > since and symbol in {None, order.symbol}
+        ]
+
+    async def cancel(self, broker_order_id: BrokerOrderId) -> None:
+        """Cancel at once; an ended order refuses."""
+        order = self.orders.get(broker_order_id)
+        if order is None:
+            raise BrokerRefusedError(404, 40410000, "order not found")
+        if order.event in _ENDED:
+            raise BrokerRefusedError(422, 42210000, f"order is already {order.status_word}")
+        self._tell(order, OrderEvent.CANCELED)
+
+    async def positions(self) -> Sequence[BrokerPosition]:
+        """Return all open positions."""
+        return [
+            BrokerPosition(symbol, held.quantity, held.avg_cost)
+            for symbol, held in self.held.items()
+            if held.quantity
+        ]
+
+    async def cash(self) -> Decimal:
+        """Return the account's cash."""
+        return self.money
+
+    async def executions_since(self, since: dt.datetime) -> Sequence[Execution]:
+        """Return all executions after `since`."""
+        return [one for one in self.executions if one.executed_at > since]
+
+    async def cash_activities_since(self, since: dt.datetime) -> Sequence[CashActivity]:
+        """Nothing moves cash but trades."""
+        del since
+        return []
+
+    async def stream(self) -> AsyncIterator[StreamItem]:
+        """Yield a gap, then what happens."""
+        yield Gap("connected")
+        while True:
+            yield await self._queue.get()
+
+    def distrust_stream(self) -> None:
+        """Connect anew."""
+        self._queue.put_nowait(Gap("distrusted"))
+
+    async def close(self) -> None:
+        """Nothing is open."""
