@@ -10,12 +10,12 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
+from libs.common.contracts.envelope import read_header
 from libs.common.kernel.clock import from_ns, parse_ns
-from libs.common.kernel.errors import ContractError
+from libs.common.kernel.errors import ContractError, InvalidInputError
 from services.audit.logic import Entry, canonical_details
 
 SECRET_WORDS: Final = ("password", "secret", "token", "api_key", "authorization", "totp")
@@ -64,24 +64,20 @@ def entry_of(data: bytes | str, channel: str, recorded_at: dt.datetime) -> Entry
 
     Raises ContractError for what is no envelope.
     """
+    header = read_header(data)
     try:
         envelope = _decoder.decode(data)
-        payload = envelope["payload"]
-        message_id = UUID(envelope["id"])
-        correlation_id = UUID(envelope["correlation_id"])
-        cause = envelope.get("causation_id")
-        causation_id = None if cause is None else UUID(cause)
-        ts = from_ns(parse_ns(envelope["ts"], "ts"))
-        kind, source = str(envelope["type"]), str(envelope["source"])
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ContractError(f"not an envelope: {error!r}") from error
+        ts = from_ns(parse_ns(header.ts, "ts"))
+    except (msgspec.MsgspecError, InvalidInputError) as error:
+        raise ContractError(f"not an envelope: {error}") from error
+    kind, payload = header.type, envelope["payload"]
     if not isinstance(payload, dict):
         raise ContractError(f"{kind}: the payload is no object")
     if kind in ("AuditEvent", "Command"):
         envelope["payload"] = payload = masked(payload)
-    event_type, actor, action, resource, outcome = _columns(kind, source, payload)
+    event_type, actor, action, resource, outcome = _columns(kind, header.source, payload)
     return Entry(
-        message_id=message_id,
+        message_id=header.id,
         ts=ts,
         event_type=_text(event_type),
         actor=_text(actor),
@@ -89,8 +85,8 @@ def entry_of(data: bytes | str, channel: str, recorded_at: dt.datetime) -> Entry
         resource=_text(resource),
         outcome=_text(outcome),
         channel=channel,
-        correlation_id=correlation_id,
-        causation_id=causation_id,
+        correlation_id=header.correlation_id,
+        causation_id=header.causation_id,
         recorded_at=recorded_at,
         ip=_detail(payload, "ip"),
         user_agent=_detail(payload, "user_agent"),

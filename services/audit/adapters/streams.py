@@ -182,12 +182,24 @@ class StreamTail:
         await pipe.execute()
 
     async def _insist(self, deliveries: Sequence[Delivery], record: Record) -> Sequence[Refused]:
+        """Record a batch, waiting for the database as long as it takes.
+
+        One message that breaks the recording must not hold up the others: the batch is then given
+        message by message, and what fails alone is refused.
+        """
         async for _ in pauses(0.05, 2.0):
             try:
                 refused = await record(deliveries)
             except UnavailableError as error:
                 self._readiness.block("log", str(error))
                 _log.warning("record_waits", messages=len(deliveries), error=str(error))
+            except Exception as error:  # noqa: BLE001 - the edge: logged once, then a dead letter
+                _log.exception("record_failed", messages=len(deliveries))
+                if len(deliveries) == 1:
+                    return [Refused(deliveries[0], f"{type(error).__name__}: {error}")]
+                return [
+                    one for delivery in deliveries for one in await self._insist([delivery], record)
+                ]
             else:
                 self._readiness.clear("log")
                 return refused

@@ -160,6 +160,24 @@ async def test_garbage_goes_to_the_dead_letters_and_the_rest_is_recorded(
     assert pending["pending"] == 0
 
 
+async def test_poison_that_breaks_the_recording_does_not_hold_up_the_others(
+    database_url: str, redis_url: str
+) -> None:
+    deep = b"[" * 5000 + b"]" * 5000
+    poison = event(1).data.replace(b'"details":{', b'"deep":' + deep + b',"details":{')
+    lone = event(2).data.replace(b'"resource":"button', b'"resource":"\\ud800')
+    async with redis.Redis.from_url(redis_url) as client:
+        for data in (poison, lone):
+            await client.xadd("log:audit.events", {FIELD: data})
+        await send(redis_url, [event(n) for n in range(3, 8)])
+        async with serving(service(database_url, redis_url)):
+            await recorded(database_url, 5)
+            await eventually(lambda: dead(client), what="a dead letter")
+        pending = await client.xpending("log:audit.events", "audit")
+    assert pending["pending"] == 0
+    assert verify_chain(database_url).valid
+
+
 async def dead(client: redis.Redis) -> bool:
     return bool(await client.xlen(DEAD_LETTERS))
 
