@@ -37,7 +37,9 @@ class Rates:
 
     def count(self, strategy_id: str | None, now: float, window_s: float) -> int:
         """How many approvals lie within the last `window_s`; None counts the account's."""
-        times = self._times[strategy_id]
+        times = self._times.get(strategy_id)
+        if times is None:
+            return 0
         while times and times[0] <= now - window_s:
             times.popleft()
         return len(times)

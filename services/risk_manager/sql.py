@@ -68,10 +68,10 @@ JUDGED: Final = """
     """
 ADD_MESSAGES: Final = """
     INSERT INTO outbox (id, source, channel, stream, message)
-    SELECT id, :source, channel, stream, message
+    SELECT id, :source, channel, stream, substring(CAST(:bytes AS bytea) FROM start FOR size)
     FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS text[]), CAST(:streams AS text[]),
-                CAST(:messages AS bytea[])) WITH ORDINALITY
-         AS m(id, channel, stream, message, place)
+                CAST(:starts AS int[]), CAST(:sizes AS int[])) WITH ORDINALITY
+         AS m(id, channel, stream, start, size, place)
     ORDER BY place
     """
 SET_SWITCH: Final = """

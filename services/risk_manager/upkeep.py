@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from libs.common.domain.instruments import Instrument
@@ -13,7 +14,7 @@ from libs.common.runtime.logging import get_logger
 from services.risk_manager import metrics
 from services.risk_manager.controls import ensure_switch, seed_limits, set_state
 from services.risk_manager.handlers import Office
-from services.risk_manager.ports import Valuation
+from services.risk_manager.ports import Listing, Valuation
 
 _log = get_logger(__name__)
 
@@ -28,7 +29,7 @@ async def rebuild(office: Office) -> None:
     """Make the book from PostgreSQL, as at every start."""
     desk, book = office.desk, office.desk.book
     async with office.lock:
-        await _list_instruments(office)
+        _take_listing(office, *await _read_listing(office))
         await seed_limits(office)
         await ensure_switch(office)
         snapshot = await office.store.snapshot()
@@ -187,15 +188,20 @@ def _show(office: Office) -> None:
 
 async def relist(office: Office) -> None:
     """Read the instruments again."""
+    listing, volatility = await _read_listing(office)
     async with office.lock:
-        await _list_instruments(office)
+        _take_listing(office, listing, volatility)
 
 
-async def _list_instruments(office: Office) -> None:
+async def _read_listing(office: Office) -> tuple[Listing, Mapping[str, float]]:
     listing = await office.store.listing()
+    return listing, await office.store.volatilities(office.settings.symbols)
+
+
+def _take_listing(office: Office, listing: Listing, volatility: Mapping[str, float]) -> None:
     desk = office.desk
     desk.instruments.clear()
     desk.instruments.update(listing.instruments)
     desk.restricted = listing.restricted
-    desk.volatility = await office.store.volatilities(office.settings.symbols)
+    desk.volatility = volatility
     desk.book.revalue_all()
