@@ -60,9 +60,10 @@ SYMBOLS = [f"S{i:02d}" for i in range(POSITIONS)]
 
 def run() -> list[Measurement]:
     """Return latencies in µs and rates in judgements/s."""
-    directory = Path(tempfile.mkdtemp(prefix="tradewind-bench-"))
-    directory.chmod(0o755)
-    return [*in_process(), *asyncio.run(through_the_bus(directory))]
+    with tempfile.TemporaryDirectory(prefix="tradewind-bench-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        return [*in_process(), *asyncio.run(through_the_bus(directory))]
 
 
 # In process ----------------------------------------------------------------------------------
