@@ -29,7 +29,6 @@ from services.portfolio.day import Opening, Snapshot
 from services.portfolio.logic import Book, Holding, Mark, MarkSource
 from services.portfolio.ports import AccountBalance, EquityPoint, StatementLine
 
-_ONE_INSTANT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 _MOVES: Final = ("direct", "post")
 _LAST_PRICES: Final = text(
     """
@@ -58,7 +57,6 @@ class BookStore:
         """
         accounts, lines = ledger_accounts.c, ledger_transfers.c
         async with self._database.read() as tx:
-            await tx.execute(_ONE_INSTANT)
             cash = await tx.row(select(ledger_accounts).where(accounts.id == self._cash))
             if cash is None:
                 raise UnavailableError(f"account {self._account} is not in the ledger yet")

@@ -33,7 +33,6 @@ from services.risk_manager.ports import (
 from services.risk_manager.post import Post
 from services.risk_manager.records import pending_of
 
-_ONE_INSTANT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # A transaction that books a trade may commit this long after the time it carries.
 _BOOKING_LAG: Final = dt.timedelta(seconds=60)
@@ -57,7 +56,6 @@ class RiskStore:
         """Return everything that the book is made of, from one instant."""
         account = {"account": self._account}
         async with self._database.read() as tx:
-            await tx.execute(_ONE_INSTANT)
             executions = await tx.rows(text(sql.EXECUTIONS), {**account, "kept": _EXECUTIONS_KEPT})
             strategies = await tx.rows(text(sql.STRATEGY_POSITIONS), account)
             orders = await tx.rows(text(sql.OPEN_ORDERS), account)
@@ -81,7 +79,6 @@ class RiskStore:
         start = max(since, _EPOCH + _BOOKING_LAG) - _BOOKING_LAG
         parameters = {"account": self._account, "since": start}
         async with self._database.read() as tx:
-            await tx.execute(_ONE_INSTANT)
             trades = await tx.rows(text(sql.TRADES_SINCE), parameters)
             cash, positions = await self._cash_and_positions(tx)
         until = max((r["booked_at"] for r in trades), default=since)

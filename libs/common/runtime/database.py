@@ -110,7 +110,9 @@ class Database:
         started = time.perf_counter()
         with _translated():
             async with self._engine.connect() as connection:
-                await connection.execution_options(postgresql_readonly=True)
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
                 yield ReadSession(connection)
         DB_DURATION.labels("read").observe(time.perf_counter() - started)
 
