@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from benchmarks.results import Measurement, percentiles
+from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.quant.simulation.records import BAR, DECISION
 from libs.common.strategy import Definition, Runner
@@ -84,7 +85,15 @@ def live(definition: Definition, bars: np.ndarray, floor: list[float]) -> list[M
     """Return the figures of one strategy stepped as the engine steps it."""
     step = measure_calls(Runner(definition, {}).step, bars)
     configuration = Configuration(
-        definition.name, definition.name, "", {}, ("X",), "1m", Decimal(1), True, StrategyMode.LIVE
+        definition.name,
+        definition.name,
+        "",
+        {},
+        ("X",),
+        Timeframe.MINUTE,
+        Decimal(1),
+        True,
+        StrategyMode.LIVE,
     )
     stream = Stream(configuration, "", "X", Runner(definition, {}), warmed=True)
     correlation_id = uuid.UUID(int=1)

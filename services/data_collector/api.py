@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.domain.sessions import OutsideCalendarError, SessionCalendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.app import json_response
 from libs.common.runtime.permissions import requires
@@ -24,7 +25,6 @@ from services.data_collector.history import Backfill
 from services.data_collector.instrument_book import InstrumentBook
 from services.data_collector.latest import LatestTicks
 from services.data_collector.ports import BarPage, HistoryProvider, PageStore, ProviderHealth
-from services.data_collector.timeframes import Timeframe
 
 READ = requires("market:read")
 WRITE = requires("market:write")

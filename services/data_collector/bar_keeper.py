@@ -16,15 +16,15 @@ import msgspec
 
 from libs.common.contracts.messages import Bar, MarketData
 from libs.common.domain.sessions import SessionCalendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
-from services.data_collector.bars import BarFolder
+from services.data_collector.bars import DERIVED, BarFolder
 from services.data_collector.gaps import gap_between
 from services.data_collector.metrics import BARS, BARS_REPEATED, GAPS, ROWS, UNPUBLISHED
 from services.data_collector.ports import BarStore, HistoryProvider, Publish
 from services.data_collector.tick_writer import TickWriter
-from services.data_collector.timeframes import DERIVED, Timeframe
 from services.data_collector.validation import Code, check_bar, quarantined
 
 _log = get_logger(__name__)

@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from libs.common.contracts.messages import Bar, TradeTick
-from services.data_collector.timeframes import Timeframe
+from libs.common.domain.timeframes import Timeframe
+
+DERIVED = (Timeframe.FIVE_MINUTES, Timeframe.QUARTER_HOUR, Timeframe.HOUR)
+"""What we fold from minute bars; `1m` and `1d` are the provider's."""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from libs.common.contracts.messages import Bar
 from libs.common.domain.sessions import Session, SessionCalendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
@@ -13,7 +14,6 @@ from services.data_collector.bar_keeper import BarKeeper, normal
 from services.data_collector.history import day_start_ns, last_closed
 from services.data_collector.metrics import ROWS
 from services.data_collector.ports import BarStore, HistoryProvider
-from services.data_collector.timeframes import Timeframe
 from services.data_collector.validation import check_bar
 
 _log = get_logger(__name__)

@@ -1,8 +1,8 @@
 """Which minutes of regular sessions lie between two minute bars."""
 
 from libs.common.domain.sessions import SessionCalendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns, to_ns
-from services.data_collector.timeframes import Timeframe
 
 _MINUTE = Timeframe.MINUTE.ns
 

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.sessions import SessionCalendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from services.data_collector.history import Backfill
 from services.data_collector.instrument_book import InstrumentBook
 from services.data_collector.latest import LatestTick, LatestTicks
 from services.data_collector.ports import BarPage, HistoryProvider, PageStore, QuoteRow
-from services.data_collector.timeframes import Timeframe
 
 SYMBOLS_MAX = 200
 

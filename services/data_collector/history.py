@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 from libs.common.contracts.messages import Bar
 from libs.common.domain.sessions import NEW_YORK, Session, SessionCalendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns, to_ns
 from libs.common.runtime.logging import get_logger
 from services.data_collector.bar_keeper import normal
-from services.data_collector.bars import fold_all
+from services.data_collector.bars import DERIVED, fold_all
 from services.data_collector.metrics import QUARANTINED, ROWS
 from services.data_collector.ports import BarStore, HistoryProvider, TickStore
-from services.data_collector.timeframes import DERIVED, Timeframe
 from services.data_collector.validation import Quarantined, check_bar, quarantined
 
 _log = get_logger(__name__)

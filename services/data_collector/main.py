@@ -14,6 +14,7 @@ from libs.common.contracts.envelope import encode, seal
 from libs.common.contracts.messages import MarketData
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.sessions import SessionCalendar, load_calendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import Level, SessionState
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
@@ -44,7 +45,6 @@ from services.data_collector.ports import HistoryProvider
 from services.data_collector.settings import CollectorSettings
 from services.data_collector.store import MarketStore
 from services.data_collector.tick_writer import TickWriter
-from services.data_collector.timeframes import Timeframe
 from services.data_collector.validation import Rules
 
 NAME = "data_collector"

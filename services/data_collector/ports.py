@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from libs.common.contracts.messages import Bar, MarketData, Quote, TradeTick
 from libs.common.domain.instruments import Instrument
-from services.data_collector.timeframes import Timeframe
+from libs.common.domain.timeframes import Timeframe
 from services.data_collector.validation import Quarantined
 
 Tick: TypeAlias = Quote | TradeTick | Bar

@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.messages import Bar
 from libs.common.domain.instruments import UNKNOWN_SECTOR, AssetClass, Instrument
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import NS_PER_SECOND, from_ns, to_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.database import Database, WriteSession
@@ -25,7 +26,6 @@ from libs.common.runtime.schema.market import (
 )
 from services.data_collector.copy_text import bar_block, month, tick_block
 from services.data_collector.ports import BarPage, QuarantineRow, QuoteRow, Ticks
-from services.data_collector.timeframes import Timeframe
 from services.data_collector.validation import Quarantined
 
 _TICK_COLUMNS = (

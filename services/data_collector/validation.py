@@ -17,8 +17,8 @@ import msgspec
 
 from libs.common.contracts.messages import Bar, Quote, TradeTick
 from libs.common.domain.instruments import Instrument
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import NS_PER_SECOND
-from services.data_collector.timeframes import Timeframe
 
 _MAD_TO_SIGMA = 1.4826
 _GRID_TOLERANCE = 1e-4

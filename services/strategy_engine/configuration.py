@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.strategy.registry import Registry
-
-_SECOND: Final = 1_000_000_000
-SPANS_NS: Final[Mapping[str, int]] = {
-    "1s": _SECOND,
-    "1m": 60 * _SECOND,
-    "5m": 300 * _SECOND,
-    "15m": 900 * _SECOND,
-    "1h": 3600 * _SECOND,
-    "1d": 86_400 * _SECOND,
-}
-TIMEFRAMES: Final = "|".join(SPANS_NS)
 
 
 class Seed(BaseModel):
@@ -33,7 +22,7 @@ class Seed(BaseModel):
     class_name: str = Field(pattern=r"^[a-z0-9_]{1,64}$")
     universe: tuple[str, ...] = Field(min_length=1, max_length=1000)
     params: dict[str, int | float] = Field(default_factory=dict)
-    timeframe: str = Field(default="1m", pattern=f"^({TIMEFRAMES})$")
+    timeframe: Timeframe = Timeframe.MINUTE
     weight: Decimal = Field(default=Decimal(1), gt=0, le=100)
     mode: StrategyMode = StrategyMode.LIVE
 
@@ -47,7 +36,7 @@ class Configuration:
     version_hash: str
     params: Mapping[str, object]
     universe: tuple[str, ...]
-    timeframe: str
+    timeframe: Timeframe
     weight: Decimal
     enabled: bool
     mode: StrategyMode
@@ -55,7 +44,7 @@ class Configuration:
     @property
     def span_ns(self) -> int:
         """Return the length of a bar."""
-        return SPANS_NS[self.timeframe]
+        return self.timeframe.ns
 
 
 def default_seeds(symbols: Sequence[str]) -> tuple[Seed, ...]:

@@ -35,7 +35,7 @@ def signal_of(emission: Emission) -> Signal:
         signal_id=signal_id_of(configuration.id, emission.symbol, bar_ts),
         strategy_id=configuration.id,
         symbol=emission.symbol,
-        timeframe=configuration.timeframe,
+        timeframe=configuration.timeframe.value,
         bar_ts=from_ns(bar_ts),
         ts_event=from_ns(bar_ts + configuration.span_ns),
         target=decision["target"],

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from libs.common.contracts.channels import AUDIT_EVENTS, NOTIFICATIONS, SIGNALS
 from libs.common.contracts.messages import Notification
+from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.clock import from_ns, to_ns
 from libs.common.runtime.bus import LogMessage
@@ -74,7 +75,7 @@ class EngineBook:
                 version_hash=row["version_hash"],
                 params=row["params"],
                 universe=tuple(row["universe"]),
-                timeframe=row["timeframe"],
+                timeframe=Timeframe(row["timeframe"]),
                 weight=row["weight"],
                 enabled=row["enabled"],
                 mode=StrategyMode(row["mode"]),
@@ -210,7 +211,7 @@ def _row(item: Configuration) -> dict[str, object]:
         "version_hash": item.version_hash,
         "params": dict(item.params),
         "universe": list(item.universe),
-        "timeframe": item.timeframe,
+        "timeframe": item.timeframe.value,
         "weight": item.weight,
         "enabled": item.enabled,
         "mode": item.mode.value,

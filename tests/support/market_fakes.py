@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from libs.common.contracts.messages import Bar, MarketData
 from libs.common.kernel.errors import UnavailableError
 from services.data_collector.ports import Ticks
-from services.data_collector.timeframes import Timeframe
+from libs.common.domain.timeframes import Timeframe
 from services.data_collector.validation import Quarantined
 
 

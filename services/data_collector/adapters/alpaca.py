@@ -24,12 +24,12 @@ from requests.adapters import HTTPAdapter
 
 from libs.common.contracts.messages import Bar, Quote
 from libs.common.domain.instruments import AssetClass, Instrument
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import NS_PER_SECOND, parse_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import retry, token_bucket
 from services.data_collector.adapters.alpaca_stream import is_loopback
-from services.data_collector.timeframes import Timeframe
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from libs.common.contracts.messages import Bar, Quote, TradeTick
+from libs.common.domain.timeframes import Timeframe
 from services.data_collector.adapters.tape import DataFileError, Tape, TapeKind, read_tape
-from services.data_collector.bars import BarBuilder, fold_all
-from services.data_collector.timeframes import DERIVED, Timeframe
+from services.data_collector.bars import DERIVED, BarBuilder, fold_all
 
 SUFFIXES = (".parquet", ".csv")
 

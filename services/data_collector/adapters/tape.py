@@ -27,8 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
-from services.data_collector.timeframes import Timeframe
 
 NEW_YORK = ZoneInfo("America/New_York")
 TIME_COLUMNS = ("ts", "timestamp", "datetime", "time", "date")

@@ -10,9 +10,9 @@ from typing import Any
 import requests
 
 from libs.common.contracts.messages import Bar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
-from services.data_collector.timeframes import Timeframe
 
 _INTERVALS = {
     Timeframe.MINUTE: "1m",

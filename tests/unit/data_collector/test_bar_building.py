@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar, TradeTick
-from services.data_collector.bars import BarBuilder, BarFolder, fold_all
-from services.data_collector.timeframes import DERIVED, Timeframe
+from libs.common.domain.timeframes import Timeframe
+from services.data_collector.bars import DERIVED, BarBuilder, BarFolder, fold_all
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

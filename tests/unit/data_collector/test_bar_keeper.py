@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar
 from libs.common.domain.sessions import load_calendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import ManualClock, to_ns
 from services.data_collector.bar_keeper import BarKeeper
 from services.data_collector.bars import fold_all
 from services.data_collector.gaps import gap_between
 from services.data_collector.tick_writer import TickWriter
-from services.data_collector.timeframes import Timeframe
 from tests.support.market_fakes import MemoryHistory, MemoryMarketStore, Published
 from tests.support.runtimes import eventually
 

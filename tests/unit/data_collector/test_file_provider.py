@@ -8,10 +8,10 @@ import pyarrow.parquet
 import pytest
 
 from libs.common.contracts.messages import Quote
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
 from services.data_collector.adapters.files import FileProvider, ticks_of
 from services.data_collector.adapters.tape import DataFileError, TapeKind, read_tape
-from services.data_collector.timeframes import Timeframe
 
 SHARED = Path(__file__).parents[4] / "shared/data"
 PLAIN = """ts,open,high,low,close,volume

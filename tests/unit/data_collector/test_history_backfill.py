@@ -7,12 +7,12 @@ import msgspec
 
 from libs.common.contracts.messages import Bar
 from libs.common.domain.sessions import load_calendar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import ManualClock, to_ns
 from services.data_collector.bar_keeper import BarKeeper
 from services.data_collector.daily import DailyBars
 from services.data_collector.history import Backfill, day_start_ns, last_closed, warmup_start
 from services.data_collector.tick_writer import TickWriter
-from services.data_collector.timeframes import Timeframe
 from tests.support.market_fakes import MemoryHistory, MemoryMarketStore, Published
 from tests.support.runtimes import eventually
 

@@ -14,10 +14,10 @@ import requests
 import yfinance
 from requests.adapters import BaseAdapter
 
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from services.data_collector.adapters.yahoo import YahooProvider
-from services.data_collector.timeframes import Timeframe
 
 ANSWER = Path(__file__).parent / "answers" / "yahoo_chart_aapl.json"
 NOT_FOUND = (

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.messages import Bar
+from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.quant.simulation.records import BAR
@@ -44,7 +45,7 @@ class Follow(Strategy):
 
 
 CONFIGURATION = Configuration(
-    "follow", "follow", "v", {}, ("X",), "1m", Decimal(1), True, StrategyMode.LIVE
+    "follow", "follow", "v", {}, ("X",), Timeframe.MINUTE, Decimal(1), True, StrategyMode.LIVE
 )
 
 

@@ -1,10 +1,13 @@
 """Timeframes of bars and how time is cut into them."""
 
+from __future__ import annotations
+
 from enum import StrEnum
+from typing import Final
 
 from libs.common.kernel.clock import NS_PER_SECOND
 
-_MINUTE_NS = 60 * NS_PER_SECOND
+_MINUTE_NS: Final = 60 * NS_PER_SECOND
 
 
 class Timeframe(StrEnum):
@@ -19,15 +22,15 @@ class Timeframe(StrEnum):
 
     @property
     def ns(self) -> int:
-        """The span in nanoseconds; a day is the calendar's 24 hours."""
+        """Return the span in nanoseconds; a day is the calendar's 24 hours."""
         return _SPANS_NS[self]
 
     def floor(self, ts_ns: int) -> int:
-        """The start of the bucket that holds `ts_ns`: buckets count from the epoch, in UTC."""
+        """Return the start of the bucket that holds `ts_ns`, cut from the epoch on, in UTC."""
         return ts_ns - ts_ns % _SPANS_NS[self]
 
 
-_SPANS_NS = {
+_SPANS_NS: Final = {
     Timeframe.SECOND: NS_PER_SECOND,
     Timeframe.MINUTE: _MINUTE_NS,
     Timeframe.FIVE_MINUTES: 5 * _MINUTE_NS,
@@ -35,5 +38,3 @@ _SPANS_NS = {
     Timeframe.HOUR: 60 * _MINUTE_NS,
     Timeframe.DAY: 1440 * _MINUTE_NS,
 }
-DERIVED = (Timeframe.FIVE_MINUTES, Timeframe.QUARTER_HOUR, Timeframe.HOUR)
-"""What we fold from minute bars; `1m` and `1d` are the provider's."""
