@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +66,7 @@ class TimeInForce(StrEnum):
 @app.command()
 def up(
     feed: Annotated[str | None, typer.Option(help="history, replay or synthetic.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Parquet or CSV file to replay.")] = None,
+    file: Annotated[str | None, typer.Option(help="Files to replay, comma-separated.")] = None,
     broker: Annotated[str | None, typer.Option(help="simulator or alpaca.")] = None,
     factor: Annotated[str | None, typer.Option(help="Market seconds per second.")] = None,
     symbols: Annotated[str | None, typer.Option(help="Comma-separated symbols.")] = None,

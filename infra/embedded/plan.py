@@ -158,8 +158,8 @@ class Plan:
         }
         if self.settings.symbols:
             market["TRADEWIND_SIMULATOR_SYMBOLS"] = ",".join(self.settings.symbols)
-        if self.settings.file is not None:
-            market["TRADEWIND_SIMULATOR_FILE"] = str(self.settings.file)
+        if self.settings.file:
+            market["TRADEWIND_SIMULATOR_FILE"] = ",".join(map(str, self.settings.file))
         if self.settings.factor is not None:
             market["TRADEWIND_SIMULATOR_FACTOR"] = repr(self.settings.factor)
         return market

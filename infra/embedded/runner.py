@@ -116,7 +116,7 @@ class Runner:
         await self.supervisor.start(server.child())
 
     async def _take_symbols(self) -> None:
-        """Trade what the replayed file holds, unless SYMBOLS chose from it."""
+        """Trade what the replayed files hold, unless SYMBOLS chose from them."""
         if self.plan.settings.symbols:
             return
         plan = self.plan
@@ -125,7 +125,7 @@ class Runner:
         )
         settings = plan.settings.model_copy(update={"symbols": found})
         self.plan = replace(plan, settings=settings)
-        self.journal("info", f"the file holds {', '.join(found)}")
+        self.journal("info", f"the files hold {', '.join(found)}")
 
     async def _until_ready(self, names: tuple[str, ...]) -> None:
         """Wait until the services say they are ready; what takes too long is told, not fatal.

@@ -17,6 +17,7 @@ from infra.routes import ROOT
 
 ALPACA_KEY_NAMES = ("APCA_API_KEY_ID", "ALPACA_API_KEY", "ALPACA_KEY")
 ALPACA_SECRET_NAMES = ("APCA_API_SECRET_KEY", "ALPACA_SECRET_KEY", "ALPACA_SECRET")
+SHORT_NAMES = frozenset({"FEED", "FILE", "BROKER", "FACTOR", "SYMBOLS"})
 SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./-]{0,31}")
 
 
@@ -55,7 +56,9 @@ class EmbeddedSettings(BaseSettings):
 
     home: Path = Field(default=ROOT / "var", validation_alias=AliasChoices("TRADEWIND_HOME"))
     feed: Feed = Field(default=Feed.HISTORY, validation_alias=_either("FEED"))
-    file: Path | None = Field(default=None, validation_alias=_either("FILE"))
+    file: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), validation_alias=_either("FILE")
+    )
     broker: Broker = Field(default=Broker.SIMULATOR, validation_alias=_either("BROKER"))
     factor: float | None = Field(
         default=None, gt=0, le=100_000, allow_inf_nan=False, validation_alias=_either("FACTOR")
@@ -80,10 +83,18 @@ class EmbeddedSettings(BaseSettings):
         default=90.0, gt=0, validation_alias=AliasChoices("TRADEWIND_READY_TIMEOUT_S")
     )
 
-    @field_validator("home", "file", mode="after")
+    @field_validator("home", mode="after")
     @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _files(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        return tuple(Path(name).expanduser().absolute() for name in names)
 
     @field_validator("symbols", mode="before")
     @classmethod
@@ -98,9 +109,9 @@ class EmbeddedSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.feed is Feed.REPLAY and self.file is None:
-            raise ValueError("FEED=replay needs FILE=<Parquet or CSV file>")
-        if self.file is not None and self.feed is not Feed.REPLAY:
+        if self.feed is Feed.REPLAY and not self.file:
+            raise ValueError("FEED=replay needs FILE=<Parquet or CSV files, comma-separated>")
+        if self.file and self.feed is not Feed.REPLAY:
             raise ValueError("FILE is only read with FEED=replay")
         if self.broker is Broker.ALPACA and self.feed is not Feed.HISTORY:
             raise ValueError("BROKER=alpaca brings its own market; leave FEED away")
@@ -113,10 +124,10 @@ class EmbeddedSettings(BaseSettings):
         """Return the name of the books of this market: one set for each broker, feed and file."""
         if self.broker is Broker.ALPACA:
             return "alpaca"
-        if self.file is None:
+        if not self.file:
             return self.feed.value
-        mark = hashlib.sha256(str(self.file).encode()).hexdigest()[:6]
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", self.file.stem)[:40]
+        mark = hashlib.sha256("\n".join(map(str, self.file)).encode()).hexdigest()[:6]
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", self.file[0].stem)[:40]
         return f"replay-{stem}-{mark}"
 
 
@@ -126,8 +137,7 @@ def load() -> EmbeddedSettings:
         settings = EmbeddedSettings()
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, item['loc'])) or 'settings'}: "
-            f"{item['msg'].removeprefix('Value error, ')}"
+            f"{_shown(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         ]
         raise EmbeddedError("; ".join(lines), "see the settings table in docs/operations.md") from (
@@ -135,9 +145,16 @@ def load() -> EmbeddedSettings:
         )
     except SettingsError as error:
         raise EmbeddedError(str(error)) from error
-    if settings.file is not None:
-        _check_file(settings.file)
+    for path in settings.file:
+        _check_file(path)
     return settings
+
+
+def _shown(location: tuple[int | str, ...]) -> str:
+    """Return a setting's name as people write it: FEED, not TRADEWIND_FEED."""
+    name = str(location[0]) if location else "settings"
+    short = name.removeprefix("TRADEWIND_")
+    return short if short in SHORT_NAMES else name
 
 
 def _check_file(path: Path) -> None:

@@ -114,6 +114,21 @@ def test_each_file_has_books_of_its_own(environment: pytest.MonkeyPatch, tmp_pat
     assert all(name.startswith("replay-day_1-") for name in books)
 
 
+def test_several_files_make_one_market(
+    environment: pytest.MonkeyPatch, home: Home, tmp_path: Path
+) -> None:
+    files = [tmp_path / "trades.csv", tmp_path / "quotes.csv"]
+    for file in files:
+        file.write_text("x")
+    environment.setenv("FEED", "replay")
+    environment.setenv("TRADEWIND_PORTS", "auto")
+    environment.setenv("FILE", f"{files[0]}, {files[1]}")
+    settings = load()
+    assert settings.books.startswith("replay-trades-")
+    told = plan_of(settings, home).environment("broker_simulator")
+    assert told["TRADEWIND_SIMULATOR_FILE"] == f"{files[0]},{files[1]}"
+
+
 def test_alpaca_without_keys_names_both(environment: pytest.MonkeyPatch, home: Home) -> None:
     environment.setenv("BROKER", "alpaca")
     environment.setenv("TRADEWIND_PORTS", "auto")
