@@ -13,8 +13,9 @@ from libs.common.contracts.channels import COMMANDS, ORDERS_APPROVED, RISK_ALERT
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
 from libs.common.runtime.runtime import Runtime
-from services.trade_executor.adapters.alpaca import AlpacaBroker, AlpacaLimits
+from services.trade_executor.adapters.alpaca import AlpacaBroker
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
+from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
 from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.api import routes
 from services.trade_executor.cancels import Cancels

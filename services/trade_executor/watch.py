@@ -181,7 +181,10 @@ class Watch:
             if order.status is OrderStatus.PENDING_CANCEL and (
                 (order.updated_at or order.created_at) < limit
             ):
-                await self._cancels.ask(order)
+                try:
+                    await self._cancels.ask(order)
+                except UnavailableError as error:
+                    _log.warning("cancel_waits", order=str(order.id), error=str(error))
 
     async def follow_books(self) -> None:
         """Compare positions and cash every `books_s`, sooner while something is in doubt."""

@@ -14,8 +14,9 @@ import pytest
 from libs.common.domain.orders import OrderEvent
 from libs.common.kernel.clock import from_ns, parse_ns
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
-from services.trade_executor.adapters.alpaca import AlpacaBroker, AlpacaLimits
+from services.trade_executor.adapters.alpaca import AlpacaBroker
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
+from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
 from services.trade_executor.model import BrokerOrder, Update
 from services.trade_executor.ports import (
     Broker,

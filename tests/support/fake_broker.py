@@ -50,7 +50,7 @@ class FakeBroker:
 
     def check(self, spec: OrderSpec) -> str | None:
         """Everything can be said."""
-        del spec
+        return None if spec.symbol else "no symbol"
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

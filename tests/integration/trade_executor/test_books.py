@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from infra.migrate import provision_roles
 from libs.common.contracts import messages
 from libs.common.contracts.envelope import Reader
 from libs.common.domain.booking import Booked, fill_group, hold, release
@@ -45,7 +46,12 @@ CREATED = Recorded("created", None, S.CREATED)
 
 @pytest.fixture
 async def books(database_url: str, redis_url: str) -> AsyncIterator[ExecutorStore]:
-    runtime = runtime_for("trade_executor", database_url, redis_url)
+    """The store as the service opens it: with its own role's rights and no more."""
+    with psycopg.connect(database_url) as connection:
+        provision_roles(connection, {"trade_executor": "test-only"})
+    address = database_url.rpartition("@")[2]
+    role_url = f"postgresql://trade_executor:test-only@{address}"
+    runtime = runtime_for("trade_executor", role_url, redis_url)
     store = ExecutorStore(runtime, batch_max=64, margin=False, shorting=True)
     await store.open_account(D("100000"), [])
     yield store

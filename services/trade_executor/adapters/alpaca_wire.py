@@ -1,0 +1,192 @@
+"""The wire to Alpaca: the library's client in a bounded pool of threads, with everything that
+waits or repeats under our rule.
+
+How the library asks: `RESTClient._request` loops over `_one_request`, sleeping three times three
+seconds on 429 and 504 for every verb, POST too, without any time-out. So its retry list is
+emptied, and an HTTP adapter puts a time-out on every request whoever makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import requests
+from alpaca.common.exceptions import APIError
+from alpaca.trading.client import TradingClient
+from purgatory.domain.model import OpenedState
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from libs.common.runtime.resilience import circuit_factory, token_bucket
+from services.trade_executor.adapters.alpaca_words import NAME
+from services.trade_executor.metrics import BROKER_CALLS, BROKER_DURATION
+from services.trade_executor.ports import BrokerRefusedError, NotSentError, OutcomeUnknownError
+
+T = TypeVar("T")
+
+_SERVICE_THREADS: Final = 4
+_ORDINARY_SHARE: Final = 0.8  # of the budget; the rest is kept for cancels and exits
+_PAUSE_S_429: Final = 1.0
+
+
+class TimeoutAdapter(HTTPAdapter):
+    """Puts a time-out on every request that goes out without one, and never repeats any."""
+
+    def __init__(self, timeout_s: float, connections: int) -> None:
+        self._timeout_s = timeout_s
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
+
+    def send(self, request: Any, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send one request, once."""
+        if options.get("timeout") is None:
+            options["timeout"] = (min(2.0, self._timeout_s), self._timeout_s)
+        return super().send(request, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class AlpacaLimits:
+    """What the adapter may use: threads, seconds, calls a minute (Alpaca's own limit is 200)."""
+
+    threads: int
+    timeout_s: float
+    calls_per_minute: float
+    failures_max: int
+    circuit_reset_s: float
+
+
+class AlpacaWire:
+    """Makes requests: one try each, in budget, within the time-out, behind a circuit breaker."""
+
+    def __init__(self, url: str, key: str, secret: str, limits: AlpacaLimits) -> None:
+        self.client = TradingClient(key, secret, raw_data=True, url_override=url.rstrip("/"))
+        self.client._retry = 0
+        self.client._retry_codes = []
+        adapter = TimeoutAdapter(limits.timeout_s, limits.threads + _SERVICE_THREADS)
+        for scheme in ("http://", "https://"):
+            self.client._session.mount(scheme, adapter)
+        # No proxy of the environment, no .netrc: the broker is where the settings say.
+        self.client._session.trust_env = False
+        self._senders = ThreadPoolExecutor(limits.threads, thread_name_prefix="broker-send")
+        self._askers = ThreadPoolExecutor(_SERVICE_THREADS, thread_name_prefix="broker-ask")
+        self._slots = asyncio.Semaphore(limits.threads)
+        per_s = limits.calls_per_minute / 60
+        self._budget = token_bucket(max(1.0, per_s), 1.0)
+        self._ordinary = token_bucket(max(1.0, per_s * _ORDINARY_SHARE), 1.0)
+        self._circuits = circuit_factory(limits.failures_max, limits.circuit_reset_s)
+        self._paused_until = 0.0
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for budget and a free sending thread."""
+        async with self._slots:
+            await self._pay(first=False)
+            yield
+
+    async def send(self, call: str, work: Callable[[], Any]) -> Any:
+        """Run a request that was waited for in a slot."""
+        return await self._run(self._senders, call, work)
+
+    async def ask(self, call: str, work: Callable[[], Any], *, first: bool = False) -> Any:
+        """Run any other request; `first` goes before what is not."""
+        await self._pay(first=first)
+        return await self._run(self._askers, call, work)
+
+    def close(self) -> None:
+        """Close connections and threads; requests under way end by their time-out."""
+        self._senders.shutdown(wait=False, cancel_futures=True)
+        self._askers.shutdown(wait=False, cancel_futures=True)
+        self.client._session.close()
+
+    async def _pay(self, *, first: bool) -> None:
+        """Spend one call of the budget; what is not `first` leaves a share of it to what is."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._paused_until - loop.time()))
+        if not first:
+            await self._ordinary.acquire()
+        await self._budget.acquire()
+
+    async def _run(self, pool: ThreadPoolExecutor, call: str, work: Callable[[], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        started, outcome = loop.time(), "ok"
+        try:
+            breaker = await self._circuits.get_breaker(NAME, exclude=[BrokerRefusedError])
+            async with breaker:
+                return await loop.run_in_executor(pool, _translated, work)
+        except OpenedState as error:
+            outcome = "circuit_open"
+            raise NotSentError(
+                "the broker failed too often, waiting before the next try"
+            ) from error
+        except NotSentError as error:
+            outcome = "not_sent"
+            if isinstance(error.__cause__, APIError):
+                self._paused_until = loop.time() + _pause_s(error.__cause__)
+            raise
+        except OutcomeUnknownError:
+            outcome = "unknown"
+            raise
+        except BrokerRefusedError as error:
+            outcome = str(error.status)
+            raise
+        finally:
+            BROKER_CALLS.labels(call, outcome).inc()
+            BROKER_DURATION.labels(call).observe(loop.time() - started)
+
+
+def _translated(work: Callable[[], T]) -> T:
+    """Run one request; say of every failure whether it was refused, never sent, or unknown."""
+    try:
+        return work()
+    except APIError as error:
+        raise _verdict(error) from error
+    except requests.ConnectTimeout as error:
+        raise NotSentError(f"no connection: {error}") from error
+    except requests.ConnectionError as error:
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError):
+            raise NotSentError(f"no connection: {cause.reason}") from error
+        raise OutcomeUnknownError(f"connection broke: {error}") from error
+    except (requests.RequestException, ValueError) as error:
+        raise OutcomeUnknownError(f"no readable answer: {error!r}") from error
+
+
+def _verdict(error: APIError) -> Exception:
+    status = int(error.status_code or 0)
+    code, message = _words_of(str(error))
+    if status in {requests.codes.too_many_requests, requests.codes.unauthorized}:
+        return NotSentError(f"{status} {message}")
+    if code == 40010001 and "unique" in message:
+        # An earlier request with this id arrived after all: look it up.
+        return OutcomeUnknownError(message)
+    if 400 <= status < 500 and status != requests.codes.request_timeout:
+        return BrokerRefusedError(status, code, message)
+    return OutcomeUnknownError(f"{status} {message}")
+
+
+def _words_of(text: str) -> tuple[int | None, str]:
+    try:
+        body = json.loads(text)
+        return int(body["code"]), str(body["message"])
+    except (ValueError, KeyError, TypeError):
+        return None, text[:200]
+
+
+def _pause_s(error: APIError) -> float:
+    """Return how long the broker asks us to wait, at most a minute."""
+    response = error.response
+    asked = response.headers.get("Retry-After", "") if response is not None else ""
+    return min(60.0, float(asked)) if asked.isdigit() else _PAUSE_S_429
+
+
+def read(reader: Callable[[Any], T], body: Any) -> T:
+    """Read an answer; what cannot be read is an unknown outcome, not a crash."""
+    try:
+        return reader(body)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise OutcomeUnknownError(f"the answer cannot be read: {error!r}") from error

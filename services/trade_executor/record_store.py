@@ -1,0 +1,175 @@
+"""The kill switch as read, runs of reconciliation, discrepancies, notifications."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from libs.common.contracts.channels import NOTIFICATIONS
+from libs.common.contracts.messages import Notification
+from libs.common.domain.vocabulary import Level, TradingState
+from libs.common.kernel.ids import AccountId
+from libs.common.runtime.database import WriteSession
+from libs.common.runtime.runtime import Runtime
+from libs.common.runtime.schema.execution import discrepancies, reconciliations
+from libs.common.runtime.schema.risk import trading_state
+from services.trade_executor.ports import (
+    Discrepancy,
+    Gate,
+    OpenDiscrepancy,
+    ReconciliationRun,
+)
+
+
+class RecordStore:
+    """What is kept beside the trading path, and told to people."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._account = AccountId(runtime.settings.account_id)
+
+    async def gate(self) -> Gate | None:
+        """Read the kill switch; None if the risk manager never set it."""
+        query = select(trading_state.c.state, trading_state.c.generation).where(
+            trading_state.c.account_id == self._account
+        )
+        async with self._database.read() as session:
+            row = await session.row(query)
+        return Gate(TradingState(row["state"]), row["generation"]) if row else None
+
+    async def watermark(self) -> dt.datetime | None:
+        """Return the market time up to which executions have been compared."""
+        query = (
+            select(reconciliations.c.watermark)
+            .where(reconciliations.c.account_id == self._account)
+            .order_by(reconciliations.c.finished_at.desc())
+            .limit(1)
+        )
+        async with self._database.read() as session:
+            found: dt.datetime | None = (await session.execute(query)).scalar_one_or_none()
+        return found
+
+    async def opened_at(self) -> dt.datetime | None:
+        """Return the market time at which the ledger was opened."""
+        query = select(func.min(reconciliations.c.watermark)).where(
+            reconciliations.c.account_id == self._account, reconciliations.c.cause == "opening"
+        )
+        async with self._database.read() as session:
+            found: dt.datetime | None = (await session.execute(query)).scalar_one_or_none()
+        return found
+
+    async def record_run(self, run: ReconciliationRun) -> None:
+        """Keep what a reconciliation did."""
+        async with self._database.write() as tx:
+            await tx.execute(
+                insert(reconciliations).values(
+                    id=run.id,
+                    account_id=self._account,
+                    cause=run.cause,
+                    started_at=run.started_at,
+                    finished_at=run.finished_at,
+                    watermark=run.watermark,
+                    findings=run.findings,
+                )
+            )
+
+    async def open_discrepancies(self) -> list[OpenDiscrepancy]:
+        """Return what is not resolved."""
+        query = select(discrepancies).where(
+            discrepancies.c.account_id == self._account, discrepancies.c.resolved_at.is_(None)
+        )
+        async with self._database.read() as session:
+            return [
+                OpenDiscrepancy(
+                    row["id"],
+                    Discrepancy(
+                        row["symbol"], row["kind"], row["ours"], row["theirs"], row["detail"]
+                    ),
+                    row["opened_at"],
+                )
+                for row in await session.rows(query)
+            ]
+
+    async def open_discrepancy(self, found: Discrepancy) -> bool:
+        """Put a difference on record and alert; False if it is there already."""
+        statement = (
+            upsert(discrepancies)
+            .values(
+                id=self._runtime.ids.new(),
+                account_id=self._account,
+                symbol=found.symbol,
+                kind=found.kind,
+                ours=found.ours,
+                theirs=found.theirs,
+                detail=found.detail,
+            )
+            .on_conflict_do_nothing()
+            .returning(discrepancies.c.id)
+        )
+        async with self._database.write() as tx:
+            fresh = await tx.row(statement)
+            if fresh is None:
+                return False
+            where = found.symbol or "account"
+            await self._announce(
+                tx,
+                Level.CRITICAL,
+                f"Books differ from the broker: {found.kind} {where}",
+                f"ours {found.ours}, theirs {found.theirs}. {found.detail} "
+                "No new risk there until it is explained.",
+                f"discrepancy:{self._account}:{found.symbol}:{found.kind}",
+                {"ours": found.ours, "theirs": found.theirs, "symbol": found.symbol},
+            )
+        return True
+
+    async def resolve_discrepancy(self, one: OpenDiscrepancy, resolution: str) -> None:
+        """Note how a difference ended."""
+        async with self._database.write() as tx:
+            await tx.execute(
+                update(discrepancies)
+                .where(discrepancies.c.id == one.id, discrepancies.c.resolved_at.is_(None))
+                .values(resolved_at=self._runtime.clock.now(), resolution=resolution)
+            )
+            await self._announce(
+                tx,
+                Level.INFO,
+                f"Books agree again: {one.found.kind} {one.found.symbol or 'account'}",
+                resolution,
+                f"discrepancy_end:{one.id}",
+                {"symbol": one.found.symbol},
+            )
+
+    async def notify(
+        self, level: Level, title: str, message: str, fingerprint: str, context: dict[str, str]
+    ) -> None:
+        """Tell people."""
+        async with self._database.write() as tx:
+            await self._announce(tx, level, title, message, fingerprint, context)
+
+    async def _announce(
+        self,
+        tx: WriteSession,
+        level: Level,
+        title: str,
+        message: str,
+        fingerprint: str,
+        context: dict[str, str],
+    ) -> None:
+        notification = Notification(
+            level=level,
+            title=title,
+            message=message,
+            fingerprint=fingerprint,
+            ts=self._runtime.clock.now(),
+            context=context,
+        )
+        await self._runtime.outbox.add(
+            tx,
+            NOTIFICATIONS,
+            notification,
+            correlation_id=self._runtime.ids.new(),
+            key="execution",
+        )
