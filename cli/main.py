@@ -73,7 +73,7 @@ def up(
     detach: Annotated[bool, typer.Option(help="Start in the background and return.")] = False,
 ) -> None:
     """Run the whole system here, or show the one that runs already."""
-    run.choose(feed=feed, file=file, broker=broker, factor=factor, symbols=symbols)
+    run.choose(feed=feed, file=run.absolute(file), broker=broker, factor=factor, symbols=symbols)
     code = run.start_detached(console) if detach else run.start()
     raise typer.Exit(code)
 

@@ -28,6 +28,13 @@ POLL_S = 0.2
 IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+def absolute(files: str | None) -> str | None:
+    """Return comma-separated files as absolute paths: the system may run in another directory."""
+    if files is None:
+        return None
+    return ",".join(str(Path(name.strip()).expanduser().absolute()) for name in files.split(","))
+
+
 def choose(**choices: object) -> None:
     """Put the given choices into the environment, where the embedded runtime reads them."""
     for name, value in choices.items():
