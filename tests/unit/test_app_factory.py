@@ -42,6 +42,14 @@ def client() -> httpx.AsyncClient:
     async def bug() -> None:
         raise RuntimeError("secret detail")
 
+    @router.get("/list", dependencies=[requires("things:read")])
+    async def listed(limit: int = 5, symbol: str = "") -> dict[str, int]:
+        return {"limit": limit}
+
+    @router.get("/long", dependencies=[requires("things:read")])
+    async def long() -> None:
+        raise InvalidInputError("9" * 1_000_000)
+
     transport = httpx.ASGITransport(app=app_with(router), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -116,3 +124,55 @@ async def test_unknown_path_is_a_problem(client: httpx.AsyncClient) -> None:
     answer = await client.get("/nowhere")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_unknown_parameter_is_named_with_those_there_are(
+    client: httpx.AsyncClient,
+) -> None:
+    assert (await client.get("/list?limit=3&symbol=A")).status_code == 200
+    answer = await client.get("/list?symbl=A")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "query: unknown symbl; known here: limit, symbol"
+
+
+async def test_a_nul_in_the_address_is_refused(client: httpx.AsyncClient) -> None:
+    for address in ("/list?symbol=a%00b", "/li%00st"):
+        answer = await client.get(address)
+        assert (answer.status_code, answer.json()["detail"]) == (400, "The address holds a NUL.")
+
+
+async def test_another_content_type_is_named(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/things", content=b'{"quantity": 1}', headers={"content-type": "text/plain"}
+    )
+    assert answer.status_code == 415
+    assert "text/plain" in answer.json()["detail"]
+    assert "application/json" in answer.json()["detail"]
+
+
+async def test_an_answer_does_not_repeat_a_million_digits(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/long")
+    assert answer.status_code == 422
+    assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"{", b"\xff", b"[" * 200_000, b'{"quantity": 1e999}',
+     b'{"quantity": NaN}', b'{"quantity": null}', b'{"quantity": true, "\\ud800": 1}'],
+)  # fmt: skip
+async def test_no_body_makes_an_internal_error(body: bytes) -> None:
+    router = APIRouter()
+
+    @router.post("/things", dependencies=[requires("things:write")])
+    async def make(body: Body) -> None: ...
+
+    app = create_app(Runtime.of("test", ServiceSettings()), routers=[router])
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post(
+            "/things", content=body, headers={"content-type": "application/json"}
+        )
+    assert answer.status_code in {400, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]

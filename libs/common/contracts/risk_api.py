@@ -12,7 +12,7 @@ from typing import Annotated, Self
 from uuid import UUID
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from libs.common.contracts.messages import ApprovedOrder, OrderSpec, RiskAssessment
 from libs.common.domain.vocabulary import (
@@ -24,7 +24,17 @@ from libs.common.domain.vocabulary import (
     Verdict,
 )
 
-Amount = Annotated[Decimal, Field(gt=0, max_digits=20, decimal_places=8)]
+
+def _written_plainly(value: object) -> object:
+    """Refuse 1_000 and other scripts' digits, which Decimal() would take."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError("not a decimal number")
+    return value
+
+
+Amount = Annotated[
+    Decimal, Field(gt=0, max_digits=20, decimal_places=8), BeforeValidator(_written_plainly)
+]
 """A positive finite quantity, price or money amount; a string in JSON."""
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][\w.:/\-]*$")]

@@ -27,6 +27,9 @@ def decimal(value: str | int | Decimal, what: str = "value") -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidInputError(f"{what}: expected a decimal string, got {type(value).__name__}")
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        # Decimal() takes 1_000 and other scripts' digits; what was meant is not for us to guess.
+        raise InvalidInputError(f"{what}: {value!r} is not a decimal number")
     try:
         number = Decimal(value)
     except InvalidOperation as error:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.middleware import RequestFrame
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
 from libs.common.runtime.problems import install_problem_handlers
+from libs.common.runtime.queries import known_query
 from libs.common.runtime.runtime import Runtime, supervise
 from libs.common.runtime.settings import ServiceSettings
 
@@ -110,7 +111,7 @@ def create_app(
     install_problem_handlers(app)
     app.include_router(_operations(runtime))
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(known_query)])
     check_permissions(app)
     app.state.runtime = runtime
     return app

@@ -90,6 +90,9 @@ class RequestFrame:
         path = Request(scope).url.path
         if given and correlation_id is None:
             return problem(400, f"{HEADER}: not a UUID", code="invalid-input", instance=path)
+        if b"%00" in scope["query_string"] or "\0" in path:
+            # No text of ours holds one, and PostgreSQL takes none.
+            return problem(400, "The address holds a NUL.", code="invalid-input", instance=path)
         length = headers.get("content-length", "0")
         if not length.isdigit():
             return problem(400, "Content-Length: not a number", instance=path)

@@ -24,6 +24,7 @@ from libs.common.runtime.logging import correlation_id_var, get_logger
 _log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+DETAIL_CHARS_MAX = 1000
 
 
 def problem(
@@ -42,6 +43,8 @@ def problem(
     of a validation failure.
     """
     title = HTTPStatus(status).phrase
+    if len(detail) > DETAIL_CHARS_MAX:
+        detail = detail[:DETAIL_CHARS_MAX] + "…"
     body: dict[str, Any] = {
         "type": f"urn:tradewind:problem:{code}" if code else "about:blank",
         "title": title,
@@ -73,6 +76,10 @@ _STATUS: tuple[tuple[type[TradewindError], int, str], ...] = (
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    given = request.headers.get("content-type", "none")
+    if any(item["loc"] == ("body",) for item in error.errors()) and "json" not in given.lower():
+        detail = f"The body must be application/json; Content-Type was {given}."
+        return problem(415, detail, code="not-json", instance=request.url.path)
     errors = [
         {"field": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])}
         for item in error.errors()

@@ -40,7 +40,8 @@ class Parameter:
             return f"expected {self._noun}, got {value!r}"
         if self.kind is int and not isinstance(value, int):
             return f"expected {self._noun}, got {value!r}"
-        if not math.isfinite(value) or not self.low <= value <= self.high:
+        # In this order: a whole number may be too long to become a float.
+        if not self.low <= value <= self.high or not math.isfinite(value):
             return f"must be between {self.low} and {self.high}, got {value!r}"
         return None
 
