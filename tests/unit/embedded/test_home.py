@@ -67,10 +67,10 @@ def test_home_below_a_file_is_refused_with_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_home_is_refused(tmp_path: Path) -> None:
-    root = tmp_path / "var"
-    root.mkdir(mode=0o555)
-    with pytest.raises(EmbeddedError):
-        Home(root, "history").prepare(free_mb_min=1)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    with pytest.raises(EmbeddedError, match="cannot make the directory"):
+        Home(closed / "var", "history").prepare(free_mb_min=1)
 
 
 def test_taken_port_names_port_user_holder_and_setting() -> None:
