@@ -96,7 +96,9 @@ class StreamFollower:
             if update.event in _ENDS:
                 return
         if update.event is OrderEvent.UNRECOGNISED:
+            # A busted or corrected trade is told this way too: compare everything.
             _log.warning("broker_event_unrecognised", word=update.event_word, order=str(order.id))
+            self._tasks.spawn("reconcile after gap", self._reconcile)
         await self._lifecycle.happen(
             order.id,
             update.event,

@@ -207,6 +207,15 @@ class ReconciliationRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """Where our books begin: executions before `at` (market time) and the named cash activities
+    are in the opening balance."""
+
+    at: dt.datetime
+    activities: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a list and where the next begins."""
 
@@ -279,9 +288,8 @@ class Books(Protocol):
         """Return the market time up to which executions have been compared."""
         ...
 
-    async def opened_at(self) -> dt.datetime | None:
-        """Return the market time at which the ledger was opened: what traded before it is in
-        the opening balance."""
+    async def opening(self) -> Opening | None:
+        """Return what the opening balance already holds; None if the account is not open."""
         ...
 
     async def record_run(self, run: ReconciliationRun) -> None:

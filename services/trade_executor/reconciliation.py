@@ -38,6 +38,7 @@ from services.trade_executor.ports import (
 
 _log = get_logger(__name__)
 
+_OPENING_BACK = dt.timedelta(days=7)
 _IN_FLIGHT = frozenset({OrderStatus.CREATED, OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN})
 
 
@@ -108,17 +109,31 @@ class Reconciliation:
         self.last: ReconciliationRun | None = None
 
     async def open_books(self) -> None:
-        """Open the ledger with the broker's balances if this account was never traded by us."""
-        if await self._books.cash() is not None:
+        """Open the ledger with the broker's balances if this account was never traded by us.
+
+        The run that is recorded tells what these balances already hold: everything until the
+        last execution that the broker lists, and the cash activities listed by then.
+        """
+        if await self._books.opening() is not None:
             return
+        started, back = self._clock.now(), self._market_clock.now() - _OPENING_BACK
+        executions = await self._broker.executions_since(back)
+        activities = await self._broker.cash_activities_since(back)
         cash, positions = await self._broker.cash(), await self._broker.positions()
-        await self._books.open_account(cash, positions)
-        self._watermark = self._market_clock.now()
+        if await self._books.cash() is None:
+            await self._books.open_account(cash, positions)
+        last = max((one.executed_at for one in executions), default=back)
+        self._watermark = last + dt.timedelta(microseconds=1)
         _log.info("account_opened", cash=str(cash), positions=len(positions))
-        now = self._clock.now()
-        opened = {"cash": plain(cash), "positions": len(positions)}
+        opened = {
+            "cash": plain(cash),
+            "positions": len(positions),
+            "activities": [one.id for one in activities],
+        }
         await self._books.record_run(
-            ReconciliationRun(self._ids.new(), "opening", now, now, self._watermark, opened)
+            ReconciliationRun(
+                self._ids.new(), "opening", started, self._clock.now(), self._watermark, opened
+            )
         )
 
     async def run(self, cause: str, *, balances: bool, deep: bool = False) -> Findings:
@@ -178,11 +193,11 @@ class Reconciliation:
         since = await self._marked() - self._overlap
         executions = await self._broker.executions_since(since)
         booked = await self._books.execution_ids([one.execution_id for one in executions])
-        opened_at = await self._books.opened_at()
+        opening = await self._books.opening()
         missing: dict[BrokerOrderId, list[Execution]] = {}
         for one in executions:
             known = one.execution_id in booked or one.execution_id in self._aliases
-            if not known and (opened_at is None or one.executed_at >= opened_at):
+            if not known and (opening is None or one.executed_at >= opening.at):
                 missing.setdefault(one.broker_order_id, []).append(one)
         for broker_order_id, of_order in missing.items():
             await self._book_missing(broker_order_id, of_order, findings)
@@ -281,10 +296,7 @@ class Reconciliation:
         positions, cash, pair = await self._differences()
         if positions or cash:
             await self._executions(findings)
-            since = await self._marked() - self._overlap
-            findings.cash_activities = await self._books.book_cash(
-                await self._broker.cash_activities_since(since)
-            )
+            findings.cash_activities = await self._cash_activities()
             positions, cash, pair = await self._differences()
         now_s = self._clock.monotonic_ns() / 1e9
         proven, doubt = self._suspects.judge("position", positions, now_s)
@@ -300,6 +312,14 @@ class Reconciliation:
             await self._open(Discrepancy(ledger, "ledger_sum", plain(amount), "0"))
         await self._resolve(positions, cash, imbalances)
         return not (positions or cash)
+
+    async def _cash_activities(self) -> int:
+        """Book what moved cash without a trade; the broker dates it by the day."""
+        since = await self._marked() - self._overlap - dt.timedelta(days=1)
+        opening = await self._books.opening()
+        held = opening.activities if opening else frozenset()
+        activities = await self._broker.cash_activities_since(since)
+        return await self._books.book_cash([one for one in activities if one.id not in held])
 
     async def _differences(self) -> tuple[dict[str, Decimal], dict[str, Decimal], _Pair]:
         theirs = {held.symbol: held.quantity for held in await self._broker.positions()}

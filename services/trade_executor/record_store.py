@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from libs.common.contracts.channels import NOTIFICATIONS
@@ -19,6 +19,7 @@ from services.trade_executor.ports import (
     Discrepancy,
     Gate,
     OpenDiscrepancy,
+    Opening,
     ReconciliationRun,
 )
 
@@ -52,14 +53,21 @@ class RecordStore:
             found: dt.datetime | None = (await session.execute(query)).scalar_one_or_none()
         return found
 
-    async def opened_at(self) -> dt.datetime | None:
-        """Return the market time at which the ledger was opened."""
-        query = select(func.min(reconciliations.c.watermark)).where(
-            reconciliations.c.account_id == self._account, reconciliations.c.cause == "opening"
+    async def opening(self) -> Opening | None:
+        """Return what the opening balance already holds; None if the account is not open."""
+        query = (
+            select(reconciliations.c.watermark, reconciliations.c.findings)
+            .where(
+                reconciliations.c.account_id == self._account, reconciliations.c.cause == "opening"
+            )
+            .order_by(reconciliations.c.finished_at)
+            .limit(1)
         )
         async with self._database.read() as session:
-            found: dt.datetime | None = (await session.execute(query)).scalar_one_or_none()
-        return found
+            row = await session.row(query)
+        if row is None:
+            return None
+        return Opening(row["watermark"], frozenset(row["findings"].get("activities", ())))
 
     async def record_run(self, run: ReconciliationRun) -> None:
         """Keep what a reconciliation did."""

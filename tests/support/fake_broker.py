@@ -42,11 +42,15 @@ class FakeBroker:
     lose_next: int = 0
     arrives: bool = True
     refuse_next: int = 0
-    now: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     orders: dict[BrokerOrderId, BrokerOrder] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
     held: dict[Symbol, Position] = field(default_factory=dict)
     _queue: asyncio.Queue[StreamItem] = field(default_factory=asyncio.Queue)
+
+    @property
+    def now(self) -> dt.datetime:
+        """The broker's time."""
+        return dt.datetime.now(dt.UTC)
 
     def check(self, spec: OrderSpec) -> str | None:
         """Everything can be said."""
