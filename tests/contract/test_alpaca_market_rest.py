@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from libs.common.domain.instruments import AssetClass
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import UnavailableError
 from services.data_collector.adapters.alpaca import AlpacaRest
-from libs.common.domain.timeframes import Timeframe
 from tests.support.simulator import Simulator, free_port, start_simulator
 
 START = to_ns(datetime(2019, 3, 4, 15, 0, tzinfo=UTC))

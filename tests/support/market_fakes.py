@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from libs.common.contracts.messages import Bar, MarketData
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import UnavailableError
 from services.data_collector.ports import Ticks
-from libs.common.domain.timeframes import Timeframe
 from services.data_collector.validation import Quarantined
 
 

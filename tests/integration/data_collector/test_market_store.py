@@ -11,12 +11,12 @@ import pytest
 
 from libs.common.contracts.messages import Bar, Quote, TradeTick
 from libs.common.domain.instruments import Instrument
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
 from libs.common.runtime.database import Database
 from services.data_collector.bar_keeper import normal
 from services.data_collector.ports import Ticks
 from services.data_collector.store import MarketStore
-from libs.common.domain.timeframes import Timeframe
 from services.data_collector.validation import Code, quarantined
 
 OPEN = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
