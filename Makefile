@@ -78,6 +78,10 @@ test-containers: $(READY) ## the integration tests on the official images (needs
 unit: $(READY) ## the fast tests only
 	$(BIN)/pytest -q -n $(TEST_WORKERS) tests/unit tests/architecture
 
+.PHONY: bench
+bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.md (BENCH="path http" for some)
+	$(BIN)/python -m benchmarks $(BENCH) --write
+
 .PHONY: docs
 docs: $(READY) ## write the generated pages (docs/contracts.md)
 	$(BIN)/python -m infra.docs
