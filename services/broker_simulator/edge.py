@@ -18,11 +18,13 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
+from libs.common.runtime.logging import get_logger
 from services.broker_simulator.engine.model import Account
 from services.broker_simulator.engine.refusals import BrokerRefusal, malformed
 from services.broker_simulator.faults import Faults, Kind
 
 TRANSPORT = "tradewind.transport"
+_log = get_logger(__name__)
 _JSON = [(b"content-type", b"application/json; charset=UTF-8")]
 
 
@@ -43,6 +45,8 @@ class Request:
             return msgspec.json.decode(self.body)
         except msgspec.DecodeError as error:
             malformed(f"request body is not JSON: {error}")
+        except RecursionError:
+            malformed("request body is nested too deeply")
 
 
 @dataclass(slots=True)
@@ -124,6 +128,9 @@ class Edge:
             answer = Answer({"code": 50310000, "message": str(error)}, 503)
         except InvalidInputError as error:
             answer = Answer({"code": 42210000, "message": str(error)}, 422)
+        except Exception:  # noqa: BLE001 - the edge: a bug is logged once and told no more
+            _log.exception("request_failed", method=method, path=path)
+            answer = Answer({"code": 50010000, "message": "internal server error"}, 500)
         self._observe(method, answer.status)
         payload = answer.encode()
         if faults.active:

@@ -206,12 +206,15 @@ def _range(
     default: timedelta,
 ) -> tuple[datetime, datetime]:
     """[start, end) of a page; the cursor `after` is the time of the page before's last item."""
-    last = (end or desk.now()).astimezone(UTC)
-    first = (start or last - default).astimezone(UTC)
-    if after is not None:
-        first = max(first, after.astimezone(UTC) + timedelta(microseconds=1))
-        # A cursor at the very end asks for an empty page, which is no error.
-        last = max(last, first + timedelta(microseconds=1))
+    try:
+        last = (end or desk.now()).astimezone(UTC)
+        first = (start or last - default).astimezone(UTC)
+        if after is not None:
+            first = max(first, after.astimezone(UTC) + timedelta(microseconds=1))
+            # A cursor at the very end asks for an empty page, which is no error.
+            last = max(last, first + timedelta(microseconds=1))
+    except OverflowError as error:
+        raise InvalidInputError("start, end, after: not within the years 1 to 9999") from error
     return first, last
 
 

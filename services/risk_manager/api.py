@@ -29,6 +29,8 @@ from services.risk_manager.limits import DEFINITIONS, LimitKey, Scope
 from services.risk_manager.ports import Assessment
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+Seq = Annotated[int, Query(ge=1, le=2**63 - 1)]
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 
 
 class Records(Protocol):
@@ -54,7 +56,7 @@ class StateChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Reason
     actor: Name = "operator"
 
 
@@ -67,7 +69,7 @@ class LimitRequest(BaseModel):
     scope_key: Annotated[str, Field(max_length=128)] = ""
     name: Annotated[str, Field(min_length=1, max_length=64)]
     value: Decimal | None
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Reason
     actor: Name = "operator"
 
 
@@ -178,9 +180,7 @@ def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> Non
         )
 
     @router.get("/limits/history", dependencies=[requires("risk:read")])
-    async def history(
-        limit: Limit = 50, after: Annotated[int | None, Query(ge=1)] = None
-    ) -> Response:
+    async def history(limit: Limit = 50, after: Seq | None = None) -> Response:
         """List the changes of limits, newest first; `after` is the last id seen."""
         rows = await tables.limit_history(limit=limit, after=after)
         items = [

@@ -10,6 +10,9 @@ from libs.common.kernel.errors import InvalidInputError
 from services.broker_simulator.engine.refusals import unprocessable
 
 _DAY_NS = 86_400_000_000_000
+# Nanoseconds fit 64 bits from 1677 to 2262, and a period may be widened by a year.
+_NS_FIRST = parse_ns("1800-01-01T00:00:00Z")
+_NS_LAST = parse_ns("2200-01-01T00:00:00Z")
 
 
 def read_int(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
@@ -43,10 +46,14 @@ def read_time(query: Mapping[str, str], name: str, *, end_of_day: bool = False) 
     try:
         if len(text) == 10:
             start = parse_ns(f"{date.fromisoformat(text)}T00:00:00Z", name)
-            return start + _DAY_NS - 1 if end_of_day else start
-        return parse_ns(text, name)
+            moment = start + _DAY_NS - 1 if end_of_day else start
+        else:
+            moment = parse_ns(text, name)
     except (InvalidInputError, ValueError) as error:
         unprocessable(f"{name}: {error}")
+    if not _NS_FIRST <= moment <= _NS_LAST:
+        unprocessable(f"{name}: {text!r} is not within the years 1800 to 2200")
+    return moment
 
 
 def read_date(query: Mapping[str, str], name: str, default: date) -> date:
