@@ -11,8 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.runtime.app import json_response
 from libs.common.runtime.permissions import requires
+from services.strategy_engine.configuration import Change, NewStrategy
+from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
-from services.strategy_engine.handlers import check_params, list_signals, switch_mode
+from services.strategy_engine.handlers import (
+    add_strategy,
+    change_strategy,
+    check_params,
+    list_signals,
+)
 from services.strategy_engine.ports import Signals
 from services.strategy_engine.views import classes_view, detail_view, member_view
 
@@ -48,15 +55,22 @@ class ParamsBody(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, max_length=200)
 
 
-def router(engine: Engine, signals: Signals) -> APIRouter:
+def router(engine: Engine, configurator: Configurator, signals: Signals) -> APIRouter:
     """Return the routes under `/api/v1/strategies`; those with fixed names come first."""
     routes = APIRouter(prefix="/api/v1/strategies", tags=["strategies"])
 
     @routes.get("", dependencies=[requires("strategies:read")])
     async def listed() -> Response:
         """All configured strategies with their state on each symbol."""
-        members = engine.roster.members.values()
-        return json_response({"items": [member_view(m) for m in members], "next": None})
+        members = sorted(engine.roster.members.items())
+        items = [member_view(member, engine.collected) for _, member in members]
+        return json_response({"items": items, "next": None})
+
+    @routes.post("", status_code=201, dependencies=[requires("strategies:write")])
+    async def add(body: NewStrategy) -> Response:
+        """Run one more strategy from the next bar on, warmed up from stored history."""
+        member = await add_strategy(configurator, body)
+        return json_response(detail_view(member, engine.collected), status=201)
 
     @routes.get("/signals", dependencies=[requires("strategies:read")])
     async def stored(query: Annotated[SignalsQuery, Query()]) -> Response:
@@ -85,11 +99,27 @@ def router(engine: Engine, signals: Signals) -> APIRouter:
     @routes.get("/{strategy_id}", dependencies=[requires("strategies:read")])
     async def detail(strategy_id: StrategyPath) -> Response:
         """One strategy with parameters, their ranges, and the state on each symbol."""
-        return json_response(detail_view(engine.member(strategy_id)))
+        return json_response(detail_view(engine.member(strategy_id), engine.collected))
+
+    @routes.patch("/{strategy_id}", dependencies=[requires("strategies:write")])
+    async def change(strategy_id: StrategyPath, body: Change) -> Response:
+        """Change parameters, universe, weight, mode, or whether it runs, from the next bar on.
+
+        Symbols with the same parameters go on where they are; the others are warmed up anew.
+        """
+        member = await change_strategy(configurator, strategy_id, body)
+        return json_response(detail_view(member, engine.collected))
+
+    @routes.delete("/{strategy_id}", dependencies=[requires("strategies:write")])
+    async def disable(strategy_id: StrategyPath) -> Response:
+        """Stop a strategy; its signals stay, and it can be enabled again."""
+        member = await change_strategy(configurator, strategy_id, Change(enabled=False))
+        return json_response(detail_view(member, engine.collected))
 
     @routes.post("/{strategy_id}/mode", dependencies=[requires("strategies:write")])
     async def mode(strategy_id: StrategyPath, body: ModeBody) -> Response:
         """Trade the strategy's signals from now on (`live`), or only record them (`shadow`)."""
-        return json_response(member_view(await switch_mode(engine, strategy_id, body.mode)))
+        member = await change_strategy(configurator, strategy_id, Change(mode=body.mode))
+        return json_response(member_view(member, engine.collected))
 
     return routes

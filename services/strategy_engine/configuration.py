@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.strategy.registry import Registry
+
+
+def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+    if repeated:
+        raise ValueError(f"named twice: {', '.join(repeated)}")
+    return symbols
+
+
+Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./-]{0,31}$")]
+Universe = Annotated[
+    tuple[Symbol, ...], Field(min_length=1, max_length=1000), AfterValidator(_distinct)
+]
+Weight = Annotated[Decimal, Field(gt=0, lt=100, max_digits=8, decimal_places=6)]
+Given = Annotated[dict[str, Any], Field(max_length=200)]
+"""Parameters as typed; the strategy's schema says what is wrong with them."""
 
 
 class Seed(BaseModel):
@@ -20,11 +38,38 @@ class Seed(BaseModel):
 
     id: str = Field(pattern=r"^[a-z0-9_.:-]{1,64}$")
     class_name: str = Field(pattern=r"^[a-z0-9_]{1,64}$")
-    universe: tuple[str, ...] = Field(min_length=1, max_length=1000)
-    params: dict[str, int | float] = Field(default_factory=dict)
+    universe: Universe
+    params: Given = Field(default_factory=dict)
     timeframe: Timeframe = Timeframe.MINUTE
-    weight: Decimal = Field(default=Decimal(1), gt=0, le=100)
+    weight: Weight = Decimal(1)
     mode: StrategyMode = StrategyMode.LIVE
+
+
+class NewStrategy(Seed):
+    """A strategy that is added while the engine runs: it only records until it is switched live."""
+
+    mode: StrategyMode = StrategyMode.SHADOW
+
+
+class Change(BaseModel):
+    """What is to be different of a strategy; what is left away stays.
+
+    `params` are laid over the present ones; a null takes a parameter back to its default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    params: Given | None = None
+    universe: Universe | None = None
+    weight: Weight | None = None
+    mode: StrategyMode | None = None
+    enabled: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError(f"nothing to change; give {', '.join(type(self).model_fields)}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +118,27 @@ def configuration_of(seed: Seed, registry: Registry) -> Configuration:
         enabled=True,
         mode=seed.mode,
     )
+
+
+def changed(before: Configuration, change: Change) -> Configuration:
+    """Return `before` with `change` made to it."""
+    params = {**before.params, **(change.params or {})}
+    return dataclasses.replace(
+        before,
+        params={name: value for name, value in params.items() if value is not None},
+        universe=change.universe or before.universe,
+        weight=change.weight or before.weight,
+        mode=change.mode or before.mode,
+        enabled=before.enabled if change.enabled is None else change.enabled,
+    )
+
+
+def differences(before: Configuration, after: Configuration) -> dict[str, str]:
+    """Return what differs, by field, as `from -> to`."""
+    names = ("params", "universe", "weight", "mode", "enabled")
+    pairs = {name: (getattr(before, name), getattr(after, name)) for name in names}
+    return {name: f"{_word(a)} -> {_word(b)}" for name, (a, b) in pairs.items() if a != b}
+
+
+def _word(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import uuid
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Final
 
-from libs.common.contracts.messages import AuditEvent
-from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError, UnavailableError
 from libs.common.kernel.ids import IdSource
@@ -21,8 +18,8 @@ from services.strategy_engine.commit import commit
 from services.strategy_engine.configuration import configuration_of
 from services.strategy_engine.filler import Filler
 from services.strategy_engine.metrics import STREAMS
-from services.strategy_engine.ports import Book, History, Told
-from services.strategy_engine.roster import Member, Roster, build_roster, saved_state
+from services.strategy_engine.ports import Book
+from services.strategy_engine.roster import Member, Roster, build_roster
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.streams import Feed, StreamStatus, Turn
 
@@ -43,14 +40,14 @@ class Engine:
     def __init__(
         self,
         settings: EngineSettings,
+        filler: Filler,
         *,
-        history: History,
         book: Book,
         clock: Clock,
         ids: IdSource,
     ) -> None:
         self._settings = settings
-        self._filler = Filler(settings, history, clock, ids)
+        self._filler = filler
         self._book = book
         self._clock = clock
         self._ids = ids
@@ -119,6 +116,10 @@ class Engine:
         configuration, loaded = member.configuration, member.loaded
         if member.absent:
             _log.error("strategy_absent", strategy_id=configuration.id, reason=member.absent)
+        if uncollected := member.uncollected(self._settings.symbols):
+            _log.error(
+                "strategy_symbols_not_collected", strategy_id=configuration.id, symbols=uncollected
+            )
         if loaded is not None and loaded.version_hash != configuration.version_hash:
             await self._book.set_version(configuration.id, loaded.version_hash)
 
@@ -201,6 +202,11 @@ class Engine:
 
     # Commands -----------------------------------------------------------------------------
 
+    @property
+    def collected(self) -> tuple[str, ...]:
+        """Return the symbols whose market data is collected."""
+        return self._settings.symbols
+
     def member(self, strategy_id: str) -> Member:
         """Return the member called `strategy_id`. Raises NotFoundError."""
         member = self.roster.members.get(strategy_id)
@@ -209,35 +215,24 @@ class Engine:
             raise NotFoundError(f"no strategy has the id {strategy_id!r}; there are: {known}")
         return member
 
-    async def switch_mode(
-        self, strategy_id: str, mode: StrategyMode, correlation_id: uuid.UUID | None
-    ) -> Member:
-        """Trade a strategy's signals from now on, or only record them.
+    @asynccontextmanager
+    async def boundary(self) -> AsyncIterator[Roster]:
+        """Hold the roster still between two bars, all that was stepped being stored.
 
-        Its next decision is a signal even if it repeats the last, so that a strategy that goes
-        live is traded from its present target on. Raises NotFoundError, UnavailableError.
+        Bars that come meanwhile wait in their feeds. Raises UnavailableError.
         """
         async with self._lock:
+            if self._stale:
+                await self._restore(self.roster.registry)
             await self._commit()
-            member = self.member(strategy_id)
-            if member.configuration.mode is mode:
-                return member
-            before = {s.symbol: s.runner.save() for s in member.streams.values()}
-            for stream in member.streams.values():
-                stream.runner.forget_stated()
-            states = [saved_state(s) for s in member.streams.values() if s.runner.ts]
-            told = Told(self._mode_event(member, mode), correlation_id or self._ids.new())
-            try:
-                await self._book.set_mode(strategy_id, mode, states, told)
-            except BaseException:
-                for stream in member.streams.values():
-                    stream.runner.restore(before[stream.symbol])
-                self._stale = True
-                raise
-            member.configuration = dataclasses.replace(member.configuration, mode=mode)
-            for stream in member.streams.values():
-                stream.configuration = member.configuration
-        return member
+            yield self.roster
+            _count(self.roster)
+        self._wake.set()
+
+    def distrust(self) -> None:
+        """Restore everything from the tables before the next step."""
+        self._stale = True
+        self._wake.set()
 
     def figures(self) -> dict[str, float]:
         """Return what the heartbeat tells of the engine."""
@@ -249,17 +244,6 @@ class Engine:
             "strategies_absent": float(sum(bool(m.absent) for m in self.roster.members.values())),
             "files_refused": float(len(self.roster.registry.refused)),
         }
-
-    def _mode_event(self, member: Member, mode: StrategyMode) -> AuditEvent:
-        return AuditEvent(
-            event_type="strategy.mode",
-            actor="api",
-            action="switch_mode",
-            resource=f"strategy:{member.configuration.id}",
-            outcome="success",
-            ts=self._clock.now(),
-            details={"from": member.configuration.mode.value, "to": mode.value},
-        )
 
 
 def _count(roster: Roster) -> None:

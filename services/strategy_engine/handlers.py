@@ -9,11 +9,12 @@ from typing import Any, Final
 from libs.common.contracts.channels import MARKET_DATA, Channel
 from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import MarketData
-from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.logging import correlation_id_var, get_logger
 from libs.common.strategy.parameters import Value
 from services.strategy_engine.bars import Arrival, live_record
+from services.strategy_engine.configuration import Change, NewStrategy
+from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.cursor import read_cursor, write_cursor
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.metrics import BARS_IGNORED
@@ -50,9 +51,14 @@ def check_params(engine: Engine, name: str, params: Mapping[str, object]) -> dic
     return engine.roster.registry.get(name).definition.parse(params)
 
 
-async def switch_mode(engine: Engine, strategy_id: str, mode: StrategyMode) -> Member:
-    """Switch a strategy's mode as part of the present request's story."""
-    return await engine.switch_mode(strategy_id, mode, correlation_id_var.get())
+async def add_strategy(configurator: Configurator, new: NewStrategy) -> Member:
+    """Run one more strategy, as part of the present request's story."""
+    return await configurator.add(new, correlation_id_var.get())
+
+
+async def change_strategy(configurator: Configurator, strategy_id: str, change: Change) -> Member:
+    """Run a strategy otherwise than before, as part of the present request's story."""
+    return await configurator.change(strategy_id, change, correlation_id_var.get())
 
 
 async def list_signals(

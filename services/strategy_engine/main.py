@@ -11,8 +11,11 @@ from libs.common.runtime.consumers import BroadcastListener
 from libs.common.runtime.runtime import Runtime
 from services.strategy_engine.api import router
 from services.strategy_engine.bar_store import BarTable
+from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
+from services.strategy_engine.filler import Filler
 from services.strategy_engine.handlers import HANDLERS
+from services.strategy_engine.instrument_store import InstrumentTable
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.signal_store import SignalTable
 from services.strategy_engine.store import EngineBook
@@ -23,16 +26,21 @@ NAME = "strategy_engine"
 def build(settings: EngineSettings) -> FastAPI:
     """Wire the service."""
     runtime = Runtime.of(NAME, settings)
-    engine = Engine(
-        settings,
-        history=BarTable(runtime.database),
-        book=EngineBook(runtime.database, runtime.outbox),
+    filler = Filler(settings, BarTable(runtime.database), runtime.clock, runtime.ids)
+    book = EngineBook(runtime.database, runtime.outbox)
+    engine = Engine(settings, filler, book=book, clock=runtime.clock, ids=runtime.ids)
+    configurator = Configurator(
+        engine,
+        filler,
+        book=book,
+        instruments=InstrumentTable(runtime.database),
+        collected=settings.symbols,
         clock=runtime.clock,
         ids=runtime.ids,
     )
     return create_app(
         runtime,
-        routers=[router(engine, SignalTable(runtime.database))],
+        routers=[router(engine, configurator, SignalTable(runtime.database))],
         start=[engine.start],
         listeners=[
             BroadcastListener(channel, partial(handle, engine))

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from libs.common.contracts.messages import AuditEvent, Notification, Signal
-from libs.common.domain.vocabulary import StrategyMode
 from services.strategy_engine.configuration import Configuration
 
 
@@ -106,10 +105,28 @@ class Book(Protocol):
         """Note which source a strategy now runs."""
         ...
 
-    async def set_mode(
-        self, strategy_id: str, mode: StrategyMode, states: Sequence[SavedState], told: Told
+    async def configure(
+        self,
+        configuration: Configuration,
+        *,
+        new: bool,
+        going_on: Sequence[str],
+        states: Sequence[SavedState],
+        told: Told,
     ) -> None:
-        """Change a strategy's mode together with its states."""
+        """Store a strategy's configuration together with its states.
+
+        States of symbols other than those `going_on` are forgotten first. Raises ConflictError
+        where a `new` strategy's id is taken.
+        """
+        ...
+
+
+class Instruments(Protocol):
+    """What can be traded at all."""
+
+    async def symbols(self) -> frozenset[str]:
+        """Return the symbols of all known instruments."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,19 +15,24 @@ from libs.common.strategy.memory import to_plain
 from libs.common.strategy.registry import EMPTY, Registry
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.ports import SavedState
-from services.strategy_engine.streams import Feed, Stream
+from services.strategy_engine.streams import Feed, Stream, StreamStatus
 
 _STATED: Final = ("target", "stop", "take_profit", "limit", "confidence")
+Prepare = Callable[[Stream], None]
 
 
 @dataclass
 class Member:
-    """A configured strategy: running on its universe, or absent for a reason."""
+    """A configured strategy: running on its universe, disabled, or absent for a reason."""
 
     configuration: Configuration
     loaded: Loaded | None = None
     streams: dict[str, Stream] = field(default_factory=dict)
     absent: str = ""
+
+    def uncollected(self, collected: Collection[str]) -> list[str]:
+        """Return the symbols that it waits for and that are not among the collected ones."""
+        return sorted(set(self.streams) - set(collected))
 
 
 @dataclass
@@ -42,6 +47,29 @@ class Roster:
         """Return every stream."""
         return (stream for member in self.members.values() for stream in member.streams.values())
 
+    def put(self, member: Member) -> None:
+        """Take in a member, in place of the one with its id; nobody else's streams are touched."""
+        strategy_id = member.configuration.id
+        self.members[strategy_id] = member
+        for feed in self.feeds.values():
+            feed.streams = [s for s in feed.streams if s.configuration.id != strategy_id]
+        for stream in member.streams.values():
+            self._feed(stream).streams.append(stream)
+        self.feeds = {key: feed for key, feed in self.feeds.items() if feed.streams}
+
+    def reached(self, stream: Stream) -> int:
+        """Return the start of the last bar that the others on `stream`'s feed have seen, or 0."""
+        feed = self.feeds.get((stream.symbol, stream.configuration.timeframe))
+        others = feed.running if feed else []
+        return min((s.runner.ts for s in others if s.key != stream.key), default=0)
+
+    def _feed(self, stream: Stream) -> Feed:
+        configuration = stream.configuration
+        key = (stream.symbol, configuration.timeframe)
+        if key not in self.feeds:
+            self.feeds[key] = Feed(*key, span_ns=configuration.span_ns)
+        return self.feeds[key]
+
 
 def build_roster(
     registry: Registry,
@@ -51,56 +79,67 @@ def build_roster(
 ) -> Roster:
     """Return the roster, each stream restored from its saved state where that still fits.
 
-    A strategy that cannot run (unknown, refused, bad parameters) is listed with the reason.
     Bars that wait in the feeds of `before` go on waiting.
     """
     roster = Roster(registry)
     for configuration in configurations:
-        member = Member(configuration)
-        roster.members[configuration.id] = member
-        if not configuration.enabled:
-            member.absent = "disabled"
-            continue
-        try:
-            member.loaded = registry.get(configuration.class_name)
-            for symbol in configuration.universe:
-                member.streams[symbol] = _stream(configuration, member.loaded, symbol, saved)
-        except (NotFoundError, InvalidInputError) as error:
-            member.absent = str(error)
-            member.streams.clear()
-    for stream in roster.streams():
-        _feed(roster, stream).streams.append(stream)
+        roster.put(build_member(registry, configuration, lambda s: _restore(s, saved.get(s.key))))
     for key, old in (before.feeds if before else {}).items():
         if key in roster.feeds:
             roster.feeds[key].pending = old.pending
     return roster
 
 
-def _stream(
-    configuration: Configuration,
-    loaded: Loaded,
-    symbol: str,
-    saved: Mapping[tuple[str, str], SavedState],
-) -> Stream:
-    runner = Runner(loaded.definition, configuration.params)
-    stream = Stream(configuration, loaded.version_hash, symbol, runner)
-    state = saved.get(stream.key)
+def build_member(registry: Registry, configuration: Configuration, prepare: Prepare) -> Member:
+    """Return a member whose blank streams have gone through `prepare`.
+
+    A strategy that cannot run (unknown, refused, bad parameters) is absent, with the reason.
+    """
+    member = Member(configuration)
+    if not configuration.enabled:
+        return member
+    try:
+        loaded = registry.get(configuration.class_name)
+        for symbol in configuration.universe:
+            runner = Runner(loaded.definition, configuration.params)
+            stream = Stream(configuration, loaded.version_hash, symbol, runner)
+            prepare(stream)
+            member.streams[symbol] = stream
+        member.loaded = loaded
+    except (NotFoundError, InvalidInputError) as error:
+        member.absent = str(error)
+        member.streams.clear()
+    return member
+
+
+def renewed(registry: Registry, configuration: Configuration, before: Member | None) -> Member:
+    """Return the member under a new configuration.
+
+    A stream whose parameters stay goes on with a copy of its memory; `before` is left as it is.
+    The others begin anew, where the one before them stood.
+    """
+    streams = before.streams if before else {}
+    return build_member(registry, configuration, lambda s: _take_over(s, streams.get(s.symbol)))
+
+
+def _restore(stream: Stream, state: SavedState | None) -> None:
     if state is None:
-        return stream
-    if state.layout_hash == runner.layout:
-        runner.restore(state.state)
+        return
+    if state.layout_hash == stream.runner.layout:
+        stream.runner.restore(state.state)
         stream.warmed = True
     else:
         stream.resume_ts = state.as_of
-    return stream
 
 
-def _feed(roster: Roster, stream: Stream) -> Feed:
-    configuration = stream.configuration
-    key = (stream.symbol, configuration.timeframe)
-    if key not in roster.feeds:
-        roster.feeds[key] = Feed(*key, span_ns=configuration.span_ns)
-    return roster.feeds[key]
+def _take_over(stream: Stream, old: Stream | None) -> None:
+    if old is None:
+        return
+    if old.runner.layout == stream.runner.layout:
+        stream.runner.restore(old.runner.save())
+        stream.warmed, stream.status, stream.reason = old.warmed, old.status, old.reason
+    elif old.status is StreamStatus.RUNNING:
+        stream.resume_ts = old.runner.ts
 
 
 def saved_state(stream: Stream) -> SavedState:

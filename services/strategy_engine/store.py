@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import and_, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from libs.common.contracts.channels import AUDIT_EVENTS, NOTIFICATIONS, SIGNALS
@@ -15,6 +15,7 @@ from libs.common.contracts.messages import Notification
 from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.clock import from_ns, to_ns
+from libs.common.kernel.errors import ConflictError
 from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.outbox import Outbox
@@ -122,16 +123,26 @@ class EngineBook:
                 .values(version_hash=version_hash, updated_at=func.now())
             )
 
-    async def set_mode(
-        self, strategy_id: str, mode: StrategyMode, states: Sequence[SavedState], told: Told
+    async def configure(
+        self,
+        configuration: Configuration,
+        *,
+        new: bool,
+        going_on: Sequence[str],
+        states: Sequence[SavedState],
+        told: Told,
     ) -> None:
-        """Change a strategy's mode together with its states."""
+        """Store a configuration with its states; see the port."""
+        forgotten = and_(
+            strategy_states.c.strategy_id == configuration.id,
+            strategy_states.c.symbol.not_in(going_on),
+        )
         async with self._database.write() as tx:
-            await tx.execute(
-                update(strategies)
-                .where(strategies.c.id == strategy_id)
-                .values(mode=mode.value, updated_at=func.now())
-            )
+            if new:
+                await _insert(tx, configuration)
+            else:
+                await _update(tx, configuration)
+                await tx.execute(delete(strategy_states).where(forgotten))
             await _save_states(tx, states)
             await self._outbox.store(tx, [self._told_message(told)])
 
@@ -152,6 +163,17 @@ class EngineBook:
             correlation_id=told.correlation_id,
             key="strategy" if notice else "",
         )
+
+
+async def _insert(tx: WriteSession, item: Configuration) -> None:
+    statement = upsert(strategies).values(_row(item)).on_conflict_do_nothing()
+    if not (await tx.execute(statement.returning(strategies.c.id))).scalars().all():
+        raise ConflictError(f"a strategy has the id {item.id!r} already")
+
+
+async def _update(tx: WriteSession, item: Configuration) -> None:
+    statement = update(strategies).where(strategies.c.id == item.id)
+    await tx.execute(statement.values(**_row(item), updated_at=func.now()))
 
 
 async def _save_states(tx: WriteSession, states: Sequence[SavedState]) -> None:

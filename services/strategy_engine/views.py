@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from services.strategy_engine.streams import Stream
 _ITEMS_MAX: Final = 16
 
 
-def member_view(member: Member) -> dict[str, Any]:
+def member_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
     """Return a strategy as it is listed."""
     configuration = member.configuration
     return {
@@ -33,15 +34,16 @@ def member_view(member: Member) -> dict[str, Any]:
         "weight": configuration.weight,
         "enabled": configuration.enabled,
         "mode": configuration.mode,
-        "status": "absent" if member.absent else "running",
+        "status": _status(member),
         "reason": member.absent,
+        "uncollected": member.uncollected(collected),
         "symbols": [_stream_view(stream) for stream in member.streams.values()],
     }
 
 
-def detail_view(member: Member) -> dict[str, Any]:
+def detail_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
     """Return a strategy with the ranges of its parameters and its state."""
-    view = member_view(member)
+    view = member_view(member, collected)
     view["schema"] = _schema_view(member.loaded) if member.loaded else []
     view["symbols"] = [
         {
@@ -83,6 +85,12 @@ def signal_view(row: SignalRow) -> dict[str, Any]:
         "correlation_id": row.correlation_id,
         "created_at": row.created_at,
     }
+
+
+def _status(member: Member) -> str:
+    if not member.configuration.enabled:
+        return "disabled"
+    return "absent" if member.absent else "running"
 
 
 def _stream_view(stream: Stream) -> dict[str, Any]:
