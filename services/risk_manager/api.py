@@ -16,6 +16,7 @@ from libs.common.contracts.risk_api import (
     Name,
     PreviewRequest,
     RiskState,
+    written_plainly,
 )
 from libs.common.domain.vocabulary import TradingState, Verdict
 from libs.common.kernel.money import plain
@@ -66,9 +67,9 @@ class LimitRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scope: Scope = Scope.ACCOUNT
-    scope_key: Annotated[str, Field(max_length=128)] = ""
+    scope_key: Annotated[str, Field(max_length=128, pattern=r"^[^\x00-\x1f]*$")] = ""
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    value: Decimal | None
+    value: Annotated[Decimal, written_plainly] | None
     reason: Reason
     actor: Name = "operator"
 

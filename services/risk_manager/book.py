@@ -115,12 +115,13 @@ class Book:
         return self.by_strategy[where] + self._asked[where]
 
     def mark(self, symbol: str, now_ns: int, factor: float) -> Mark | None:
-        """The last quote and its age in wall seconds at market time `now_ns`."""
+        """The last quote and its age at market time `now_ns`: in wall seconds where the market
+        runs faster than the wall clock, in market seconds where it is slowed down or stopped."""
         raw = self.marks.get(symbol)
         if raw is None:
             return None
         bid, ask, middle = raw.prices()
-        age = max(0, now_ns - raw.ts_ns) / (1e9 * factor)
+        age = max(0, now_ns - raw.ts_ns) / (1e9 * max(1.0, factor))
         return Mark(bid, ask, middle, Decimal(round(age * 1000)).scaleb(-3))
 
     def totals(self, sector: str = UNKNOWN_SECTOR) -> Totals:

@@ -32,9 +32,9 @@ def _written_plainly(value: object) -> object:
     return value
 
 
-Amount = Annotated[
-    Decimal, Field(gt=0, max_digits=20, decimal_places=8), BeforeValidator(_written_plainly)
-]
+written_plainly = BeforeValidator(_written_plainly)
+
+Amount = Annotated[Decimal, Field(gt=0, max_digits=20, decimal_places=8), written_plainly]
 """A positive finite quantity, price or money amount; a string in JSON."""
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][\w.:/\-]*$")]
@@ -74,7 +74,9 @@ class OrderFields(_Request):
     limit_price: Amount | None = None
     stop_price: Amount | None = None
     trail_price: Amount | None = None
-    trail_percent: Annotated[Decimal, Field(gt=0, lt=100, decimal_places=4)] | None = None
+    trail_percent: (
+        Annotated[Decimal, Field(gt=0, lt=100, decimal_places=4), written_plainly] | None
+    ) = None
     extended_hours: bool = False
     order_class: OrderClass = OrderClass.SIMPLE
     take_profit: TakeProfitFields | None = None

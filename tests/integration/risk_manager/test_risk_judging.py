@@ -270,6 +270,26 @@ async def test_limit_change_holds_at_once_and_keeps_history(
     assert {row["name"]: row["value"] for row in limits}["notional_max"] == "400"
 
 
+async def test_bad_limits_and_reasons_are_refused_naming_the_field(
+    service: httpx.AsyncClient,
+) -> None:
+    limit = {"name": "notional_max", "value": "400", "reason": "calm"}
+    for field, value in (
+        ("value", "NaN"), ("value", "1e999"), ("value", "-1"), ("value", "1e-30"),
+        ("value", True), ("value", "1_000"), ("name", "nosuch"), ("scope_key", "a\0"),
+        ("reason", "\0"), ("colour", "red"),
+    ):  # fmt: skip
+        answer = await service.put("/api/v1/risk/limits", json={**limit, field: value})
+        assert answer.status_code == 422, answer.text
+        assert field in answer.json()["detail"]
+    for path in ("halt", "reduce", "resume"):
+        answer = await service.post(f"/api/v1/risk/{path}", json={"reason": "a\0b"})
+        assert answer.status_code == 422, answer.text
+        assert "reason" in answer.json()["detail"]
+    answer = await service.get(f"/api/v1/risk/limits/history?after={2**63}")
+    assert (answer.status_code, "after" in answer.json()["detail"]) == (422, True)
+
+
 async def test_expired_reservation_gives_its_headroom_back(
     settings: RiskSettings, world: World
 ) -> None:

@@ -139,6 +139,12 @@ def test_age_is_in_wall_seconds() -> None:
     assert mark.age_s == 1
 
 
+def test_price_age_in_a_stopped_market_is_market_time() -> None:
+    mark = book().mark("AAPL", NOW_NS + 2 * 10**9, 0.0)
+    assert mark is not None
+    assert mark.age_s == 2
+
+
 def test_position_without_a_price_is_told() -> None:
     b = Book(instruments())
     b.set_position("AAPL", D(5))
