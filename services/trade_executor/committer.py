@@ -139,7 +139,7 @@ class Committer:
         if not batch:
             return
         entries = orjson.dumps([pending.entry for pending in batch], default=str).decode()
-        async with self._database.write() as tx:
+        async with self._database.single() as tx:
             result = await tx.execute(_WRITE, {"batch": entries, "lift": lift})
             told = orjson.loads(result.scalar_one())
             self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
