@@ -63,6 +63,14 @@ class Gateway:
         """Return the JSON answer to a POST of `body`."""
         return self._ask("POST", path, json=body, headers=headers)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a PATCH of `body`."""
+        return self._ask("PATCH", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        """Return the JSON answer to a DELETE."""
+        return self._ask("DELETE", path)
+
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         try:
             response = self._client.request(method, path, **request)

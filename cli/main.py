@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import doctor as diagnosis
-from cli import run, tables
+from cli import run, strategy, tables
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_panels import money, signed, styled
@@ -38,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(strategy.app, name="strategy")
 console = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -195,6 +196,25 @@ def order(
         tables.show(console, tables.orders([answer]))
     if answer.get("status") in DEAD:
         raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def strategies(as_json: Json = False) -> None:
+    """List strategies: what runs on which symbols, and where it stands."""
+    strategy.list_all(as_json=as_json)
+
+
+@app.command()
+def signals(
+    strategy_id: Annotated[
+        str | None, typer.Option("--strategy", help="Only this strategy.")
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List signals, newest first."""
+    strategy.list_signals(strategy_id, symbol, limit, as_json=as_json)
 
 
 @app.command()

@@ -41,6 +41,11 @@ class Home:
         return self.root / "run"
 
     @property
+    def strategies(self) -> Path:
+        """Return the directory of the user's own strategy files; it need not exist."""
+        return self.root / "strategies"
+
+    @property
     def lock_file(self) -> Path:
         """Return the file whose lock says that a supervisor runs here."""
         return self.run / "supervisor.lock"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -25,6 +27,7 @@ from infra.embedded.settings import (
 from infra.routes import PORTS, ROOT
 
 DATABASE = "tradewind"
+STRATEGY_DIRS = "TRADEWIND_STRATEGY_DIRS"
 HEALTH_TIMEOUT_S = 2.0
 ASSETS_TIMEOUT_S = 10.0
 HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simulator"})
@@ -130,7 +133,14 @@ class Plan:
             ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret
         if service == "broker_simulator":
             ours.update(self._market())
+        if service == "strategy_engine" and not given.get(STRATEGY_DIRS):
+            ours[STRATEGY_DIRS] = json.dumps([str(folder) for folder in self.strategy_dirs])
         return {**ONE_THREAD, **given, **ours}
+
+    @property
+    def strategy_dirs(self) -> tuple[Path, ...]:
+        """Return the folders of strategy files: ours, and the user's in the home."""
+        return ROOT / "strategies", self.home.strategies
 
     def _database_url(self, service: str) -> str:
         password = self.database_passwords.get(service, "")

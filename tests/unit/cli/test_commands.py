@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.client import problem_text
-from cli.main import app
+from tests.support.gateway_stand_in import StandIn, tradewind
 
 ORDER = {
     "id": "0190-1",
@@ -28,63 +23,6 @@ ORDER = {
     "status": "accepted",
     "created_at": "2026-01-02T15:04:05Z",
 }
-
-
-@dataclass
-class StandIn:
-    """Answers what it was told to, and keeps what it was asked."""
-
-    url: str = ""
-    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    asked: list[dict[str, Any]] = field(default_factory=list)
-
-    def says(self, path: str, body: Any, status: int = 200) -> None:
-        self.answers[path] = (status, body)
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    stand_in = StandIn()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length)
-            path, _, query = self.path.partition("?")
-            stand_in.asked.append(
-                {
-                    "method": self.command,
-                    "path": path,
-                    "query": query,
-                    "key": self.headers.get("Idempotency-Key"),
-                    "body": json.loads(body) if body else None,
-                }
-            )
-            status, answer = stand_in.answers.get(path, (404, {"detail": "no such thing"}))
-            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = _answer
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setenv("TRADEWIND_URL", stand_in.url)
-    monkeypatch.setenv("TRADEWIND_HOME", str(tmp_path / "var"))
-    monkeypatch.setenv("COLUMNS", "200")
-    yield stand_in
-    server.shutdown()
-    server.server_close()
-
-
-def tradewind(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments))
 
 
 def test_orders_are_listed(gateway: StandIn) -> None:

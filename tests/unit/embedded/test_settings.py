@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from infra.embedded.layout import START_ORDER, STOP_ORDER, choose_ports
 from infra.embedded.plan import Plan, make
 from infra.embedded.ports import free_port
 from infra.embedded.settings import Broker, EmbeddedSettings, Feed, load
-from infra.routes import PORTS
+from infra.routes import PORTS, ROOT
 
 CHOICES = (
     "FEED", "FILE", "BROKER", "FACTOR", "SYMBOLS", "TRADEWIND_PORTS", "TRADEWIND_REDIS_URL",
@@ -174,6 +175,18 @@ def test_simulator_is_told_its_market(environment: pytest.MonkeyPatch, home: Hom
     assert told["TRADEWIND_SIMULATOR_MARKET"] == "history"
     assert told["TRADEWIND_SIMULATOR_FACTOR"] == "30.0"
     assert told["TRADEWIND_CLOCK_URL"] == plan.url("broker_simulator")
+
+
+def test_engine_is_told_where_strategy_files_lie(
+    environment: pytest.MonkeyPatch, home: Home
+) -> None:
+    environment.setenv("TRADEWIND_PORTS", "auto")
+    environment.delenv("TRADEWIND_STRATEGY_DIRS", raising=False)
+    plan = plan_of(load(), home)
+    told = plan.environment("strategy_engine")["TRADEWIND_STRATEGY_DIRS"]
+    assert json.loads(told) == [str(ROOT / "strategies"), str(home.root / "strategies")]
+    environment.setenv("TRADEWIND_STRATEGY_DIRS", '["/mine"]')
+    assert plan.environment("strategy_engine")["TRADEWIND_STRATEGY_DIRS"] == '["/mine"]'
 
 
 def test_taken_service_port_is_refused(environment: pytest.MonkeyPatch) -> None:

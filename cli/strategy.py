@@ -1,0 +1,225 @@
+"""`tradewind strategies` and `tradewind strategy …`: what runs, and what is to run."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli import tables
+from cli.client import Gateway
+from cli.errors import CommandError, Exit
+from cli.run import path_part
+from infra.embedded.view_panels import money, styled
+from infra.embedded.view_snapshot import rows_of
+from libs.common.domain.timeframes import Timeframe
+from libs.common.domain.vocabulary import StrategyMode as Mode
+
+PATH = "/api/v1/strategies"
+NUMBER_LIMIT = 1e300
+app = typer.Typer(help="Add, change, switch and remove strategies.", no_args_is_help=True)
+console = Console(highlight=False)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The strategy's id.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=NUMBER", help="A parameter; repeatable.")
+]
+Symbols = Annotated[str | None, typer.Option(help="Comma-separated symbols.")]
+Weight = Annotated[str | None, typer.Option(help="A decimal number.")]
+
+
+@app.command()
+def add(
+    strategy_id: Id,
+    class_name: Annotated[str, typer.Option("--class", help="As `reload` lists it.")],
+    symbols: Annotated[str, typer.Option(help="Comma-separated symbols.")],
+    settings: Settings = None,
+    mode: Annotated[Mode, typer.Option(help="shadow: record signals only.")] = Mode.SHADOW,
+    timeframe: Annotated[Timeframe, typer.Option(help="How long a bar is.")] = Timeframe.MINUTE,
+    weight: Weight = None,
+) -> None:
+    """Run one more strategy from the next bar on."""
+    body = {
+        "id": strategy_id,
+        "class_name": class_name,
+        "universe": _symbols(symbols),
+        "params": parameters(settings or []),
+        "mode": mode.value,
+        "timeframe": timeframe.value,
+        "weight": weight,
+    }
+    with Gateway() as gateway:
+        _show([gateway.post(PATH, _given(body))])
+
+
+@app.command()
+def change(
+    strategy_id: Id,
+    symbols: Symbols = None,
+    settings: Settings = None,
+    weight: Weight = None,
+) -> None:
+    """Change parameters, symbols or weight from the next bar on."""
+    body = {
+        "universe": _symbols(symbols) if symbols is not None else None,
+        "params": parameters(settings) if settings else None,
+        "weight": weight,
+    }
+    _patch(strategy_id, _given(body))
+
+
+@app.command()
+def mode(strategy_id: Id, wanted: Annotated[Mode, typer.Argument(metavar="live|shadow")]) -> None:
+    """Trade a strategy's signals (live), or only record them (shadow)."""
+    _patch(strategy_id, {"mode": wanted.value})
+
+
+@app.command()
+def enable(strategy_id: Id) -> None:
+    """Run a removed strategy again, warmed up anew."""
+    _patch(strategy_id, {"enabled": True})
+
+
+@app.command()
+def remove(strategy_id: Id) -> None:
+    """Stop a strategy. Its history stays, and so do its positions."""
+    with Gateway() as gateway:
+        _show([gateway.delete(f"{PATH}/{path_part(strategy_id)}")])
+    console.print("its history stays, and so do its positions: close them with `tradewind order`")
+
+
+@app.command()
+def reload() -> None:
+    """Load the strategy files anew. Exit code 1 if one is refused."""
+    with Gateway() as gateway:
+        answer = gateway.post(f"{PATH}/reload", {})
+    table = tables.grid("class", "file", "parameters", "summary")
+    for row in rows_of(answer):
+        table.add_row(row["name"], row["file"], _schema(row["schema"]), row["summary"])
+    tables.show(console, table)
+    refused = answer.get("refused") or []
+    if refused:
+        lines = [f"{row['file']}:{row['line']}: {row['reason']}" for row in refused]
+        raise CommandError("\n".join(["refused:", *lines]))
+
+
+def list_all(*, as_json: bool) -> None:
+    """Print all strategies."""
+    with Gateway() as gateway:
+        answer = gateway.get(PATH)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    elif rows := rows_of(answer):
+        _show(rows)
+    else:
+        console.print("no strategies")
+
+
+def list_signals(strategy_id: str | None, symbol: str | None, limit: int, *, as_json: bool) -> None:
+    """Print the last signals."""
+    chosen = {"strategy_id": strategy_id, "symbol": symbol, "limit": limit}
+    with Gateway() as gateway:
+        answer = gateway.get(f"{PATH}/signals", chosen)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    rows = rows_of(answer)
+    if not rows:
+        console.print("no signals")
+        return
+    table = tables.grid("id", "market time", "strategy", "symbol", "target>", "price>", "mode")
+    for row in rows:
+        table.add_row(
+            str(row["signal_id"]),
+            str(row["ts_event"])[:19].replace("T", " "),
+            str(row["strategy_id"]),
+            str(row["symbol"]),
+            f"{row['target']:+.2f}",
+            money(row["reference_price"]),
+            str(row["mode"]),
+        )
+    tables.show(console, table)
+
+
+def parameters(settings: list[str]) -> dict[str, int | float]:
+    """Return `["window=20", "entry=7.5"]` as numbers by name. Raises CommandError."""
+    found: dict[str, int | float] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not name or not equals:
+            raise CommandError(f"--set {setting}: write NAME=NUMBER", Exit.USAGE)
+        found[name.strip()] = _number(setting, text.strip())
+    return found
+
+
+def _number(setting: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if abs(value) < NUMBER_LIMIT:
+            return value
+    raise CommandError(f"--set {setting}: {text!r} is not a number", Exit.USAGE)
+
+
+def _patch(strategy_id: str, body: dict[str, Any]) -> None:
+    with Gateway() as gateway:
+        _show([gateway.patch(f"{PATH}/{path_part(strategy_id)}", body)])
+
+
+def _show(rows: Any) -> None:
+    tables.show(console, strategies(rows))
+    for row in rows:
+        for line in _complaints(row):
+            console.print(line, style="yellow", markup=False, soft_wrap=True)
+
+
+def strategies(rows: Any) -> Any:
+    """Return the strategies, one a line."""
+    table = tables.grid("id", "class", "bars", "mode", "status", "long>", "short>", "flat>", "on")
+    for row in rows:
+        targets = [(s.get("decision") or {}).get("target") for s in row.get("symbols", [])]
+        table.add_row(
+            str(row["id"]),
+            _called(row),
+            str(row["timeframe"]),
+            str(row["mode"]),
+            styled(row["status"]),
+            str(sum(t is not None and t > 0 for t in targets)),
+            str(sum(t is not None and t < 0 for t in targets)),
+            str(sum(t == 0 for t in targets)),
+            " ".join(row["universe"]),
+        )
+    return table
+
+
+def _called(row: Any) -> str:
+    values = ", ".join(f"{name}={value}" for name, value in row["params"].items())
+    return f"{row['class_name']}({values})" if values else str(row["class_name"])
+
+
+def _complaints(row: Any) -> list[str]:
+    lines = [f"{row['id']}: {row['reason']}"] if row.get("reason") else []
+    if uncollected := row.get("uncollected"):
+        lines.append(f"{row['id']}: no market data is collected for {', '.join(uncollected)}")
+    lines += [
+        f"{row['id']} stopped on {stream['symbol']}: {stream['reason']}"
+        for stream in row.get("symbols", [])
+        if stream.get("reason")
+    ]
+    return lines
+
+
+def _schema(fields: Any) -> str:
+    return ", ".join(f"{f['name']}={f['default']} ({f['low']}…{f['high']})" for f in fields)
+
+
+def _symbols(text: str) -> list[str]:
+    return [part.strip().upper() for part in text.split(",") if part.strip()]
+
+
+def _given(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value is not None}

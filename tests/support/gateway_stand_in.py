@@ -1,0 +1,71 @@
+"""A small local stand-in of the gateway, and the `tradewind` command run against it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from typer.testing import CliRunner
+
+from cli.main import app
+
+
+@dataclass
+class StandIn:
+    """Answers what it was told to, and keeps what it was asked."""
+
+    url: str = ""
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def says(self, path: str, body: Any, status: int = 200) -> None:
+        self.answers[path] = (status, body)
+
+
+@contextmanager
+def standing_in() -> Iterator[StandIn]:
+    """Serve on a free port until the end of the block."""
+    stand_in = StandIn()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            path, _, query = self.path.partition("?")
+            stand_in.asked.append(
+                {
+                    "method": self.command,
+                    "path": path,
+                    "query": query,
+                    "key": self.headers.get("Idempotency-Key"),
+                    "body": json.loads(body) if body else None,
+                }
+            )
+            status, answer = stand_in.answers.get(path, (404, {"detail": "no such thing"}))
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield stand_in
+    server.shutdown()
+    server.server_close()
+
+
+def tradewind(*arguments: str) -> Any:
+    """Run the command; return what came of it."""
+    return CliRunner().invoke(app, list(arguments))
