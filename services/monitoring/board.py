@@ -38,10 +38,12 @@ class Board:
         self._pulses: dict[str, dict[str, Pulse]] = {name: {} for name in self._expected}
         self._lines: dict[str, ServiceHealth] = {}
 
-    def hear(self, heartbeat: Heartbeat, seen_ns: int) -> None:
-        """Take a sign of life."""
+    def hear(self, heartbeat: Heartbeat, seen_ns: int) -> bool:
+        """Take a sign of life; tell whether the instance has been started anew since its last."""
         instances = self._pulses.setdefault(heartbeat.service, {})
+        before = instances.get(heartbeat.instance)
         instances[heartbeat.instance] = Pulse(heartbeat, seen_ns)
+        return before is not None and heartbeat.started_at > before.heartbeat.started_at
 
     def check(self, now: dt.datetime, now_ns: int) -> None:
         """Judge every service anew."""

@@ -141,7 +141,7 @@ class Watch:
                     self.tell(raised)
             except UnavailableError as error:
                 _log.warning("health_alert_waits", title=raised.title, error=str(error))
-                self._unsaved = waiting[position:]
+                self._unsaved = waiting[position:] + self._unsaved
                 self._tell_unsaved()
                 return
         await self._count()
@@ -179,6 +179,24 @@ class Watch:
             context={"service": found.service, "state": found.state.value},
         )
 
+    def note_restart(self, heartbeat: Heartbeat) -> None:
+        """Raise a warning at the next check: a service ended and was started again while we
+        watched, perhaps too quickly to be missed."""
+        named = f"{heartbeat.service} (instance {heartbeat.instance})"
+        _log.warning("service_restarted", about=heartbeat.service, instance=heartbeat.instance)
+        self._unsaved.append(
+            Raise(
+                message_id=self.ids.new(),
+                level=Level.WARNING,
+                source=NAME,
+                fingerprint=fingerprint_of("restart", heartbeat.service),
+                title=f"{heartbeat.service} was restarted",
+                message=f"{named} started at {heartbeat.started_at.isoformat()}",
+                ts=self.clock.now(),
+                context={"service": heartbeat.service, "instance": heartbeat.instance},
+            )
+        )
+
     def _of_deafness(self, deaf: bool) -> Raise:
         return Raise(
             message_id=self.ids.new(),
@@ -199,8 +217,9 @@ class Watch:
 
 
 async def take_heartbeat(watch: Watch, envelope: Envelope[Heartbeat]) -> None:
-    """A sign of life."""
-    watch.board.hear(envelope.payload, watch.clock.monotonic_ns())
+    """A sign of life; a service that was started anew is worth a word, however quickly it came."""
+    if watch.board.hear(envelope.payload, watch.clock.monotonic_ns()):
+        watch.note_restart(envelope.payload)
 
 
 async def take_notifications(watch: Watch, envelopes: Sequence[Envelope[Notification]]) -> None:

@@ -24,6 +24,7 @@ from libs.common.contracts.messages import Heartbeat, Notification, Payload, Ris
 from libs.common.domain.vocabulary import Level
 from libs.common.runtime.bus import Bus, LogMessage
 from libs.common.runtime.clocks import Uuid7Ids
+from services.monitoring.alerts import fingerprint_of
 from services.monitoring.main import build
 from services.monitoring.settings import MonitoringSettings
 from tests.support.gotify_server import TOKEN, GotifyStandIn, gotify_server
@@ -87,11 +88,11 @@ async def send(redis_url: str, *messages: LogMessage) -> None:
     await bus.close()
 
 
-async def beat(redis_url: str, *reasons: str) -> None:
+async def beat(redis_url: str, *reasons: str, started_at: dt.datetime = NOW) -> None:
     bus = Bus(redis_url, timeout_s=5, name="test")
     heartbeat = Heartbeat(
         service="portfolio", instance="0", ready=not reasons, reasons=reasons, ts=NOW,
-        started_at=NOW, figures={"equity": 5.0},
+        started_at=started_at, figures={"equity": 5.0},
     )  # fmt: skip
     envelope = seal(
         heartbeat, message_id=IDS.new(), ts_ns=1, source="portfolio", correlation_id=IDS.new()
@@ -228,6 +229,31 @@ async def test_silence_is_noticed_told_once_and_ended_by_a_heartbeat(
 
 async def health_is(client: httpx.AsyncClient, state: str) -> bool:
     return await state_of(client, "portfolio") == state
+
+
+async def test_a_restart_too_quick_to_be_missed_is_told(database_url: str, redis_url: str) -> None:
+    async with serving(service(database_url, redis_url)) as client:
+        await ready(client)
+        await eventually(lambda: heard(client, redis_url, NOW), what="the first life")
+        await eventually(
+            lambda: heard(client, redis_url, NOW + dt.timedelta(seconds=1)), what="the second"
+        )
+        name = fingerprint_of("restart", "portfolio")
+        await eventually(lambda: counted(client, name, 1), what="the warning")
+        await beat(redis_url, started_at=NOW + dt.timedelta(seconds=1))
+        assert await counted(client, name, 1)
+        found = next(a for a in await alerts(client) if a["fingerprint"] == name)
+    assert (found["level"], found["title"]) == ("WARNING", "portfolio was restarted")
+
+
+async def heard(client: httpx.AsyncClient, redis_url: str, started_at: dt.datetime) -> bool:
+    """Beat, and tell whether the board shows it (what is sent before it listens is missed)."""
+    await beat(redis_url, started_at=started_at)
+    for row in (await client.get(f"{BASE}/health")).json()["services"]:
+        for instance in row["instances"]:
+            if row["service"] == "portfolio":
+                return dt.datetime.fromisoformat(instance["started_at"]) == started_at
+    return False
 
 
 async def test_a_short_degradation_raises_no_alert(database_url: str, redis_url: str) -> None:
