@@ -68,9 +68,9 @@ class Courier:
             metrics.QUEUE.set(self._queue.qsize())
             try:
                 await self._deliver(parcel)
+                await self.account()  # while under way: whoever asks next must see it told
             finally:
                 self._under_way.discard(parcel.fingerprint)
-            await self.account()
 
     async def account(self) -> None:
         """Write the ends of deliveries down; what cannot be written now is kept for later."""
