@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from libs.common.contracts.channels import DEAD_LETTERS, Channel, Kind
 from libs.common.contracts.envelope import Envelope, encode
 from libs.common.kernel.errors import ContractError, UnavailableError
 from libs.common.runtime.metrics import BUS_PUBLISHED
+from libs.common.runtime.subscription import Subscription, subscribe
 
 FIELD: Final = "message"
 _EPOCH_KEY: Final = "tradewind:epoch"
@@ -51,6 +53,10 @@ class Bus:
             retry=Retry(NoBackoff(), 0),
             client_name=self._name,
         )
+
+    def subscribe(self, pattern: str) -> AbstractAsyncContextManager[Subscription]:
+        """Open a subscription to the channels that match `pattern`. Raises UnavailableError."""
+        return subscribe(self._url, pattern, timeout_s=self._timeout_s, name=self._name)
 
     async def ping(self) -> None:
         """Raise UnavailableError unless Redis answers."""

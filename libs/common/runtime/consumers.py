@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +28,7 @@ from libs.common.runtime.metrics import (
 )
 from libs.common.runtime.readiness import Readiness
 from libs.common.runtime.resilience import pauses
+from libs.common.runtime.subscription import Subscription
 
 _log = get_logger(__name__)
 
@@ -37,6 +39,7 @@ DeadLetterHook = Callable[[str, str, str], Awaitable[None]]
 _BLOCK_MS: Final = 2000
 _RETRY_DELAY_S: Final = 0.05
 _RETRY_DELAY_S_MAX: Final = 2.0
+_TURN: Final = 100
 
 
 @dataclass(frozen=True)
@@ -247,34 +250,34 @@ class BroadcastReader:
         """Listen until cancelled; outlive every loss of Redis."""
         part = f"listener {self._topic}"
         async for _ in pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX):
-            client = self._bus.connect(None)
             try:
-                async with client.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.psubscribe(self._listener.channel.pattern)
+                async with self._bus.subscribe(self._listener.channel.pattern) as subscription:
                     self._readiness.clear(part)
-                    await self._listen(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
-                BUS_BREAKS.inc()
-                self._readiness.block(part, f"redis: {error}")
-                _log.warning("listener_interrupted", topic=self._topic, error=str(error))
-            finally:
-                await client.aclose()
-
-    async def _listen(self, pubsub: Any) -> None:
-        async for message in pubsub.listen():
-            if message["type"] != "pmessage":
-                continue
-            try:
-                envelope = self._reader.read(message["data"])
-                await self._listener.handle(envelope)
-            except ContractError as error:
-                BUS_FAILED.labels(self._topic).inc()
-                _log.error("broadcast_unreadable", topic=self._topic, error=str(error))
+                    await self._listen(subscription)
             except UnavailableError as error:
-                BUS_FAILED.labels(self._topic).inc()
-                _log.warning("broadcast_dropped", topic=self._topic, error=str(error))
-            except Exception:  # noqa: BLE001 - one bad message must not deafen the service
-                BUS_FAILED.labels(self._topic).inc()
-                _log.exception("broadcast_failed", topic=self._topic)
-            else:
-                BUS_CONSUMED.labels(self._topic).inc()
+                BUS_BREAKS.inc()
+                self._readiness.block(part, str(error))
+                _log.warning("listener_interrupted", topic=self._topic, error=str(error))
+
+    async def _listen(self, subscription: Subscription) -> None:
+        while True:
+            messages = await subscription.take()
+            for position, data in enumerate(messages, start=1):
+                await self._hear(data)
+                if position % _TURN == 0:
+                    await asyncio.sleep(0)  # a flood must not keep the service from its other work
+
+    async def _hear(self, data: bytes) -> None:
+        try:
+            await self._listener.handle(self._reader.read(data))
+        except ContractError as error:
+            BUS_FAILED.labels(self._topic).inc()
+            _log.error("broadcast_unreadable", topic=self._topic, error=str(error))
+        except UnavailableError as error:
+            BUS_FAILED.labels(self._topic).inc()
+            _log.warning("broadcast_dropped", topic=self._topic, error=str(error))
+        except Exception:  # noqa: BLE001 - one bad message must not deafen the service
+            BUS_FAILED.labels(self._topic).inc()
+            _log.exception("broadcast_failed", topic=self._topic)
+        else:
+            BUS_CONSUMED.labels(self._topic).inc()
