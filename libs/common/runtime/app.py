@@ -27,7 +27,7 @@ from libs.common.runtime.consumers import (
     LogConsumer,
     LogReader,
 )
-from libs.common.runtime.heartbeat import beat
+from libs.common.runtime.heartbeat import beat, watch_database
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.middleware import RequestFrame
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
@@ -84,6 +84,7 @@ def create_app(
     async def _run_parts() -> None:
         parts: list[tuple[str, Work]] = [("outbox task", runtime.outbox.run)]
         parts += [("market clock", runtime.market_clock.run)]
+        parts += [("database watch", lambda: watch_database(runtime))]
         parts += [("heartbeat", lambda: beat(runtime, figures))]
         async with asyncio.TaskGroup() as group:
             for name, work in parts:

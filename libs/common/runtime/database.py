@@ -15,7 +15,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.connection import connector
 from libs.common.runtime.metrics import DB_DURATION, DB_FAILURES
+
+# How long one statement may take, and the server be silent, in units of the time-out.
+_STATEMENT_UNITS = 3
+_SILENCE_UNITS = 4
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -82,7 +87,9 @@ class Database:
             connect_args={
                 "connect_timeout": max(2, round(timeout_s)),
                 "application_name": name,
-                "options": f"-c statement_timeout={round(timeout_s * 6000)} -c timezone=UTC",
+                "options": "-c timezone=UTC -c statement_timeout="
+                f"{round(timeout_s * 1000) * _STATEMENT_UNITS}",
+                "async_creator_fn": connector(timeout_s * _SILENCE_UNITS),
                 "keepalives_idle": 10,
                 "keepalives_interval": 3,
                 "keepalives_count": 3,

@@ -1,4 +1,4 @@
-"""The sign of life on `system.health`."""
+"""The sign of life on `system.health`, and the one we ask of the database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from libs.common.contracts.channels import SYSTEM_HEALTH
 from libs.common.contracts.envelope import seal
 from libs.common.contracts.messages import Heartbeat
+from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.runtime import Runtime
 
 
@@ -42,3 +43,25 @@ async def beat(runtime: Runtime, figures: Callable[[], dict[str, float]] | None 
             continue
         # A flapping part must not flood the bus.
         await asyncio.sleep(0.1)
+
+
+async def watch_database(runtime: Runtime) -> None:
+    """Ask the database each `heartbeat_s`; its silence or failure keeps the service from ready.
+
+    An idle service would notice neither, and one that waits for an answer only at its time-out.
+    """
+    silence_s = runtime.settings.database_timeout_s
+    while True:
+        ping = asyncio.create_task(runtime.database.ping())
+        try:
+            _, silent = await asyncio.wait({ping}, timeout=silence_s)
+            if silent:
+                runtime.readiness.block("database", f"no answer for {silence_s:g} s")
+            await asyncio.wait({ping})
+            ping.result()
+            runtime.readiness.clear("database")
+        except UnavailableError as error:
+            runtime.readiness.block("database", str(error).removeprefix("database: "))
+        finally:
+            ping.cancel()
+        await asyncio.sleep(runtime.settings.heartbeat_s)
