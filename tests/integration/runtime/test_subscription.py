@@ -7,6 +7,7 @@ import time
 
 import pytest
 import redis
+import uvloop
 
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.subscription import Subscription, subscribe
@@ -104,3 +105,13 @@ async def test_rubbish_counts_as_lost() -> None:
         async with subscribe(f"redis://127.0.0.1:{port}/0", "x", timeout_s=5, name="test"):
             pytest.fail("subscribed to a web server")
     server.close()
+
+
+def test_the_same_on_the_loop_that_services_run_on(redis_url: str) -> None:
+    async def listen() -> list[bytes]:
+        async with subscribe(redis_url, "market_data.*", timeout_s=5, name="test") as subscription:
+            with redis.Redis.from_url(redis_url) as client:
+                client.publish("market_data.AAPL", b"heard")
+            return await taken(subscription, 1)
+
+    assert uvloop.run(listen()) == [b"heard"]
