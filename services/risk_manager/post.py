@@ -1,19 +1,14 @@
-"""Messages that are committed with rows, a whole batch in one statement."""
+"""Messages that are committed with the rows they speak of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import Final
+from typing import Any
 
-from sqlalchemy import text
-
+from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import WriteSession
 from libs.common.runtime.outbox import Outbox
-from services.risk_manager import sql
 from services.risk_manager.ports import Outgoing
-
-SOURCE: Final = "risk_manager"
 
 
 class Post:
@@ -24,7 +19,22 @@ class Post:
 
     async def send(self, tx: WriteSession, messages: Sequence[Outgoing]) -> None:
         """Store messages in `tx`; they are published after its commit."""
-        prepared = [
+        await self._outbox.store(tx, self._sealed(messages))
+
+    async def send_with(
+        self,
+        tx: WriteSession,
+        statement: Any,
+        parameters: dict[str, Any],
+        messages: Sequence[Outgoing],
+    ) -> None:
+        """Run `statement`, which stores rows and messages at once, and publish afterwards."""
+        sealed = self._sealed(messages)
+        await tx.execute(statement, {**parameters, **self._outbox.rows(sealed)})
+        self._outbox.publish_after(tx, sealed)
+
+    def _sealed(self, messages: Sequence[Outgoing]) -> list[LogMessage]:
+        return [
             self._outbox.prepare(
                 m.channel,
                 m.payload,
@@ -34,21 +44,3 @@ class Post:
             )
             for m in messages
         ]
-        if not prepared:
-            return
-        # One statement for a batch, and one string of bytes: rows one by one, or an array of bytes,
-        # which the driver escapes one by one, cost more than the judgements.
-        sizes = [len(m.data) for m in prepared]
-        await tx.execute(
-            text(sql.ADD_MESSAGES),
-            {
-                "source": SOURCE,
-                "ids": [m.id for m in prepared],
-                "channels": [m.channel for m in prepared],
-                "streams": [m.stream for m in prepared],
-                "bytes": b"".join(m.data for m in prepared),
-                "starts": list(accumulate(sizes[:-1], initial=1)),
-                "sizes": sizes,
-            },
-        )
-        self._outbox.publish_after(tx, prepared)

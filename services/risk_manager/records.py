@@ -211,4 +211,4 @@ def reply_of(assessment: Assessment, *, replayed: bool, binding: bool = True) ->
 
 def _detail(check: CheckResult) -> str:
     note = f" ({check.note})" if check.note else ""
-    return f"{check.code}: {check.value or 'nothing'} against {check.limit or 'none'}{note}"
+    return f"{check.value or 'nothing'} against {check.limit or 'none'}{note}"

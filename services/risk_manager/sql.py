@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from libs.common.domain.vocabulary import TERMINAL_STATUSES
+from libs.common.runtime.outbox import INSERT_MESSAGES
 
 _TERMINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL_STATUSES))
 
@@ -58,21 +59,17 @@ APPROVALS: Final = """
     WHERE account_id = :account AND verdict = 'approved' AND ts > now() - interval '10 minutes'
     ORDER BY ts
     """
-INSERT_ASSESSMENTS: Final = """
-    INSERT INTO risk_assessments
-    SELECT * FROM jsonb_populate_recordset(CAST(NULL AS risk_assessments), CAST(:rows AS jsonb))
+# Judgements and what is told of them in one statement: one round trip, one commit.
+RECORD: Final = f"""
+    WITH recorded AS (
+        INSERT INTO risk_assessments
+        SELECT * FROM jsonb_populate_recordset(CAST(NULL AS risk_assessments), CAST(:rows AS jsonb))
+    )
+    {INSERT_MESSAGES} ORDER BY m.place
     """
 JUDGED: Final = """
     SELECT * FROM risk_assessments
     WHERE signal_id = ANY(CAST(:ids AS uuid[])) OR request_id = ANY(CAST(:ids AS uuid[]))
-    """
-ADD_MESSAGES: Final = """
-    INSERT INTO outbox (id, source, channel, stream, message)
-    SELECT id, :source, channel, stream, substring(CAST(:bytes AS bytea) FROM start FOR size)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS text[]), CAST(:streams AS text[]),
-                CAST(:starts AS int[]), CAST(:sizes AS int[])) WITH ORDINALITY
-         AS m(id, channel, stream, start, size, place)
-    ORDER BY place
     """
 SET_SWITCH: Final = """
     INSERT INTO trading_state (account_id, state, generation, reason, set_by, set_at)

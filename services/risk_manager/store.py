@@ -137,18 +137,16 @@ class RiskStore:
 
     async def judged(self, origins: Collection[UUID]) -> Mapping[UUID, Assessment]:
         """Return the judgements of these signals or requests that exist already."""
-        async with self._database.read() as tx:
+        async with self._database.single() as tx:
             rows = await tx.rows(text(sql.JUDGED), {"ids": list(origins)})
         found = [_assessment(r) for r in rows]
         return {a.signal_id or a.request_id or a.id: a for a in found}
 
     async def record(self, assessments: Sequence[Assessment], messages: Sequence[Outgoing]) -> None:
         """Store judgements and their messages in one transaction."""
-        async with self._database.write() as tx:
-            if assessments:
-                encoded = msgspec.json.encode(assessments).decode()
-                await tx.execute(text(sql.INSERT_ASSESSMENTS), {"rows": encoded})
-            await self._post.send(tx, messages)
+        encoded = msgspec.json.encode(assessments).decode()
+        async with self._database.single() as tx:
+            await self._post.send_with(tx, text(sql.RECORD), {"rows": encoded}, messages)
 
     async def assessments(
         self, *, limit: int, after: UUID | None, verdict: Verdict | None, symbol: str | None

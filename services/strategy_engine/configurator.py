@@ -171,7 +171,7 @@ def check_symbols(
         if symbol in known:
             problems.append(f"{symbol} is not collected")
         elif near:
-            problems.append(f"{symbol} is not a known instrument; did you mean {', '.join(near)}?")
+            problems.append(f"{symbol} is not a known instrument (did you mean {', '.join(near)}?)")
         else:
             problems.append(f"{symbol} is not a known instrument")
     if problems:

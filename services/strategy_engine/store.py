@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy import and_, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -18,17 +18,13 @@ from libs.common.kernel.clock import from_ns, to_ns
 from libs.common.kernel.errors import ConflictError
 from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import Database, WriteSession
-from libs.common.runtime.outbox import Outbox
-from libs.common.runtime.schema.strategies import signals as signal_table
+from libs.common.runtime.outbox import INSERT_MESSAGES, Outbox
 from libs.common.runtime.schema.strategies import strategies, strategy_states
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.ports import Caused, SavedState, Told
 
-# A statement has at most 65 535 parameters.
-_SIGNALS_MAX: Final = 1000
-# One statement for all states of a turn; an older state never overwrites a newer one.
-_SAVE_STATES: Final = text(
-    """
+# Of two states the newer stays.
+_STATES: Final = """
     INSERT INTO strategy_states AS saved
         (strategy_id, symbol, as_of, state, layout_hash, version_hash, last_decision, bars)
     SELECT strategy_id, symbol, as_of, state, layout_hash, version_hash,
@@ -43,6 +39,27 @@ _SAVE_STATES: Final = text(
         version_hash = excluded.version_hash, last_decision = excluded.last_decision,
         bars = excluded.bars
     WHERE saved.as_of <= excluded.as_of
+    """
+_SAVE_STATES: Final = text(_STATES)
+# A turn in one statement: one round trip, one commit. A signal that is stored already is not
+# told of again; messages that tell of no signal are.
+_SAVE_TURN: Final = text(
+    f"""
+    WITH moved AS ({_STATES}), new AS (
+        INSERT INTO signals (id, strategy_id, symbol, timeframe, bar_ts, ts, target, confidence,
+            reference_price, stop, take_profit, limit_price, mode, features, correlation_id)
+        SELECT id, strategy_id, symbol, timeframe, bar_ts, ts, target, confidence,
+               reference_price, stop, take_profit, limit_price, mode, features, correlation_id
+        FROM jsonb_populate_recordset(CAST(NULL AS signals), CAST(:signals AS jsonb))
+        ON CONFLICT DO NOTHING RETURNING id
+    ), told AS (
+        {INSERT_MESSAGES}
+        LEFT JOIN unnest(CAST(:message_ids AS uuid[]), CAST(:signal_ids AS uuid[]))
+            AS about(message_id, signal_id) ON about.message_id = m.id
+        WHERE about.signal_id IS NULL OR about.signal_id IN (SELECT id FROM new)
+        ORDER BY m.place
+    )
+    SELECT id FROM new
     """
 )
 
@@ -106,12 +123,19 @@ class EngineBook:
         self, states: Sequence[SavedState], signals: Sequence[Caused], told: Sequence[Told]
     ) -> int:
         """Store states, signals and messages in one transaction; return the new signals."""
-        async with self._database.write() as tx:
-            await _save_states(tx, states)
-            new = await _insert_signals(tx, signals)
-            messages = [self._signal_message(caused) for caused in new]
-            messages += [self._told_message(item) for item in told]
-            await self._outbox.store(tx, messages)
+        sealed = [(caused.signal.signal_id, self._signal_message(caused)) for caused in signals]
+        notices = [self._told_message(item) for item in told]
+        messages = [message for _, message in sealed] + notices
+        parameters = {
+            **_state_values(states),
+            **self._outbox.rows(messages),
+            "signals": msgspec.json.encode([_signal_values(item) for item in signals]).decode(),
+            "signal_ids": [signal_id for signal_id, _ in sealed] + [None] * len(notices),
+        }
+        async with self._database.single() as tx:
+            new = set((await tx.execute(_SAVE_TURN, parameters)).scalars())
+            told_of = [message for signal_id, message in sealed if signal_id in new]
+            self._outbox.publish_after(tx, told_of + notices)
         return len(new)
 
     async def set_version(self, strategy_id: str, version_hash: str) -> None:
@@ -177,53 +201,42 @@ async def _update(tx: WriteSession, item: Configuration) -> None:
 
 
 async def _save_states(tx: WriteSession, states: Sequence[SavedState]) -> None:
-    if not states:
-        return
-    await tx.execute(
-        _SAVE_STATES,
-        {
-            "strategy_ids": [state.strategy_id for state in states],
-            "symbols": [state.symbol for state in states],
-            "as_of": [from_ns(state.as_of) for state in states],
-            "states": [state.state for state in states],
-            "layouts": [state.layout_hash for state in states],
-            "versions": [state.version_hash for state in states],
-            "decisions": [json.dumps(state.last_decision) for state in states],
-            "bars": [state.bars for state in states],
-        },
-    )
+    if states:
+        await tx.execute(_SAVE_STATES, _state_values(states))
 
 
-async def _insert_signals(tx: WriteSession, signals: Sequence[Caused]) -> list[Caused]:
-    inserted: set[uuid.UUID] = set()
-    for start in range(0, len(signals), _SIGNALS_MAX):
-        rows = _signal_values(signals[start : start + _SIGNALS_MAX])
-        statement = upsert(signal_table).values(rows).on_conflict_do_nothing()
-        inserted |= set((await tx.execute(statement.returning(signal_table.c.id))).scalars())
-    return [caused for caused in signals if caused.signal.signal_id in inserted]
+def _state_values(states: Sequence[SavedState]) -> dict[str, object]:
+    return {
+        "strategy_ids": [state.strategy_id for state in states],
+        "symbols": [state.symbol for state in states],
+        "as_of": [from_ns(state.as_of) for state in states],
+        "states": [state.state for state in states],
+        "layouts": [state.layout_hash for state in states],
+        "versions": [state.version_hash for state in states],
+        "decisions": [json.dumps(state.last_decision) for state in states],
+        "bars": [state.bars for state in states],
+    }
 
 
-def _signal_values(signals: Sequence[Caused]) -> list[dict[str, object]]:
-    return [
-        {
-            "id": caused.signal.signal_id,
-            "strategy_id": caused.signal.strategy_id,
-            "symbol": caused.signal.symbol,
-            "timeframe": caused.signal.timeframe,
-            "bar_ts": caused.signal.bar_ts,
-            "ts": caused.signal.ts_event,
-            "target": caused.signal.target,
-            "confidence": caused.signal.confidence,
-            "reference_price": caused.signal.reference_price,
-            "stop": caused.signal.stop,
-            "take_profit": caused.signal.take_profit,
-            "limit_price": caused.signal.limit,
-            "mode": caused.signal.mode.value,
-            "features": caused.signal.features,
-            "correlation_id": caused.correlation_id,
-        }
-        for caused in signals
-    ]
+def _signal_values(caused: Caused) -> dict[str, object]:
+    signal = caused.signal
+    return {
+        "id": signal.signal_id,
+        "strategy_id": signal.strategy_id,
+        "symbol": signal.symbol,
+        "timeframe": signal.timeframe,
+        "bar_ts": signal.bar_ts,
+        "ts": signal.ts_event,
+        "target": signal.target,
+        "confidence": signal.confidence,
+        "reference_price": signal.reference_price,
+        "stop": signal.stop,
+        "take_profit": signal.take_profit,
+        "limit_price": signal.limit,
+        "mode": signal.mode.value,
+        "features": signal.features,
+        "correlation_id": caused.correlation_id,
+    }
 
 
 def _row(item: Configuration) -> dict[str, object]:

@@ -9,8 +9,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from libs.common.kernel.clock import from_ns
 from libs.common.quant.simulation.records import DECISION
 from libs.common.strategy import Runner
+from libs.common.strategy.errors import InvalidDecisionError
 from services.strategy_engine.bars import Arrival
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.metrics import BARS, BARS_IGNORED, FAULTS, STEP_DURATION
@@ -31,6 +33,12 @@ class Emission:
     symbol: str
     arrival: Arrival
     decision: dict[str, float]
+
+
+def _why(error: Exception, ts: int) -> str:
+    if isinstance(error, InvalidDecisionError):
+        return str(error)  # it names the bar
+    return f"bar {from_ns(ts):%Y-%m-%d %H:%M:%S UTC}: {type(error).__name__}: {error}"
 
 
 @dataclass
@@ -72,7 +80,7 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - a user's code; the stream stops and says why
             self.runner.restore(before)
             self.status = StreamStatus.FAULTED
-            self.reason = f"bar {arrival.ts}: {type(error).__name__}: {error}"
+            self.reason = _why(error, arrival.ts)
             FAULTS.labels(self.configuration.id).inc()
             return None
         STEP_DURATION.observe(time.perf_counter() - started)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +28,7 @@ def member_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
         "class_name": configuration.class_name,
         "version_hash": member.loaded.version_hash if member.loaded else configuration.version_hash,
         "summary": member.loaded.definition.summary if member.loaded else "",
-        "params": dict(configuration.params),
+        "params": _in_order(configuration.params, member.loaded),
         "universe": configuration.universe,
         "timeframe": configuration.timeframe,
         "weight": configuration.weight,
@@ -85,6 +85,12 @@ def signal_view(row: SignalRow) -> dict[str, Any]:
         "correlation_id": row.correlation_id,
         "created_at": row.created_at,
     }
+
+
+def _in_order(params: Mapping[str, object], loaded: Loaded | None) -> dict[str, object]:
+    """Return parameters in the order in which the strategy declares them."""
+    declared = list(loaded.definition.schema.fields) if loaded else []
+    return {name: params[name] for name in [*declared, *params] if name in params}
 
 
 def _status(member: Member) -> str:

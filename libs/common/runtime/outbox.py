@@ -8,9 +8,10 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from itertools import accumulate
+from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, select, text
 
 from libs.common.contracts.channels import LOG_CHANNELS, Channel, channel_of
 from libs.common.contracts.envelope import encode, seal
@@ -47,6 +48,24 @@ _CONFIRM = text(
           <= (CAST(:milliseconds AS bigint), CAST(:sequence AS bigint))
     """
 )
+
+
+# The messages of a batch as a table `m`, for a statement that writes them with other rows; its
+# parameters come from `Outbox.rows`. One string holds all bytes, because the driver escapes the
+# parts of an array one by one.
+MESSAGES: Final = """
+    unnest(CAST(:message_ids AS uuid[]), CAST(:message_channels AS text[]),
+           CAST(:message_streams AS text[]), CAST(:message_starts AS int[]),
+           CAST(:message_sizes AS int[]))
+        WITH ORDINALITY AS m(id, channel, stream, start, size, place)
+    """
+INSERT_MESSAGES: Final = f"""
+    INSERT INTO outbox (id, source, channel, stream, message)
+    SELECT m.id, :message_source, m.channel, m.stream,
+           substring(CAST(:message_bytes AS bytea) FROM m.start FOR m.size)
+    FROM {MESSAGES}
+    """
+_INSERT: Final = text(f"{INSERT_MESSAGES} ORDER BY m.place")
 
 
 class Outbox:
@@ -134,20 +153,22 @@ class Outbox:
         """Store prepared messages in `tx` with one statement, publish them after the commit."""
         if not messages:
             return
-        await tx.execute(
-            insert(outbox),
-            [
-                {
-                    "id": message.id,
-                    "source": self._source,
-                    "channel": message.channel,
-                    "stream": message.stream,
-                    "message": message.data,
-                }
-                for message in messages
-            ],
-        )
+        await tx.execute(_INSERT, self.rows(messages))
         self.publish_after(tx, messages)
+
+    def rows(self, messages: Sequence[LogMessage]) -> dict[str, Any]:
+        """Return the parameters of INSERT_MESSAGES, for a statement of the caller's own, which
+        is followed by `publish_after`."""
+        sizes = [len(message.data) for message in messages]
+        return {
+            "message_source": self._source,
+            "message_ids": [message.id for message in messages],
+            "message_channels": [message.channel for message in messages],
+            "message_streams": [message.stream for message in messages],
+            "message_bytes": b"".join(message.data for message in messages),
+            "message_starts": list(accumulate(sizes[:-1], initial=1)) if sizes else [],
+            "message_sizes": sizes,
+        }
 
     def publish_after(self, tx: WriteSession, messages: Sequence[LogMessage]) -> None:
         """Publish `messages`, stored in `tx` by the caller's own statement, after its commit."""
