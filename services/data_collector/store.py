@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -16,7 +15,6 @@ from libs.common.contracts.messages import Bar
 from libs.common.domain.instruments import UNKNOWN_SECTOR, AssetClass, Instrument
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import NS_PER_SECOND, from_ns, to_ns
-from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.schema.market import (
     instruments,
@@ -82,8 +80,7 @@ class MarketStore:
         )
         async with self._database.write() as tx:
             connection = await _driver(tx)
-            with _translated():
-                await connection.execute(_STAGING)
+            await connection.execute(_STAGING)
             await _copy(tx, "bars_staged", _BAR_COLUMNS, block)
             result = await tx.execute(text(_MERGE_REPLACING if replace else _MERGE))
             return int(result.scalar_one())
@@ -274,20 +271,8 @@ async def _copy(tx: WriteSession, table: str, columns: Sequence[str], block: str
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    with _translated():
-        async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            await copy.write(block)
-
-
-class _translated:
-    """The driver's own words for "not there", where SQLAlchemy does not stand between."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            raise UnavailableError(f"database: {str(error).splitlines()[0]}") from error
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        await copy.write(block)
 
 
 def _instant(ns: int) -> datetime | None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+import psycopg
 from sqlalchemy import Executable, text
 from sqlalchemy.engine import CursorResult, RowMapping
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -21,6 +22,14 @@ from libs.common.runtime.metrics import DB_DURATION, DB_FAILURES
 # How long one statement may take, and the server be silent, in units of the time-out.
 _STATEMENT_UNITS = 3
 _SILENCE_UNITS = 4
+
+_GONE = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -148,7 +157,10 @@ class Database:
 
 
 class _translated:
-    """Turns the driver's words for "not there" into ours."""
+    """Turns SQLAlchemy's and the driver's words for "not there", or "no room", into ours.
+
+    The driver's own come from COPY, which SQLAlchemy does not know.
+    """
 
     def __enter__(self) -> None:
         return None
@@ -156,7 +168,7 @@ class _translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        gone = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or (
+        gone = isinstance(error, _GONE) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         )
         if gone:

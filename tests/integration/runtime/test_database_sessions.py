@@ -45,6 +45,21 @@ async def test_an_absent_database_is_unavailable(pg_server: ServerProcess) -> No
     await database.close()
 
 
+async def test_the_drivers_own_failure_is_unavailable_too(database_url: str) -> None:
+    database = Database(database_url, pool_size=1, timeout_s=0.2, name="test")
+
+    async def through_the_driver() -> None:
+        async with database.write() as tx:
+            raw = await tx.connection.get_raw_connection()
+            assert raw.driver_connection is not None
+            await raw.driver_connection.execute("SELECT pg_sleep(10)")
+
+    with pytest.raises(UnavailableError, match="statement timeout"):
+        await through_the_driver()
+    await database.ping()
+    await database.close()
+
+
 async def test_callbacks_run_after_the_commit_only(database_url: str) -> None:
     database = Database(database_url, pool_size=1, timeout_s=5, name="test")
     told: list[str] = []
