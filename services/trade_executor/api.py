@@ -17,6 +17,7 @@ from libs.common.runtime.app import json_response
 from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
+from services.trade_executor.answering import Answering
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
@@ -41,17 +42,24 @@ def routes(
     blocks: Callable[[], dict[str, list[str]]],
     readiness: Readiness,
     ids: IdSource,
+    answer_s_max: float,
 ) -> list[APIRouter]:
     """Return the service's routes."""
+    answer = Answering(readiness, answer_s_max)
     return [
-        _order_routes(placing, cancels, lists, readiness, ids),
+        _order_routes(placing, cancels, lists, readiness, ids, answer),
         _record_routes(reconciliation, lists, blocks),
-        _one_order_routes(cancels, lists),
+        _one_order_routes(cancels, lists, answer),
     ]
 
 
 def _order_routes(
-    placing: Placing, cancels: Cancels, lists: ListStore, readiness: Readiness, ids: IdSource
+    placing: Placing,
+    cancels: Cancels,
+    lists: ListStore,
+    readiness: Readiness,
+    ids: IdSource,
+    answer: Answering,
 ) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["orders"])
 
@@ -59,10 +67,12 @@ def _order_routes(
     async def place_order(fields: OrderFields, idempotency_key: Key) -> Response:
         """Place an order. It is judged by the risk manager; a denial is an order with status
         `denied` and its reason. The same key gives the same order; 409 if the key was used for
-        another one, 503 until the books are known to agree with the broker's."""
+        another one; 503 until the books are known to agree with the broker's, and where they
+        cannot be written in time: ask again with the same key."""
         if "start" in readiness.reasons:
             raise UnavailableError("orders are taken once the start-up reconciliation is done")
-        order = await placing.place(fields, idempotency_key, correlation_id_var.get() or ids.new())
+        correlation_id = correlation_id_var.get() or ids.new()
+        order = await answer.of(placing.place(fields, idempotency_key, correlation_id))
         return json_response(shown(order), status=201)
 
     @router.get("", dependencies=[READ])
@@ -71,6 +81,7 @@ def _order_routes(
         after: str | None = None,
         status: Status | None = None,
         symbol: Name | None = None,
+        strategy_id: Name | None = None,
     ) -> Response:
         """List orders, newest first; `status=open` for all that have not ended."""
         page = await lists.orders(
@@ -79,13 +90,16 @@ def _order_routes(
             status=status if isinstance(status, OrderStatus) else None,
             open_only=status == "open",
             symbol=symbol,
+            strategy_id=strategy_id,
         )
         return _paged(page)
 
     @router.delete("", dependencies=[requires("orders:cancel")])
     async def cancel_all_orders() -> Response:
         """Ask for the cancel of every open order; lists those that were asked for."""
-        asked = await cancels.cancel_open("cancel all by request", spare_protective=False)
+        asked = await answer.of(
+            cancels.cancel_open("cancel all by request", spare_protective=False)
+        )
         return json_response({"items": [shown(order) for order in asked], "next": None}, status=202)
 
     return router
@@ -104,11 +118,13 @@ def _record_routes(
         after: str | None = None,
         symbol: Name | None = None,
         order_id: UUID | None = None,
+        strategy_id: Name | None = None,
     ) -> Response:
         """List executions, newest first."""
-        return _paged(
-            await lists.trades(limit=limit, after=after, symbol=symbol, order_id=order_id)
+        page = await lists.trades(
+            limit=limit, after=after, symbol=symbol, order_id=order_id, strategy_id=strategy_id
         )
+        return _paged(page)
 
     @router.get("/reconciliation", dependencies=[READ])
     async def show_reconciliation() -> Response:
@@ -124,7 +140,7 @@ def _record_routes(
     return router
 
 
-def _one_order_routes(cancels: Cancels, lists: ListStore) -> APIRouter:
+def _one_order_routes(cancels: Cancels, lists: ListStore, answer: Answering) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["orders"])
 
     @router.get("/{order_id}", dependencies=[READ])
@@ -141,7 +157,7 @@ def _one_order_routes(cancels: Cancels, lists: ListStore) -> APIRouter:
     async def cancel_order(order_id: UUID) -> Response:
         """Ask for a cancel. 202: a cancel is a wish until the order says `canceled`, a fill may
         come first. 409 where the order has ended or is just being sent."""
-        order = await cancels.cancel(OrderId(order_id), "cancel by request")
+        order = await answer.of(cancels.cancel(OrderId(order_id), "cancel by request"))
         return json_response(shown(order), status=202)
 
     return router

@@ -223,6 +223,7 @@ def service(
             blocks=executor.blocks.shown,
             readiness=runtime.readiness,
             ids=runtime.ids,
+            answer_s_max=settings.answer_s_max,
         ),
         start=[watch.start],
         stop=[partial(_finish, tasks, books, broker, risk, settings.shutdown_timeout_s)],

@@ -28,6 +28,9 @@ class ExecutorSettings(ServiceSettings):
     risk_url: str = "http://127.0.0.1:9103"
     risk_timeout_s: float = Field(default=2.0, gt=0)
 
+    # How long a caller over HTTP waits for the books; below the gateway's time-out.
+    answer_s_max: float = Field(default=10.0, gt=0)
+
     # May the account spend what it does not have, and sell what it does not hold?
     margin: bool = False
     shorting: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,8 +31,7 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture
 def own_postgres(server_directory: Path) -> Iterator[tuple[ServerProcess, str]]:
     """A PostgreSQL that nobody else needs, and the URL of a migrated database on it."""
-    directory = server_directory / "own"
-    directory.mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=server_directory))
     directory.chmod(0o755)
     with running_postgres(directory) as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
@@ -57,6 +57,24 @@ async def test_a_killed_database_is_waited_for(
             await world.until(order.order_id, "filled", within_s=30)
         await world.books_equal(within_s=20)
         assert len(simulator.ledger()["orders"]) == len(before) + len(during)
+
+
+async def test_a_caller_is_told_in_time_that_the_books_are_away(
+    simulator: Simulator, own_postgres: tuple[ServerProcess, str], redis_url: str
+) -> None:
+    _, url = own_postgres
+    headers = {"Idempotency-Key": "away-1"}
+    body = {"symbol": SYMBOLS[0], "side": "buy", "quantity": "1"}
+    async with executor_world(simulator, url, redis_url, answer_s_max=1.0) as world:
+        with psycopg.connect(url) as connection:
+            # What is read is answered and what is written waits, as with a full disk.
+            connection.execute("LOCK TABLE orders IN EXCLUSIVE MODE")
+            refused = await world.client.post("/api/v1/orders", json=body, headers=headers)
+        assert refused.status_code == 503, refused.text
+        assert "Idempotency-Key" in refused.json()["detail"]
+        again = await world.client.post("/api/v1/orders", json=body, headers=headers)
+        assert again.status_code == 201, again.text
+        assert again.json()["reject_reason"].startswith("RISK_UNAVAILABLE")
 
 
 async def test_a_flushed_redis_loses_no_message(
