@@ -43,6 +43,7 @@ console = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Amount = Annotated[str | None, typer.Option(help="A decimal number, e.g. 10.25.")]
+Strategy = Annotated[str | None, typer.Option("--strategy", help="Only this strategy.")]
 DEAD = frozenset({"denied", "rejected"})
 
 
@@ -126,11 +127,12 @@ def logs(
 def orders(
     status: Annotated[str | None, typer.Option(help="Only this status, e.g. filled.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    strategy_id: Strategy = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List orders, newest first."""
-    chosen = {"status": status, "symbol": symbol, "limit": limit}
+    chosen = {"status": status, "symbol": symbol, "strategy_id": strategy_id, "limit": limit}
     with Gateway() as gateway:
         answer = gateway.get("/api/v1/orders", chosen)
     if as_json:
@@ -142,16 +144,20 @@ def orders(
 
 
 @app.command()
-def positions(as_json: Json = False) -> None:
-    """List positions at their marks."""
+def positions(strategy_id: Strategy = None, as_json: Json = False) -> None:
+    """List positions at their marks; with --strategy, what that strategy holds and has made."""
+    path, chosen = "/api/v1/portfolio/positions", {}
+    if strategy_id is not None:
+        path, chosen = "/api/v1/portfolio/strategies", {"strategy_id": strategy_id}
     with Gateway() as gateway:
-        answer = gateway.get("/api/v1/portfolio/positions")
+        answer = gateway.get(path, chosen)
     if as_json:
         _print_json(answer)
     elif rows := rows_of(answer):
-        tables.show(console, tables.positions(rows))
+        table = tables.positions(rows) if strategy_id is None else tables.shares(rows)
+        tables.show(console, table)
     else:
-        console.print("no positions")
+        console.print("no positions" if strategy_id is None else f"{strategy_id} has not traded")
 
 
 @app.command()
@@ -206,9 +212,7 @@ def strategies(as_json: Json = False) -> None:
 
 @app.command()
 def signals(
-    strategy_id: Annotated[
-        str | None, typer.Option("--strategy", help="Only this strategy.")
-    ] = None,
+    strategy_id: Strategy = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     as_json: Json = False,

@@ -101,7 +101,7 @@ def reload() -> None:
     tables.show(console, table)
     refused = answer.get("refused") or []
     if refused:
-        lines = [f"{row['file']}:{row['line']}: {row['reason']}" for row in refused]
+        lines = [f"{_place(row)}: {row['reason']}" for row in refused]
         raise CommandError("\n".join(["refused:", *lines]))
 
 
@@ -213,12 +213,19 @@ def _complaints(row: Any) -> list[str]:
     return lines
 
 
+def _place(refused: Any) -> str:
+    return f"{refused['file']}:{refused['line']}" if refused["line"] else str(refused["file"])
+
+
 def _schema(fields: Any) -> str:
     return ", ".join(f"{f['name']}={f['default']} ({f['low']}…{f['high']})" for f in fields)
 
 
 def _symbols(text: str) -> list[str]:
-    return [part.strip().upper() for part in text.split(",") if part.strip()]
+    found = [part.strip().upper() for part in text.split(",") if part.strip()]
+    if not found:
+        raise CommandError("--symbols names no symbol; write e.g. --symbols AAPL,KO", Exit.USAGE)
+    return found
 
 
 def _given(body: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -34,7 +35,8 @@ def show(console: Console, table: Table) -> None:
 
 def orders(rows: Sequence[Row]) -> Table:
     """Return the orders, one a line, with their ids."""
-    table = grid("id", "time", "symbol", "side", "type", "quantity>", "filled>", "status", "why")
+    names = ("symbol", "side", "type", "quantity>", "filled>", "status", "strategy", "why")
+    table = grid("id", "time", *names)
     for row in rows:
         table.add_row(
             str(row.get("id") or row.get("order_id")),
@@ -45,6 +47,7 @@ def orders(rows: Sequence[Row]) -> Table:
             quantity(row.get("quantity") or row.get("notional")),
             quantity(row.get("filled_quantity")),
             styled(row.get("status")),
+            str(row.get("strategy_id") or "–"),
             str(row.get("reject_reason") or row.get("anomaly") or ""),
         )
     return table
@@ -81,6 +84,28 @@ def positions(rows: Sequence[Row]) -> Table:
             Text("stale price", style="yellow") if row.get("stale") else "",
         )
     return table
+
+
+def shares(rows: Sequence[Row]) -> Table:
+    """Return what one strategy holds and has made, a symbol a line, and the sums."""
+    table = grid("symbol", "quantity>", "mark>", "value>", "P&L>")
+    for row in rows:
+        table.add_row(
+            str(row.get("symbol")),
+            quantity(row.get("quantity")),
+            money(row.get("mark")),
+            money(row.get("market_value")),
+            signed(row.get("pnl")),
+        )
+    value, profit = (_sum(rows, name) for name in ("market_value", "pnl"))
+    table.add_row("in all", "", "", money(value), signed(profit))
+    return table
+
+
+def _sum(rows: Sequence[Row], name: str) -> str | None:
+    """Return the sum of a column, None if a cell is unknown."""
+    cells = [row.get(name) for row in rows]
+    return None if None in cells else str(sum(Decimal(str(cell)) for cell in cells))
 
 
 def trace(story: Row) -> Table:

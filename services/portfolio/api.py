@@ -1,4 +1,4 @@
-"""The portfolio's routes: account, positions, snapshots, equity, ledger."""
+"""The portfolio's routes: account, positions, strategies, snapshots, equity, ledger."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from services.portfolio.day import Snapshot, day_return
 from services.portfolio.handlers import Keeper, Present
 from services.portfolio.logic import ValuedPosition
 from services.portfolio.ports import Days, Statements
+from services.portfolio.shares import ValuedShare
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 PERMISSION = "portfolio:read"
@@ -53,6 +54,12 @@ class LedgerQuery(_Query):
     after: Annotated[int, Field(ge=1, le=2**62)] | None = None
 
 
+class SharesQuery(_Query):
+    """One strategy, or all."""
+
+    strategy_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] | None = None
+
+
 class NoQuery(_Query):
     """No parameters."""
 
@@ -72,6 +79,15 @@ def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
         """Open positions at their marks; `stale` where the mark is old or none at all."""
         values = _present(keeper).values
         return json_response({"items": [_position(p) for p in values.positions], "next": None})
+
+    @routes.get("/strategies", dependencies=[requires(PERMISSION)])
+    async def strategies(query: Annotated[SharesQuery, Query()]) -> Response:
+        """What each strategy holds and has made in each symbol; null for no strategy's orders.
+
+        Over all of them `pnl` sums to the account's total P&L.
+        """
+        valued = await keeper.shares(query.strategy_id)
+        return json_response({"items": [_share(one) for one in valued], "next": None})
 
     @routes.get("/snapshots", dependencies=[requires(PERMISSION)])
     async def snapshots(query: Annotated[PageQuery, Query()]) -> Response:
@@ -156,6 +172,18 @@ def _position(position: ValuedPosition) -> dict[str, Any]:
         "unrealized_pnl": position.unrealized_pnl,
         "realized_pnl": position.realized_pnl,
         "stale": position.stale,
+    }
+
+
+def _share(valued: ValuedShare) -> dict[str, Any]:
+    return {
+        "strategy_id": valued.share.strategy_id,
+        "symbol": valued.share.symbol,
+        "quantity": valued.share.quantity,
+        "cash": valued.share.cash,
+        "mark": valued.mark,
+        "market_value": valued.market_value,
+        "pnl": valued.pnl,
     }
 
 

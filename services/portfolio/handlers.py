@@ -39,6 +39,7 @@ from services.portfolio.logic import (
 )
 from services.portfolio.ports import Books, EquityPoint, Journal, Market
 from services.portfolio.settings import PortfolioSettings
+from services.portfolio.shares import ValuedShare, value_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,14 @@ class Keeper:
         """Save the day's snapshot as it stands; called at shutdown."""
         if self.present is not None and not self._final:
             await self._save(self.present, final=False)
+
+    async def shares(self, strategy_id: str | None) -> list[ValuedShare]:
+        """Return what each strategy, or this one, holds and has made, at the marks."""
+        shares = await self.books.shares(strategy_id)
+        priceless = {s.symbol for s in shares if s.quantity} - self.marks.keys()
+        stored = await self.books.last_prices(priceless) if priceless else {}
+        marks = {**stored, **self.marks}
+        return [value_share(share, marks.get(share.symbol)) for share in shares]
 
     async def _load(self) -> None:
         self._stale_book = False

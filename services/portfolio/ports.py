@@ -13,6 +13,7 @@ from libs.common.contracts.messages import PortfolioUpdate
 from libs.common.domain.vocabulary import SessionState
 from services.portfolio.day import Snapshot
 from services.portfolio.logic import Book, Mark
+from services.portfolio.shares import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class Books(Protocol):
 
     async def last_prices(self, symbols: Collection[str]) -> dict[str, Mark]:
         """Return the last stored price of each symbol that has one."""
+        ...
+
+    async def shares(self, strategy_id: str | None) -> Sequence[Share]:
+        """Return what each strategy, or this one, has made of each symbol it ever traded."""
         ...
 
 

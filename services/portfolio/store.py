@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.channels import PORTFOLIO_UPDATES
 from libs.common.contracts.messages import PortfolioUpdate
 from libs.common.domain.ledger import CURRENCY, TransferCode, cash_account
+from libs.common.domain.vocabulary import Side
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import AccountId, IdSource
 from libs.common.kernel.money import ZERO, money
@@ -23,11 +24,13 @@ from libs.common.runtime.schema.execution import (
     ledger_accounts,
     ledger_transfers,
     portfolio_positions,
+    trades,
 )
 from libs.common.runtime.schema.snapshots import portfolio_equity, portfolio_snapshots
 from services.portfolio.day import Opening, Snapshot
 from services.portfolio.logic import Book, Holding, Mark, MarkSource
 from services.portfolio.ports import AccountBalance, EquityPoint, StatementLine
+from services.portfolio.shares import Share
 
 _MOVES: Final = ("direct", "post")
 _LAST_PRICES: Final = text(
@@ -125,6 +128,42 @@ class BookStore:
         query = select(ledger_accounts).order_by(table.ledger, table.owner, table.code)
         async with self._database.read() as tx:
             return [_balance(row) for row in await tx.rows(query)]
+
+    async def shares(self, strategy_id: str | None) -> Sequence[Share]:
+        """Return what each strategy, or this one, has made of each symbol it ever traded.
+
+        All its executions are added up, with the money that the ledger moved for each.
+        """
+        lines, done = ledger_transfers.c, trades.c
+        moved = (
+            select(func.sum(case((lines.credit_account == self._cash, 1), else_=-1) * lines.amount))
+            .where(
+                lines.trade_id == done.id,
+                lines.kind.in_(_MOVES),
+                or_(lines.debit_account == self._cash, lines.credit_account == self._cash),
+            )
+            .scalar_subquery()
+        )
+        signed = case((done.side == Side.BUY.value, done.quantity), else_=-done.quantity)
+        query = (
+            select(
+                done.strategy_id,
+                done.symbol,
+                func.sum(signed).label("quantity"),
+                func.sum(func.coalesce(moved, 0)).label("cash"),
+            )
+            .where(done.account_id == self._account)
+            .group_by(done.strategy_id, done.symbol)
+            .order_by(done.strategy_id, done.symbol)
+        )
+        if strategy_id is not None:
+            query = query.where(done.strategy_id == strategy_id)
+        async with self._database.read() as tx:
+            rows = await tx.rows(query)
+        return [
+            Share(row["strategy_id"], row["symbol"], row["quantity"], money(row["cash"]))
+            for row in rows
+        ]
 
     def _line(self, row: RowMapping) -> StatementLine:
         ours_is_debit = row["debit_owner"] == self._account

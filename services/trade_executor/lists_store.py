@@ -53,6 +53,7 @@ class ListStore:
         status: OrderStatus | None = None,
         open_only: bool = False,
         symbol: str | None = None,
+        strategy_id: str | None = None,
     ) -> Page:
         """Return one page of orders."""
         query = select(orders).where(orders.c.account_id == self._account_id)
@@ -63,6 +64,8 @@ class ListStore:
             query = query.where(orders.c.status.not_in(ended))
         if symbol is not None:
             query = query.where(orders.c.symbol == symbol)
+        if strategy_id is not None:
+            query = query.where(orders.c.strategy_id == strategy_id)
         query = _page(query, orders.c.created_at, orders.c.id, limit, after)
         async with self._database.read() as session:
             found = [order_from(row) for row in await session.rows(query)]
@@ -89,6 +92,7 @@ class ListStore:
         after: str | None,
         symbol: str | None = None,
         order_id: UUID | None = None,
+        strategy_id: str | None = None,
     ) -> Page:
         """Return one page of executions."""
         query = select(trades).where(trades.c.account_id == self._account_id)
@@ -96,6 +100,8 @@ class ListStore:
             query = query.where(trades.c.symbol == symbol)
         if order_id is not None:
             query = query.where(trades.c.order_id == order_id)
+        if strategy_id is not None:
+            query = query.where(trades.c.strategy_id == strategy_id)
         query = _page(query, trades.c.booked_at, trades.c.id, limit, after)
         async with self._database.read() as session:
             rows = await session.rows(query)

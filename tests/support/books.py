@@ -35,8 +35,16 @@ class MadeUpBooks:
         with psycopg.connect(self._url) as tx:
             self._transfer(tx, capital_account(ACCOUNT), cash_account(ACCOUNT), Decimal(amount))
 
-    def execute(self, side: Side, quantity: str, symbol: str, price: str, fee: str = "0") -> None:
-        """Book one execution: position, cash leg, instrument leg, fee leg."""
+    def execute(
+        self,
+        side: Side,
+        quantity: str,
+        symbol: str,
+        price: str,
+        fee: str = "0",
+        strategy_id: str | None = None,
+    ) -> None:
+        """Book one execution: order, trade, position, cash leg, instrument leg, fee leg."""
         size, value = Decimal(quantity), notional(Decimal(quantity), Decimal(price))
         after = apply_fill(
             self._positions.get(symbol, Position()), side, size, Decimal(price)
@@ -46,10 +54,11 @@ class MadeUpBooks:
         shares, venue = position_account(ACCOUNT, symbol), market_account(symbol)
         buys = side is Side.BUY
         with psycopg.connect(self._url) as tx:
-            self._transfer(tx, *((cash, market) if buys else (market, cash)), value)
-            self._transfer(tx, *((venue, shares) if buys else (shares, venue)), size)
+            done = self._trade(tx, (symbol, side, size), price, fee, strategy_id)
+            self._transfer(tx, *((cash, market) if buys else (market, cash)), value, trade=done)
+            self._transfer(tx, *((venue, shares) if buys else (shares, venue)), size, trade=done)
             if Decimal(fee):
-                self._transfer(tx, cash, fees_account(), Decimal(fee), code="fee")
+                self._transfer(tx, cash, fees_account(), Decimal(fee), code="fee", trade=done)
             tx.execute(
                 "INSERT INTO portfolio_positions VALUES (%s, %s, %s, %s, %s) "
                 "ON CONFLICT (account_id, symbol) DO UPDATE SET quantity = excluded.quantity, "
@@ -80,6 +89,30 @@ class MadeUpBooks:
                 (symbol, price, price, price, price),
             )
 
+    def _trade(
+        self,
+        tx: psycopg.Connection,
+        what: tuple[str, Side, Decimal],
+        price: str,
+        fee: str,
+        strategy_id: str | None,
+    ) -> uuid.UUID:
+        order, trade = uuid.uuid4(), uuid.uuid4()
+        tx.execute(
+            "INSERT INTO orders (id, client_order_id, broker, account_id, symbol, side, quantity, "
+            "order_type, order_class, time_in_force, status, strategy_id, correlation_id) VALUES "
+            "(%s, %s, 'test', %s, %s, %s, %s, 'market', 'simple', 'day', 'filled', %s, %s)",
+            (order, str(order), ACCOUNT, *what, strategy_id, order),
+        )
+        tx.execute(
+            "INSERT INTO trades (id, order_id, account_id, broker, execution_id, symbol, side, "
+            "quantity, executed_price, commission, fees, executed_at, strategy_id, realized_pnl, "
+            "correlation_id) VALUES "
+            "(%s, %s, %s, 'test', %s, %s, %s, %s, %s, 0, %s, now(), %s, 0, %s)",
+            (trade, order, ACCOUNT, str(trade), *what, price, fee, strategy_id, order),
+        )
+        return trade
+
     def _transfer(
         self,
         tx: psycopg.Connection,
@@ -89,6 +122,7 @@ class MadeUpBooks:
         *,
         kind: str = "direct",
         code: str = "cash",
+        trade: uuid.UUID | None = None,
     ) -> None:
         for key in (debit, credit):
             tx.execute(
@@ -98,7 +132,7 @@ class MadeUpBooks:
             )
         tx.execute(
             "INSERT INTO ledger_transfers (id, debit_account, credit_account, ledger, amount, "
-            "kind, code, correlation_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            "kind, code, trade_id, correlation_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 uuid.uuid4(),
                 debit.id,
@@ -107,6 +141,7 @@ class MadeUpBooks:
                 amount,
                 kind,
                 code,
+                trade,
                 uuid.uuid4(),
             ),
         )

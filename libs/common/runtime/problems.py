@@ -81,7 +81,10 @@ async def _on_validation(request: Request, error: Exception) -> Response:
         detail = f"The body must be application/json; Content-Type was {given}."
         return problem(415, detail, code="not-json", instance=request.url.path)
     errors = [
-        {"field": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])}
+        {
+            "field": ".".join(str(part) for part in item["loc"]),
+            "message": str(item["msg"]).removeprefix("Value error, "),
+        }
         for item in error.errors()
     ]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:5])

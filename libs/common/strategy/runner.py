@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from libs.common.kernel.clock import from_ns
 from libs.common.quant.simulation.loop import CHANGED, INVALID, clear, settle
 from libs.common.quant.simulation.records import BAR, DECISION, forget_stated, new_memory
 from libs.common.strategy.definition import Definition
@@ -24,6 +25,10 @@ def _cleared() -> bytes:
 
 # What the loop's `clear` writes; copying it costs a twentieth of a compiled call.
 _BLANK: Final = _cleared()
+
+
+_TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
+_RANGES: Final = "target must be in [-1, 1], confidence in [0, 1], prices above 0 or left alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,9 @@ class Runner:
         self._state: np.void = memory["state"]
 
     def _invalid(self, decision: np.void, ts: int) -> InvalidDecisionError:
-        written = ", ".join(f"{name}={decision[name]!r}" for name in DECISION.names or ())
+        values = {name: float(decision[name]) for name in DECISION.names or ()}
+        written = ", ".join(f"{name}={value}" for name, value in values.items())
         return InvalidDecisionError(
-            f"{self.definition.name}: decision out of range on bar {ts}: {written}"
+            f"{self.definition.name}: decision out of range on bar {from_ns(ts):{_TIME}}: {written}"
+            f" ({_RANGES})"
         )

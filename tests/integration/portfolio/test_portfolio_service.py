@@ -342,6 +342,34 @@ async def test_statement_is_paged_and_balances_sum_to_zero(
     assert Decimal(cash["posted"]) - Decimal(cash["available"]) == 100
 
 
+async def test_strategies_profits_sum_to_the_accounts(
+    database_url: str, redis_url: str, books: MadeUpBooks
+) -> None:
+    books.execute(Side.BUY, "10", "AAPL", "50", strategy_id="one")
+    books.execute(Side.SELL, "4", "AAPL", "53", fee="1", strategy_id="one")
+    books.execute(Side.SELL, "6", "AAPL", "51", strategy_id="two")
+    books.execute(Side.BUY, "1", "KO", "20.00005")
+    books.bar("AAPL", "52")
+    books.bar("KO", "21")
+    async with serving(service(database_url, redis_url)) as client:
+        await ready(client)
+        items = (await client.get("/api/v1/portfolio/strategies")).json()["items"]
+        only = (await client.get("/api/v1/portfolio/strategies?strategy_id=two")).json()["items"]
+        none = (await client.get("/api/v1/portfolio/strategies?strategy_id=nobody")).json()["items"]
+        shown = await account(client)
+    found = {
+        (i["strategy_id"], i["symbol"]): tuple(Decimal(i[n]) for n in ("quantity", "cash", "pnl"))
+        for i in items
+    }
+    # The account is flat in AAPL, its strategies are not.
+    assert set(found) == {("one", "AAPL"), ("two", "AAPL"), (None, "KO")}
+    assert found["one", "AAPL"] == (6, Decimal("-289"), 23)
+    assert found["two", "AAPL"] == (-6, 306, -6)
+    assert found[None, "KO"] == (1, Decimal("-20"), 1)
+    assert sum(profit for _, _, profit in found.values()) == Decimal(shown["total_pnl"])
+    assert (len(only), none) == (1, [])
+
+
 async def test_equity_series_is_served_in_order(
     database_url: str, redis_url: str, books: MadeUpBooks
 ) -> None:
@@ -375,6 +403,8 @@ async def test_equity_series_is_served_in_order(
         ("ledger?after=nan", "after"),
         ("ledger?ledger=us%20d", "ledger"),
         ("ledger?limit=1001", "limit"),
+        ("strategies?strategy_id=a%20b", "strategy_id"),
+        ("strategies?strategy=a", "strategy"),
     ],
 )
 async def test_bad_requests_name_what_is_wrong(

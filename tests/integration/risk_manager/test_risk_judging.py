@@ -215,7 +215,7 @@ async def test_request_too_large_is_denied_with_every_check(
         await service.post("/api/v1/risk/assessments", json=request("KO", quantity="3000"))
     ).json()
     assert (reply["verdict"], reply["code"]) == ("denied", "POSITION_ABOVE_LIMIT")
-    assert reply["detail"].startswith("POSITION_ABOVE_LIMIT: 150000 against 100000")
+    assert reply["detail"].startswith("150000 against 100000")
     assert reply["order"] is None
     assert len(reply["assessment"]["checks"]) == 28
 

@@ -186,6 +186,9 @@ async def test_lists_are_paged_newest_first(world: World) -> None:
     assert [trade["quantity"] for trade in trades["items"]] == ["5", "4"]
     rest = (await world.client.get(f"/api/v1/orders/trades?after={trades['next']}")).json()
     assert [trade["quantity"] for trade in rest["items"]] == ["3", "2", "1"]
+    for path in ("/api/v1/orders", "/api/v1/orders/trades"):
+        answer = await world.client.get(f"{path}?strategy_id=nobody")
+        assert answer.json()["items"] == []
 
 
 async def test_cancel_all_and_reconcile_on_request(world: World) -> None:

@@ -27,11 +27,11 @@ ORDER = {
 
 def test_orders_are_listed(gateway: StandIn) -> None:
     gateway.says("/api/v1/orders", {"items": [ORDER], "next": None})
-    result = tradewind("orders", "--status", "accepted", "--limit", "5")
+    result = tradewind("orders", "--status", "accepted", "--strategy", "mine", "--limit", "5")
     assert result.exit_code == 0
     for part in ("0190-1", "AAPL", "limit 10.5", " 7 ", "accepted", "15:04:05"):
         assert part in result.output
-    assert gateway.asked[0]["query"] == "status=accepted&limit=5"
+    assert gateway.asked[0]["query"] == "status=accepted&strategy_id=mine&limit=5"
 
 
 def test_orders_as_json_are_the_answer_itself(gateway: StandIn) -> None:
@@ -51,6 +51,21 @@ def test_positions_are_listed(gateway: StandIn) -> None:
     assert "MSFT" in output
     assert "-1,234.50" in output
     assert "stale price" in output
+
+
+def test_what_a_strategy_made_is_listed_with_its_sum(gateway: StandIn) -> None:
+    path = "/api/v1/portfolio/strategies"
+    one = {"symbol": "KO", "quantity": "7", "mark": "40.5", "market_value": "283.5", "pnl": "12.25"}
+    flat = {"symbol": "XOM", "quantity": "0", "mark": None, "market_value": "0", "pnl": "-2.75"}
+    gateway.says(path, {"items": [one, flat]})
+    output = tradewind("positions", "--strategy", "mine").output
+    assert output.splitlines()[-1].split() == ["in", "all", "283.50", "9.50"]
+    assert gateway.asked[0]["query"] == "strategy_id=mine"
+    gateway.says(path, {"items": [{**one, "market_value": None, "pnl": None}, flat]})
+    output = tradewind("positions", "--strategy", "mine").output
+    assert output.splitlines()[-1].split() == ["in", "all", "–", "–"]
+    gateway.says(path, {"items": []})
+    assert tradewind("positions", "--strategy", "mine").output == "mine has not traded\n"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,14 @@ def test_setting_that_is_no_number_is_refused(gateway: StandIn, setting: str) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [("mode", "mine", "paper"), ("mode", "mine"), ("remove", "../orders")]
+    "arguments",
+    [
+        ("mode", "mine", "paper"),
+        ("mode", "mine"),
+        ("remove", "../orders"),
+        ("change", "mine", "--symbols", " , "),
+        ("add", "mine", "--class", "donchian", "--symbols", ""),
+    ],
 )
 def test_wrong_usage_asks_nothing(gateway: StandIn, arguments: tuple[str, ...]) -> None:
     assert tradewind("strategy", *arguments).exit_code == 2
@@ -117,6 +124,9 @@ def test_reload_lists_classes_and_fails_on_a_refused_file(gateway: StandIn) -> N
     result = tradewind("strategy", "reload")
     assert result.exit_code == 1
     assert "broken.py:3: syntax" in result.stderr
+    twice = {"file": "copy.py", "line": 0, "reason": "donchian is defined in donchian.py too"}
+    gateway.says(f"{PATH}/reload", {"items": [], "refused": [twice]})
+    assert "copy.py: donchian is defined" in tradewind("strategy", "reload").stderr
 
 
 def test_signals_are_listed(gateway: StandIn) -> None:
