@@ -15,6 +15,9 @@ from pathlib import Path
 ReadyCheck = Callable[[], Awaitable[str | None]]
 """Returns None when the child is ready, otherwise the reason why it is not."""
 
+EXIT_REFUSED = 2
+"""What a service ends with when it refuses what it was given; to try again would be in vain."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -55,6 +58,9 @@ class ChildRecord:
     exit_code: int | None = None
     reason: str = ""
     started_at_ns: int = 0
+    log_from: int = 0
+    was_ready: bool = False
+    refused: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
 

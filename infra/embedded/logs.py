@@ -31,12 +31,14 @@ class LogFiles:
         """Return a descriptor that appends to the file of `name`; the caller closes it."""
         return os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
 
-    def tail(self, name: str, lines: int) -> str:
-        """Return the last `lines` lines of `name`, empty where it never wrote."""
+    def tail(self, name: str, lines: int, since: int = 0) -> str:
+        """Return the last `lines` lines of `name` after byte `since`, empty where it is silent."""
         try:
             with self.path(name).open("rb") as file:
                 file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - TAIL_BYTES))
+                # What has been cut since then begins anew.
+                first = since if since <= file.tell() else 0
+                file.seek(max(first, file.tell() - TAIL_BYTES))
                 text = file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from infra.embedded.child import Child, ChildRecord, ChildState, spawn, terminate
+from infra.embedded.child import EXIT_REFUSED, Child, ChildRecord, ChildState, spawn, terminate
 from infra.embedded.errors import StartError
 from infra.embedded.logs import LogFiles
 from libs.common.kernel.clock import NS_PER_SECOND, Clock
@@ -68,7 +68,7 @@ class Supervisor:
             raise StartError(
                 f"{child.name} was not ready after {child.ready_timeout_s:g} s: "
                 f"{record.reason or 'no answer'}",
-                self._log_hint(child),
+                self._log_hint(child, record),
             ) from error
 
     async def start_all(self, children: Iterable[Child]) -> None:
@@ -120,6 +120,10 @@ class Supervisor:
             await self._live_once(child, record)
             if record.stopping:
                 return
+            if record.exit_code == EXIT_REFUSED and not record.was_ready:
+                record.state = ChildState.STOPPED
+                record.refused = True
+                return
             lived_s = (self._clock.monotonic_ns() - started_ns) / NS_PER_SECOND
             failures = 1 if lived_s >= self._policy.stable_s else failures + 1
             delay_s = self._policy.delay_s(failures)
@@ -136,6 +140,7 @@ class Supervisor:
         record.state = ChildState.STARTING
         try:
             log = self._logs.open(child.name)
+            record.log_from = os.lseek(log, 0, os.SEEK_END)
             try:
                 process = await spawn(child, log)
             finally:
@@ -167,24 +172,28 @@ class Supervisor:
         if record.state is ChildState.STARTING:
             record.state = ChildState.RUNNING
             record.reason = ""
+            record.was_ready = True
             record.ready.set()
             again = " again" if record.restarts else ""
             self._report("info", f"{child.name} is ready{again} (pid {record.pid})")
 
     async def _until_ready(self, child: Child, record: ChildRecord) -> None:
         while not record.ready.is_set():
+            if record.refused:
+                said = self._logs.tail(child.name, LOG_TAIL_LINES, record.log_from)
+                raise StartError(f"{child.name} refuses to start: {said or record.reason}")
             if record.restarts >= self._policy.start_attempts:
                 raise StartError(
                     f"{child.name} does not start: it {record.reason}, "
                     f"{record.restarts} times in a row",
-                    self._log_hint(child),
+                    self._log_hint(child, record),
                 )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._policy.poll_s):
                     await record.ready.wait()
 
-    def _log_hint(self, child: Child) -> str:
-        tail = self._logs.tail(child.name, LOG_TAIL_LINES)
+    def _log_hint(self, child: Child, record: ChildRecord) -> str:
+        tail = self._logs.tail(child.name, LOG_TAIL_LINES, record.log_from)
         return f"the end of {self._logs.path(child.name)}:\n{tail or '(empty)'}"
 
 

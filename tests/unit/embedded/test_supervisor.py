@@ -109,6 +109,17 @@ async def test_child_that_ends_at_once_fails_the_start_with_its_log(
     assert "no such thing as a configuration" in caught.value.remedy
 
 
+async def test_child_that_refuses_is_not_tried_again_and_says_why_once(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    (tmp_path / "a.log").write_text("what an earlier run said\n")
+    child = python_child("a", "print('/x.csv: column symbol is missing'); exit(2)", tmp_path)
+    with pytest.raises(StartError) as caught:
+        await supervisor.start(child)
+    assert str(caught.value) == "a refuses to start: /x.csv: column symbol is missing"
+    assert supervisor.records["a"].restarts == 0
+
+
 async def test_child_that_never_gets_ready_fails_the_start_with_the_reason(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
