@@ -247,7 +247,7 @@ async def _send_quotes(client: ServerConnection, rate: int) -> tuple[int, int, f
 
 
 class _NoBars:
-    def offer(self, symbol: str, bars: Sequence[Bar]) -> None:
+    def offer(self, symbol: str, bars: Sequence[Bar], received_ns: int) -> None:
         """No bars come in this run."""
 
 

@@ -17,7 +17,6 @@ import msgspec
 from libs.common.contracts.messages import Bar, MarketData
 from libs.common.domain.sessions import SessionCalendar
 from libs.common.domain.timeframes import Timeframe
-from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from services.data_collector.bars import DERIVED, BarFolder
@@ -44,7 +43,6 @@ class BarKeeper:
         publish: Publish,
         refused: TickWriter,
         calendar: SessionCalendar,
-        clock: Clock,
         gap_timeout_s: float,
         pending_max: int,
     ) -> None:
@@ -53,10 +51,10 @@ class BarKeeper:
         self._publish = publish
         self._refused = refused
         self._calendar = calendar
-        self._clock = clock
         self._gap_timeout_s = gap_timeout_s
         self._pending_max = pending_max
         self._pending: dict[str, list[Bar]] = {}
+        self._received_ns: dict[str, int] = {}
         self._pending_count = 0
         self._wake = asyncio.Event()
         self._last_ns: dict[str, int] = {}
@@ -79,8 +77,8 @@ class BarKeeper:
             for folder in self._folders_of(symbol):
                 folder.seed(bar for bar in minutes if bar.ts_event >= hours[symbol])
 
-    def offer(self, symbol: str, bars: Iterable[Bar]) -> None:
-        """Take checked minute bars from the stream; never waits.
+    def offer(self, symbol: str, bars: Iterable[Bar], received_ns: int) -> None:
+        """Take checked minute bars that the stream brought at `received_ns`; never waits.
 
         If the database has been away for so long that `pending_max` wait, newer ones are left
         out: the next bar after them reveals the gap, and history fills it.
@@ -89,6 +87,7 @@ class BarKeeper:
             if self._pending_count < self._pending_max:
                 self._pending.setdefault(symbol, []).append(normal(bar))
                 self._pending_count += 1
+                self._received_ns.setdefault(symbol, received_ns)
         self._wake.set()
 
     async def run(self) -> None:
@@ -100,6 +99,7 @@ class BarKeeper:
     async def flush(self) -> None:
         """Store and publish what waits; waits for the database as long as it takes."""
         arrived, self._pending = self._pending, {}
+        received_ns, self._received_ns = self._received_ns, {}
         self._pending_count = 0
         self._wake.clear()
         fresh = {symbol: self._news(symbol, bars) for symbol, bars in arrived.items()}
@@ -107,16 +107,18 @@ class BarKeeper:
         if not fresh:
             return
         await self._fill(fresh)
-        received_ns = self._clock.now_ns()
         await self._commit(self._with_longer(fresh))
         await self.announce(self._history.name, fresh, received_ns)
 
     async def announce(
-        self, provider: str, bars: Mapping[str, Sequence[Bar]], received_ns: int
+        self, provider: str, bars: Mapping[str, Sequence[Bar]], received_ns: Mapping[str, int]
     ) -> None:
-        """Publish stored bars; if Redis is away they are in the table all the same."""
+        """Publish stored bars, each symbol's with the time of their arrival; if Redis is away
+        they are in the table all the same."""
         messages = [
-            MarketData(symbol=symbol, provider=provider, ts_init=received_ns, bars=tuple(some))
+            MarketData(
+                symbol=symbol, provider=provider, ts_init=received_ns[symbol], bars=tuple(some)
+            )
             for symbol, some in bars.items()
             if some
         ]

@@ -45,8 +45,8 @@ class MarketTime(Protocol):
 class BarSink(Protocol):
     """Who takes the checked minute bars."""
 
-    def offer(self, symbol: str, bars: Sequence[Bar]) -> None:
-        """Take bars; never waits."""
+    def offer(self, symbol: str, bars: Sequence[Bar], received_ns: int) -> None:
+        """Take bars that arrived at `received_ns`; never waits."""
         ...
 
 
@@ -124,7 +124,8 @@ class Collector:
         quotes = self._sift(symbol, arrived.quotes, checks.quote, window)
         trades = self._sift(symbol, arrived.trades, checks.trade, window)
         if arrived.bars:
-            self._bars.offer(symbol, self._sift(symbol, arrived.bars, checks.bar, window))
+            bars = self._sift(symbol, arrived.bars, checks.bar, window)
+            self._bars.offer(symbol, bars, arrived.received_ns)
         if not (quotes or trades):
             return None
         TICKS.labels("quote").inc(len(quotes))

@@ -1,10 +1,12 @@
-"""Ticks and bars as the text that PostgreSQL's COPY reads."""
+"""Ticks and bars as text that PostgreSQL reads: rows of COPY, or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+
+import msgspec
 
 from libs.common.contracts.messages import Bar, Quote, TradeTick
 from libs.common.kernel.clock import NS_PER_SECOND
@@ -47,6 +49,28 @@ def bar_block(provider: str, bars: Mapping[str, Sequence[Bar]]) -> str:
         for symbol, some in bars.items()
         for bar in some
     )
+
+
+def bar_rows(provider: str, bars: Mapping[str, Sequence[Bar]]) -> str:
+    """All bars as a JSON list of rows, with the same figures as `bar_block`."""
+    rows = [
+        {
+            "symbol": symbol,
+            "timeframe": bar.timeframe,
+            "ts": _stamp(bar.ts_event),
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "volume": bar.volume,
+            "vwap": bar.vwap,
+            "trades": bar.trades,
+            "provider": provider,
+        }
+        for symbol, some in bars.items()
+        for bar in some
+    ]
+    return msgspec.json.encode(rows).decode()
 
 
 def _escaped(word: str) -> str:

@@ -67,5 +67,6 @@ class DailyBars:
             for symbol, some in found.items()
         }
         ROWS.labels("market_ohlcv").inc(await self._store.add_bars(self._history.name, bars))
-        await self._keeper.announce(self._history.name, bars, self._wall_ns())
+        received_ns = dict.fromkeys(bars, self._wall_ns())
+        await self._keeper.announce(self._history.name, bars, received_ns)
         return all(bars.get(symbol) for symbol in missing)

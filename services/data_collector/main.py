@@ -146,7 +146,6 @@ class Service:
             publish=self.publish,
             refused=self.writer,
             calendar=self.calendar,
-            clock=self.runtime.clock,
             gap_timeout_s=self.settings.gap_fill_timeout_s,
             pending_max=self.settings.bars_pending_max,
         )

@@ -22,7 +22,7 @@ from libs.common.runtime.schema.market import (
     market_quarantine,
     market_quotes,
 )
-from services.data_collector.copy_text import bar_block, month, tick_block
+from services.data_collector.copy_text import bar_block, bar_rows, month, tick_block
 from services.data_collector.ports import BarPage, QuarantineRow, QuoteRow, Ticks
 from services.data_collector.validation import Quarantined
 
@@ -34,12 +34,16 @@ _BAR_COLUMNS = (
     "provider",
 )  # fmt: skip
 _BAR_VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades", "provider")
-_STAGING = sql.SQL(
-    "CREATE TEMPORARY TABLE IF NOT EXISTS bars_staged (symbol text, timeframe text, "
-    "ts timestamptz, open numeric(20,8), high numeric(20,8), low numeric(20,8), "
-    "close numeric(20,8), volume numeric(20,8), vwap numeric(20,8), trades bigint, "
-    "provider text) ON COMMIT DELETE ROWS"
+_BAR_TYPES = (
+    "symbol text, timeframe text, ts timestamptz, open numeric(20,8), high numeric(20,8), "
+    "low numeric(20,8), close numeric(20,8), volume numeric(20,8), vwap numeric(20,8), "
+    "trades bigint, provider text"
 )
+_STAGING = sql.SQL(
+    "CREATE TEMPORARY TABLE IF NOT EXISTS bars_staged ({}) ON COMMIT DELETE ROWS"
+).format(sql.SQL(_BAR_TYPES))
+_LISTED = f"jsonb_to_recordset(CAST(:bars AS jsonb)) AS bars({_BAR_TYPES})"
+_BARS_FEW = 500
 _INSTRUMENT_BATCH = 1000
 
 
@@ -67,22 +71,28 @@ class MarketStore:
     async def add_bars(
         self, provider: str, bars: Mapping[str, Sequence[Bar]], *, replace: bool = False
     ) -> int:
-        """Add bars by COPY and upsert; returns the number written.
+        """Add bars; returns the number written. Many go by COPY, the few that close together in
+        live trading by one statement, which an order may be waiting for.
 
         A bar that is there already stays as it is, because someone may have traded on it; with
         `replace` it is overwritten.
         """
-        block = bar_block(provider, bars)
-        if not block:
+        count = sum(map(len, bars.values()))
+        if not count:
             return 0
         await self._ensure_months(
             "market_ohlcv", {month(bar.ts_event) for some in bars.values() for bar in some}
         )
+        if count <= _BARS_FEW:
+            async with self._database.single() as tx:
+                statement = text(_merge(_LISTED, replace=replace))
+                result = await tx.execute(statement, {"bars": bar_rows(provider, bars)})
+                return int(result.scalar_one())
         async with self._database.write() as tx:
             connection = await _driver(tx)
             await connection.execute(_STAGING)
-            await _copy(tx, "bars_staged", _BAR_COLUMNS, block)
-            result = await tx.execute(text(_MERGE_REPLACING if replace else _MERGE))
+            await _copy(tx, "bars_staged", _BAR_COLUMNS, bar_block(provider, bars))
+            result = await tx.execute(text(_merge("bars_staged", replace=replace)))
             return int(result.scalar_one())
 
     async def quarantine(self, provider: str, ticks: Sequence[Quarantined]) -> None:
@@ -244,18 +254,18 @@ class MarketStore:
         self._months.update(due)
 
 
-_MERGE_HEAD = f"""
-    WITH written AS (
-        INSERT INTO market_ohlcv ({", ".join(_BAR_COLUMNS)})
-        SELECT DISTINCT ON (symbol, timeframe, ts) {", ".join(_BAR_COLUMNS)} FROM bars_staged
-        ON CONFLICT (symbol, timeframe, ts) """
-_MERGE = _MERGE_HEAD + "DO NOTHING RETURNING 1) SELECT count(*) FROM written"
-_MERGE_REPLACING = (
-    _MERGE_HEAD
-    + "DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _BAR_VALUES)
-    + " RETURNING 1) SELECT count(*) FROM written"
-)
+def _merge(source: str, *, replace: bool) -> str:
+    """The statement that writes the bars of `source` and counts those written."""
+    update = "UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _BAR_VALUES)
+    return f"""
+        WITH written AS (
+            INSERT INTO market_ohlcv ({", ".join(_BAR_COLUMNS)})
+            SELECT DISTINCT ON (symbol, timeframe, ts) {", ".join(_BAR_COLUMNS)} FROM {source}
+            ON CONFLICT (symbol, timeframe, ts) DO {update if replace else "NOTHING"}
+            RETURNING 1
+        )
+        SELECT count(*) FROM written
+        """
 
 
 async def _driver(tx: WriteSession) -> AsyncConnection[object]:

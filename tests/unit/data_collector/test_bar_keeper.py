@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from libs.common.contracts.messages import Bar
 from libs.common.domain.sessions import load_calendar
 from libs.common.domain.timeframes import Timeframe
-from libs.common.kernel.clock import ManualClock, to_ns
+from libs.common.kernel.clock import to_ns
 from services.data_collector.bar_keeper import BarKeeper
 from services.data_collector.bars import fold_all
 from services.data_collector.gaps import gap_between
@@ -23,6 +23,7 @@ from tests.support.runtimes import eventually
 MINUTE = 60_000_000_000
 CALENDAR = load_calendar(date(2013, 10, 1), date(2013, 10, 31))
 OPEN = to_ns(datetime(2013, 10, 7, 13, 30, tzinfo=UTC))
+RECEIVED_NS = to_ns(datetime(2026, 1, 5, tzinfo=UTC))
 TUESDAY = to_ns(datetime(2013, 10, 8, 13, 30, tzinfo=UTC))
 
 
@@ -47,12 +48,12 @@ class Desk:
     def new_keeper(self, pending_max: int = 1000) -> BarKeeper:
         return BarKeeper(
             store=self.store, history=self.history, publish=self.published, refused=self.writer,
-            calendar=CALENDAR, clock=ManualClock(datetime(2013, 10, 8, tzinfo=UTC)),
+            calendar=CALENDAR,
             gap_timeout_s=0.2, pending_max=pending_max,
         )  # fmt: skip
 
     async def take(self, *bars: Bar, symbol: str = "IBM") -> None:
-        self.keeper.offer(symbol, bars)
+        self.keeper.offer(symbol, bars, RECEIVED_NS)
         await self.keeper.flush()
 
     def minutes(self, symbol: str = "IBM") -> list[int]:
@@ -92,12 +93,24 @@ async def test_missing_minutes_are_fetched_and_go_out_first() -> None:
     assert desk.history.asked == [(("IBM",), Timeframe.MINUTE, OPEN + MINUTE, OPEN + 4 * MINUTE)]
 
 
+async def test_a_bar_is_published_with_the_time_of_its_arrival() -> None:
+    desk = Desk()
+    desk.keeper.offer("IBM", [bar(0)], RECEIVED_NS)
+    desk.keeper.offer("IBM", [bar(1)], RECEIVED_NS + 5)
+    desk.keeper.offer("BAC", [bar(0)], RECEIVED_NS + 7)
+    await desk.keeper.flush()
+    desk.keeper.offer("IBM", [bar(2)], RECEIVED_NS + 9)
+    await desk.keeper.flush()
+    times = [(m.symbol, m.ts_init - RECEIVED_NS) for m in desk.published.messages]
+    assert times == [("IBM", 0), ("BAC", 7), ("IBM", 9)]
+
+
 async def test_gaps_of_several_symbols_are_asked_for_at_once() -> None:
     desk = Desk(MemoryHistory({s: [bar(i) for i in range(10)] for s in ("IBM", "BAC")}))
     for symbol in ("IBM", "BAC"):
         await desk.take(bar(0), symbol=symbol)
-    desk.keeper.offer("IBM", [bar(3)])
-    desk.keeper.offer("BAC", [bar(3)])
+    desk.keeper.offer("IBM", [bar(3)], RECEIVED_NS)
+    desk.keeper.offer("BAC", [bar(3)], RECEIVED_NS)
     await desk.keeper.flush()
     assert desk.minutes("IBM") == desk.minutes("BAC") == [0, 1, 2, 3]
     assert len(desk.history.asked) == 1
@@ -136,7 +149,7 @@ async def test_database_away_delays_bars_and_loses_none() -> None:
     desk.store.away = True
     running = asyncio.create_task(desk.keeper.run())
     for i in range(1, 6):
-        desk.keeper.offer("IBM", [bar(i)])
+        desk.keeper.offer("IBM", [bar(i)], RECEIVED_NS)
         await asyncio.sleep(0)
     await asyncio.sleep(0.1)
     assert desk.minutes() == [0]
@@ -149,7 +162,7 @@ async def test_database_away_delays_bars_and_loses_none() -> None:
 async def test_bars_beyond_the_bound_are_found_again_as_a_gap() -> None:
     desk = Desk(MemoryHistory({"IBM": [bar(i) for i in range(20)]}))
     desk.keeper = desk.new_keeper(pending_max=3)
-    desk.keeper.offer("IBM", [bar(i) for i in range(9)])
+    desk.keeper.offer("IBM", [bar(i) for i in range(9)], RECEIVED_NS)
     await desk.keeper.flush()
     assert desk.minutes() == [0, 1, 2]
     await desk.take(bar(9))

@@ -51,7 +51,7 @@ class Desk:
         self.keeper = BarKeeper(
             store=self.store, history=MemoryHistory(), publish=self.published,
             refused=self.writer, calendar=load_calendar(date(2013, 10, 1), date(2013, 10, 31)),
-            clock=self.clock, gap_timeout_s=0.2, pending_max=10_000,
+            gap_timeout_s=0.2, pending_max=10_000,
         )  # fmt: skip
         self.states: list[BridgeState] = []
         self.bridge = Bridge(capacity, self.clock.now_ns, self.states.append)

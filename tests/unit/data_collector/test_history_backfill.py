@@ -8,7 +8,7 @@ import msgspec
 from libs.common.contracts.messages import Bar
 from libs.common.domain.sessions import load_calendar
 from libs.common.domain.timeframes import Timeframe
-from libs.common.kernel.clock import ManualClock, to_ns
+from libs.common.kernel.clock import to_ns
 from services.data_collector.bar_keeper import BarKeeper
 from services.data_collector.daily import DailyBars
 from services.data_collector.history import Backfill, day_start_ns, last_closed, warmup_start
@@ -115,7 +115,7 @@ async def test_daily_bar_is_stored_and_published_once_the_provider_has_it() -> N
     writer = TickWriter(store, "alpaca", rows_max=10, batch_rows=10, pause_s=1.0)
     keeper = BarKeeper(
         store=store, history=history, publish=published, refused=writer, calendar=CALENDAR,
-        clock=ManualClock(at(7, 20, 1)), gap_timeout_s=1.0, pending_max=10,
+        gap_timeout_s=1.0, pending_max=10,
     )  # fmt: skip
     history.known["IBM"] = [daily_bar(7)]
     daily = DailyBars(
