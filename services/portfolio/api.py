@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
-from libs.common.kernel.money import ZERO
+from libs.common.kernel.money import ZERO, plain
 from libs.common.runtime.app import json_response
 from libs.common.runtime.permissions import requires
 from services.portfolio.day import Snapshot, day_return
@@ -179,7 +179,7 @@ def _share(valued: ValuedShare) -> dict[str, Any]:
     return {
         "strategy_id": valued.share.strategy_id,
         "symbol": valued.share.symbol,
-        "quantity": valued.share.quantity,
+        "quantity": plain(valued.share.quantity),
         "cash": valued.share.cash,
         "mark": valued.mark,
         "market_value": valued.market_value,

@@ -349,6 +349,8 @@ async def test_strategies_profits_sum_to_the_accounts(
     books.execute(Side.SELL, "4", "AAPL", "53", fee="1", strategy_id="one")
     books.execute(Side.SELL, "6", "AAPL", "51", strategy_id="two")
     books.execute(Side.BUY, "1", "KO", "20.00005")
+    books.execute(Side.BUY, "1.5", "XOM", "10", strategy_id="one")
+    books.execute(Side.SELL, "1.5", "XOM", "12", strategy_id="one")
     books.bar("AAPL", "52")
     books.bar("KO", "21")
     async with serving(service(database_url, redis_url)) as client:
@@ -362,11 +364,13 @@ async def test_strategies_profits_sum_to_the_accounts(
         for i in items
     }
     # The account is flat in AAPL, its strategies are not.
+    assert found.pop(("one", "XOM")) == (0, 3, 3)
     assert set(found) == {("one", "AAPL"), ("two", "AAPL"), (None, "KO")}
     assert found["one", "AAPL"] == (6, Decimal("-289"), 23)
     assert found["two", "AAPL"] == (-6, 306, -6)
     assert found[None, "KO"] == (1, Decimal("-20"), 1)
-    assert sum(profit for _, _, profit in found.values()) == Decimal(shown["total_pnl"])
+    assert sum(profit for _, _, profit in found.values()) + 3 == Decimal(shown["total_pnl"])
+    assert {i["quantity"] for i in items} == {"6", "-6", "1", "0"}
     assert (len(only), none) == (1, [])
 
 
