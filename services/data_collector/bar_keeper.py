@@ -19,6 +19,7 @@ from libs.common.domain.sessions import SessionCalendar
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
+from libs.common.runtime.readiness import Readiness
 from services.data_collector.bars import DERIVED, BarFolder
 from services.data_collector.gaps import gap_between
 from services.data_collector.metrics import BARS, BARS_REPEATED, GAPS, ROWS, UNPUBLISHED
@@ -45,6 +46,7 @@ class BarKeeper:
         calendar: SessionCalendar,
         gap_timeout_s: float,
         pending_max: int,
+        readiness: Readiness | None = None,
     ) -> None:
         self._store = store
         self._history = history
@@ -53,6 +55,7 @@ class BarKeeper:
         self._calendar = calendar
         self._gap_timeout_s = gap_timeout_s
         self._pending_max = pending_max
+        self._readiness = readiness or Readiness()
         self._pending: dict[str, list[Bar]] = {}
         self._received_ns: dict[str, int] = {}
         self._pending_count = 0
@@ -201,10 +204,12 @@ class BarKeeper:
             try:
                 written = await self._store.add_bars(self._history.name, bars)
             except UnavailableError as error:
+                self._readiness.block("bars", str(error))
                 _log.warning("bars_wait", error=str(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
             ROWS.labels("market_ohlcv").inc(written)
+            self._readiness.clear("bars")
             break
         for symbol, some in bars.items():
             for bar in some:

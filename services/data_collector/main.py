@@ -98,6 +98,7 @@ class Service:
             rows_max=settings.tick_rows_max,
             batch_rows=settings.tick_batch_rows,
             pause_s=settings.tick_store_s,
+            readiness=runtime.readiness,
         )
         self.bridge = Bridge(settings.bridge_capacity, runtime.clock.now_ns, self._bridge_changed)
         self.book = InstrumentBook(())
@@ -148,6 +149,7 @@ class Service:
             calendar=self.calendar,
             gap_timeout_s=self.settings.gap_fill_timeout_s,
             pending_max=self.settings.bars_pending_max,
+            readiness=self.runtime.readiness,
         )
         await keeper.resume(self.settings.symbols)
         self._parts = (

@@ -5,6 +5,7 @@ from collections import deque
 
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
+from libs.common.runtime.readiness import Readiness
 from services.data_collector.metrics import ROWS, ROWS_SHED, ROWS_WAITING
 from services.data_collector.ports import Ticks, TickStore
 from services.data_collector.validation import Quarantined
@@ -22,13 +23,21 @@ class TickWriter:
     """
 
     def __init__(
-        self, store: TickStore, provider: str, *, rows_max: int, batch_rows: int, pause_s: float
+        self,
+        store: TickStore,
+        provider: str,
+        *,
+        rows_max: int,
+        batch_rows: int,
+        pause_s: float,
+        readiness: Readiness | None = None,
     ) -> None:
         self._store = store
         self._provider = provider
         self._rows_max = rows_max
         self._batch_rows = batch_rows
         self._pause_s = pause_s
+        self._readiness = readiness or Readiness()
         self._ticks: deque[Ticks] = deque()
         self._rows = 0
         self._refused: deque[Quarantined] = deque()
@@ -65,8 +74,10 @@ class TickWriter:
             try:
                 while await self.store_once():
                     pass
+                self._readiness.clear("ticks")
                 await asyncio.sleep(self._pause_s)
             except UnavailableError as error:
+                self._readiness.block("ticks", str(error))
                 _log.warning("ticks_wait", error=str(error), rows=self.waiting)
                 await asyncio.sleep(_RETRY_S)
 

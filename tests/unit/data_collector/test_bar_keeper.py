@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.common.contracts.messages import Bar
+from libs.common.contracts.messages import Bar, Quote
 from libs.common.domain.sessions import load_calendar
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import to_ns
+from libs.common.runtime.readiness import Readiness
 from services.data_collector.bar_keeper import BarKeeper
 from services.data_collector.bars import fold_all
 from services.data_collector.gaps import gap_between
+from services.data_collector.ports import Ticks
 from services.data_collector.tick_writer import TickWriter
 from tests.support.market_fakes import MemoryHistory, MemoryMarketStore, Published
 from tests.support.runtimes import eventually
@@ -42,14 +44,18 @@ class Desk:
         self.store = MemoryMarketStore()
         self.history = history or MemoryHistory()
         self.published = Published(self.store)
-        self.writer = TickWriter(self.store, "alpaca", rows_max=100, batch_rows=100, pause_s=0.001)
+        self.readiness = Readiness({})
+        self.writer = TickWriter(
+            self.store, "alpaca", rows_max=100, batch_rows=100, pause_s=0.001,
+            readiness=self.readiness,
+        )  # fmt: skip
         self.keeper = self.new_keeper()
 
     def new_keeper(self, pending_max: int = 1000) -> BarKeeper:
         return BarKeeper(
             store=self.store, history=self.history, publish=self.published, refused=self.writer,
             calendar=CALENDAR,
-            gap_timeout_s=0.2, pending_max=pending_max,
+            gap_timeout_s=0.2, pending_max=pending_max, readiness=self.readiness,
         )  # fmt: skip
 
     async def take(self, *bars: Bar, symbol: str = "IBM") -> None:
@@ -153,8 +159,10 @@ async def test_database_away_delays_bars_and_loses_none() -> None:
         await asyncio.sleep(0)
     await asyncio.sleep(0.1)
     assert desk.minutes() == [0]
+    assert desk.readiness.reasons == {"bars": "database: away"}
     desk.store.away = False
     await eventually(lambda: desk.minutes() == [0, 1, 2, 3, 4, 5], what="every bar")
+    assert desk.readiness.ready
     running.cancel()
     assert desk.published.unstored == []
 
@@ -236,3 +244,16 @@ def test_only_minutes_of_regular_sessions_are_missed(
     last: int, following: int, gap: tuple[int, int] | None
 ) -> None:
     assert gap_between(last, following, CALENDAR) == gap
+
+
+async def test_ticks_that_cannot_be_stored_are_told_and_kept() -> None:
+    desk = Desk()
+    desk.store.away = True
+    desk.writer.add(Ticks("IBM", [Quote(ts_event=OPEN, bid=10.0, ask=10.1)], []))
+    running = asyncio.create_task(desk.writer.run())
+    await eventually(lambda: "ticks" in desk.readiness.reasons, what="the reason")
+    assert (desk.readiness.reasons["ticks"], desk.writer.waiting) == ("database: away", 1)
+    desk.store.away = False
+    await eventually(lambda: desk.readiness.ready, what="its end")
+    assert len(desk.store.ticks) == 1
+    running.cancel()
