@@ -236,6 +236,11 @@ class SimulatorProcess(Simulator):
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
 
+    def ended_within(self, seconds: float) -> int:
+        """Return the exit code of the process, which must end by itself."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
     def restart(self) -> None:
         """Kill the process and start it again on the same state."""
         self.kill()
