@@ -88,8 +88,8 @@ def signal_view(row: SignalRow) -> dict[str, Any]:
 
 
 def _in_order(params: Mapping[str, object], loaded: Loaded | None) -> dict[str, object]:
-    """Return parameters in the order in which the strategy declares them."""
-    declared = list(loaded.definition.schema.fields) if loaded else []
+    """Return parameters as the strategy declares them; by name where its code is not at hand."""
+    declared = list(loaded.definition.schema.fields) if loaded else sorted(params)
     return {name: params[name] for name in [*declared, *params] if name in params}
 
 
