@@ -33,7 +33,8 @@ class ChildState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run. `user` and `group` are ids to run as; None keeps ours."""
+    """What to run. `user` and `group` are ids to run as; None keeps ours. `niceness` is added to
+    ours: what no order waits for leaves the processor to what one does."""
 
     name: str
     command: tuple[str, ...]
@@ -45,6 +46,7 @@ class Child:
     stop_timeout_s: float = 15.0
     user: int | None = None
     group: int | None = None
+    niceness: int = 0
 
 
 @dataclass(slots=True)
@@ -65,20 +67,21 @@ class ChildRecord:
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
 
 
-def die_with_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """Return a hook that makes a child end when its supervisor is killed (Linux), or None.
-
-    Without it a SIGKILL of the supervisor would leave orphans that trade unwatched.
+def before_exec(child: Child) -> Callable[[], None]:
+    """Return what the new process does before it becomes the child: it takes its niceness and,
+    on Linux, asks to end when the supervisor is killed. Without the latter a SIGKILL of the
+    supervisor would leave orphans that trade unwatched.
     """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
+    niceness, stop_signal = child.niceness, int(child.stop_signal)
 
     def arrange() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        os.nice(niceness)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, stop_signal, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
 
     return arrange
 
@@ -96,7 +99,7 @@ async def spawn(child: Child, log: int) -> asyncio.subprocess.Process:
         user=child.user,
         group=child.group,
         extra_groups=None if child.user is None else [],
-        preexec_fn=die_with_parent(child.stop_signal),
+        preexec_fn=before_exec(child),
     )
 
 

@@ -32,6 +32,9 @@ HEALTH_TIMEOUT_S = 2.0
 ASSETS_TIMEOUT_S = 10.0
 HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simulator"})
 
+NICENESS: Mapping[str, int] = {"portfolio": 5, "audit": 5, "monitoring": 5}
+"""No order waits for these; when bars close, the services that one waits for go first."""
+
 ALPACA_URLS: Mapping[str, str] = {
     "TRADEWIND_BROKER_URL": "https://paper-api.alpaca.markets",
     "TRADEWIND_BROKER_STREAM_URL": "wss://paper-api.alpaca.markets/stream",
@@ -104,6 +107,7 @@ class Plan:
             ready=ready,
             ready_timeout_s=self.settings.ready_timeout_s,
             stop_timeout_s=20.0,
+            niceness=NICENESS.get(service, 0),
         )
 
     def environment(self, service: str) -> dict[str, str]:
@@ -128,6 +132,8 @@ class Plan:
         }
         if self.settings.symbols:
             ours["TRADEWIND_SYMBOLS"] = ",".join(self.settings.symbols)
+        if service == "trade_executor" and self.settings.broker_via:
+            ours["TRADEWIND_BROKER_URL"] = self.settings.broker_via
         if service in HEARS_THE_BROKER:
             ours["TRADEWIND_BROKER_KEY"] = self.broker_key
             ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret

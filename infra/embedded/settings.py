@@ -74,6 +74,11 @@ class EmbeddedSettings(BaseSettings):
         pattern=r"^(rediss?://.+)?$",
         validation_alias=AliasChoices("TRADEWIND_REDIS_URL"),
     )
+    broker_via: str = Field(
+        default="",
+        pattern=r"^(https?://.+)?$",
+        validation_alias=AliasChoices("TRADEWIND_BROKER_VIA"),
+    )
     free_mb_min: int = Field(
         default=512, ge=1, validation_alias=AliasChoices("TRADEWIND_DISK_FREE_MB_MIN")
     )
@@ -117,6 +122,8 @@ class EmbeddedSettings(BaseSettings):
             raise ValueError("BROKER=alpaca brings its own market; leave FEED away")
         if self.broker is Broker.ALPACA and self.factor is not None:
             raise ValueError("BROKER=alpaca runs in real time; leave FACTOR away")
+        if self.broker is Broker.ALPACA and self.broker_via:
+            raise ValueError("BROKER=alpaca is spoken to directly; leave TRADEWIND_BROKER_VIA away")
         return self
 
     @property

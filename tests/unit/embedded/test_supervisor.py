@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra.embedded.child import Child, ChildState
@@ -227,3 +228,12 @@ def _alive(pid: int) -> bool:
 )
 def test_back_off_doubles_up_to_its_limit(failures: int, delay_s: float) -> None:
     assert RestartPolicy().delay_s(failures) == delay_s
+
+
+@pytest.mark.parametrize("niceness", [0, 3])
+async def test_a_child_has_its_niceness(
+    supervisor: Supervisor, tmp_path: Path, niceness: int
+) -> None:
+    code = STAYS + touching("a") + "time.sleep(60)"
+    await supervisor.start(python_child("a", code, tmp_path, niceness=niceness))
+    assert psutil.Process(supervisor.records["a"].pid).nice() == os.nice(0) + niceness
