@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 from tests.support.system import System, running_system
 from tests.support.tie_out import differences, truth
+from tests.support.tutorial import strategy_code
 
 pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
 
+PAID_IN = Decimal(1_000_000)
 STORY = {"bar", "signal", "judgement", "approval", "order_event", "trade", "ledger"}
 
 
@@ -117,6 +120,31 @@ def test_halt_stops_new_orders_and_resume_lets_them_go(system: System) -> None:
         assert system.post("/api/v1/risk/resume", {"reason": "test over"}).status_code == 200
 
 
+def test_the_tutorials_strategy_goes_from_a_file_to_booked_fills(system: System) -> None:
+    folder = system.home / "strategies"
+    folder.mkdir()
+    (folder / "donchian.py").write_text(strategy_code(), encoding="utf-8")
+    assert "donchian.py" in system.tradewind("strategy", "reload")
+    chosen = ("--symbols", "AAPL,BAC,GE,JPM,KO,PFE,WMT,XOM", "--set", "entry=3", "--set", "exit=2")
+    added = system.tradewind("strategy", "add", "mine", "--class", "donchian", *chosen)
+    assert "shadow" in added
+    system.until(lambda: " shadow" in system.tradewind("signals", "--strategy", "mine"), 20, "one")
+    assert system.tradewind("orders", "--strategy", "mine") == "no orders\n"
+    system.tradewind("strategy", "mode", "mine", "live")
+    system.until(lambda: own_fills(system) >= 1, 25, "an order of its own to be filled")
+    assert " mine" in system.tradewind("orders", "--strategy", "mine", "--status", "filled")
+    assert "in all" in system.tradewind("positions", "--strategy", "mine")
+    assert "disabled" in system.tradewind("strategy", "remove", "mine")
+    settle(system)
+    try:
+        system.until(lambda: shares_add_up(system), 15, "strategies to add up to the account")
+        assert own_fills(system) == len(
+            [t for t in system.all("/api/v1/orders/trades") if t["strategy_id"] == "mine"]
+        )
+    finally:
+        system.tradewind("resume", "settled")
+
+
 def test_books_equal_the_brokers_and_go_on_after_a_restart(system: System) -> None:
     settle(system)
     assert differences(system) == []
@@ -134,6 +162,25 @@ def test_books_equal_the_brokers_and_go_on_after_a_restart(system: System) -> No
 def key() -> dict[str, str]:
     """Return a fresh Idempotency-Key header."""
     return {"Idempotency-Key": f"e2e-{time.time_ns()}"}
+
+
+def own_fills(system: System) -> int:
+    """Return how many executions the strategy `mine` has."""
+    return len(system.all("/api/v1/orders/trades", strategy_id="mine"))
+
+
+def shares_add_up(system: System) -> bool:
+    """Whether what strategies hold and paid is what the account holds and paid."""
+    held: defaultdict[str, Decimal] = defaultdict(Decimal)
+    cash = Decimal(0)
+    for share in system.get("/api/v1/portfolio/strategies")["items"]:
+        held[share["symbol"]] += Decimal(share["quantity"])
+        cash += Decimal(share["cash"])
+    account = system.get("/api/v1/portfolio/account")
+    positions = system.get("/api/v1/portfolio/positions")["items"]
+    return {symbol: quantity for symbol, quantity in held.items() if quantity} == {
+        row["symbol"]: Decimal(row["quantity"]) for row in positions
+    } and Decimal(account["cash"]) == PAID_IN + cash
 
 
 def settle(system: System) -> None:

@@ -111,6 +111,20 @@ class System:
             f"{self.url('gateway')}{path}", json=body or {}, headers=headers, timeout=15
         )
 
+    def tradewind(self, *arguments: str) -> str:
+        """Type a command, as a user in a second terminal does; return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, f"tradewind {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout
+
     def until(self, check: Callable[[], bool], within_s: float, what: str) -> None:
         """Wait until `check` is true; a service that is away counts as "not yet"."""
         deadline = time.monotonic() + within_s
