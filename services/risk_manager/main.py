@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import gc
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -48,7 +47,7 @@ def build(settings: RiskSettings) -> FastAPI:
     return create_app(
         runtime,
         routers=[routes(office, store, registry)],
-        start=[market.prepare, partial(upkeep.rebuild, office), _keep_for_good],
+        start=[market.prepare, partial(upkeep.rebuild, office)],
         consumers=consumers,
         listeners=listeners,
         tasks=[
@@ -105,13 +104,6 @@ def _readers(
         if channel.kind is Kind.BROADCAST
     ]
     return logs, broadcasts
-
-
-async def _keep_for_good() -> None:
-    # What stands after the start stays until the end: walking it in every full collection would
-    # stop a judgement for tens of milliseconds.
-    gc.collect()
-    gc.freeze()
 
 
 def _every(delay_s: float, work: Work) -> Work:

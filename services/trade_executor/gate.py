@@ -87,6 +87,16 @@ class TradingGate:
             # A reading that began before we asked may have seen an older row: use the next.
             await asyncio.wait({self._reading})
 
+    def foresee(self) -> None:
+        """Begin a reading if the last is too old for an order that will ask in a moment, while
+        something else has to be waited for anyway."""
+        if self._reading is None or self._reading.done():
+            half = self._age_ns_max // 2
+            if self._read_at is None or self._clock.monotonic_ns() - self._read_at > half:
+                self._reading = asyncio.create_task(self._read(), name="gate")
+                # Nobody may ask after all; whoever does reads again, and hears of the failure.
+                self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+
     async def _read(self) -> Gate | None:
         # Age counts from before the question, not from the answer.
         asked_at, doubts = self._clock.monotonic_ns(), self._doubts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -39,6 +40,7 @@ from services.trade_executor.watch import Watch
 NAME = "trade_executor"
 # How far back the order list is read to prove an order absent; market time.
 _LIST_BACK = dt.timedelta(days=7)
+_SWITCH_S = 0.0005
 _CALLS_PER_MINUTE_ALPACA = 200.0
 _CALLS_PER_MINUTE_OWN = 120_000.0
 
@@ -188,6 +190,9 @@ def alpaca(runtime: Runtime, settings: ExecutorSettings) -> AlpacaBroker:
 
 def build(settings: ExecutorSettings) -> FastAPI:
     """Return the service's app."""
+    # An order's request is made in a thread of its own. At Python's usual 5 ms it could stand
+    # behind the event loop for that long, twice.
+    sys.setswitchinterval(_SWITCH_S)
     runtime = Runtime.of(NAME, settings)
     books = ExecutorStore(
         runtime,

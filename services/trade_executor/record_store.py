@@ -37,7 +37,7 @@ class RecordStore:
         query = select(trading_state.c.state, trading_state.c.generation).where(
             trading_state.c.account_id == self._account
         )
-        async with self._database.read() as session:
+        async with self._database.single() as session:
             row = await session.row(query)
         return Gate(TradingState(row["state"]), row["generation"]) if row else None
 

@@ -108,6 +108,7 @@ class Submission:
         refusal = self._refusal_at_hand(order, hold)
         if refusal is not None:
             return await self.record_denied(order, refusal, causation_id)
+        self._gate.foresee()
         at_once = not (order.adds_risk and self._blocks.reasons(order.symbol))
         if at_once:
             order = replace(order, status=OrderStatus.SUBMITTING)

@@ -56,6 +56,35 @@ async def test_a_reading_is_used_for_as_long_as_it_may() -> None:
     assert await gate.current() == Gate(TradingState.HALTED, 2)
 
 
+async def test_a_foreseen_reading_serves_the_order_that_asks_soon_and_none_later() -> None:
+    gate, row, clock = made()
+    gate.foresee()
+    gate.foresee()
+    await asyncio.sleep(0)
+    assert await gate.current() == Gate(TradingState.ACTIVE, 1)
+    assert row.reads == 1
+    clock.advance(dt.timedelta(milliseconds=21))
+    row.value = Gate(TradingState.HALTED, 2)
+    assert await gate.current() == Gate(TradingState.HALTED, 2)
+
+
+async def test_a_foreseen_reading_that_failed_does_not_open_the_gate() -> None:
+    gate, row, _ = made()
+    row.away = True
+    gate.foresee()
+    with pytest.raises(UnavailableError):
+        await gate.current()
+
+
+async def test_an_alert_during_a_foreseen_reading_makes_it_old() -> None:
+    gate, row, _ = made()
+    gate.foresee()
+    await asyncio.sleep(0)
+    gate.invalidate()
+    row.value = Gate(TradingState.HALTED, 2)
+    assert await gate.current() == Gate(TradingState.HALTED, 2)
+
+
 async def test_an_alert_makes_the_next_order_read() -> None:
     gate, row, _ = made()
     await gate.current()
