@@ -11,6 +11,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from libs.common.contracts.channels import COMMANDS, ORDERS_APPROVED, RISK_ALERTS, SYSTEM_HEALTH
+from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
 from libs.common.runtime.runtime import Runtime
@@ -189,7 +190,11 @@ def alpaca(runtime: Runtime, settings: ExecutorSettings) -> AlpacaBroker:
 
 
 def build(settings: ExecutorSettings) -> FastAPI:
-    """Return the service's app."""
+    """Return the service's app. Raises InvalidInputError where the broker's keys are missing."""
+    if not settings.broker_key.get_secret_value() or not settings.broker_secret.get_secret_value():
+        raise InvalidInputError(
+            "TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to send orders"
+        )
     # An order's request is made in a thread of its own. At Python's usual 5 ms it could stand
     # behind the event loop for that long, twice.
     sys.setswitchinterval(_SWITCH_S)

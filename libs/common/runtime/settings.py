@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -20,6 +22,9 @@ DEFAULT_SYMBOLS = (
     "AAPL", "AMD", "BAC", "BBY", "CVX", "GE", "HD", "JNJ", "JPM", "KO",
     "LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "RRC", "UNH", "WMT", "XOM",
 )  # fmt: skip
+
+DATABASE_SCHEMES = ("postgresql", "postgresql+psycopg")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class _NamedFiles(PydanticBaseSettingsSource):
@@ -95,9 +100,47 @@ class ServiceSettings(BaseSettings):
         """Read arguments, then the environment, then the files that the environment names."""
         return init_settings, env_settings, _NamedFiles(settings_cls)
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _check_address(cls, value: object, info: ValidationInfo) -> object:
+        name = info.field_name or ""
+        if name.endswith("_url"):
+            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            check_address(name, text)
+        return value
+
     @field_validator("symbols", mode="before")
     @classmethod
     def _split_symbols(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip().upper() for part in value.split(",") if part.strip())
         return value
+
+
+def check_address(name: str, text: str) -> None:
+    """Raise PydanticCustomError unless `text` is an address as the setting `name` wants it.
+
+    The message never shows the address: it may hold a password. Empty is for the service to judge,
+    except for the servers that every service needs.
+    """
+    schemes = _schemes(name)
+    if not text and schemes not in (DATABASE_SCHEMES, REDIS_SCHEMES):
+        return
+    example = f"{schemes[0]}://host:port"
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in schemes and bool(parts.hostname or parts.path) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise PydanticCustomError(
+            "address", "must be an address like {example}", {"example": example}
+        )
+
+
+def _schemes(name: str) -> tuple[str, ...]:
+    if name == "database_url":
+        return DATABASE_SCHEMES
+    if name == "redis_url":
+        return REDIS_SCHEMES
+    return ("ws", "wss") if name.endswith("stream_url") else ("http", "https")
