@@ -128,10 +128,16 @@ def _can_enter(directory: Path, user: SystemUser) -> bool:
 
 
 def _version_of(data: Path) -> int | None:
+    path = data / "PG_VERSION"
     try:
-        return int((data / "PG_VERSION").read_text().strip())
+        return int(path.read_text().strip())
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise EmbeddedError(
+            f"{path} cannot be read as a version of PostgreSQL: {error}",
+            "these books are damaged: restore them, or start others with TRADEWIND_HOME=/path",
+        ) from error
 
 
 def _initialise(cluster: Cluster) -> None:

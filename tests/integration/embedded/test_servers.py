@@ -13,6 +13,7 @@ import pytest
 import redis.asyncio
 
 from infra.embedded import postgres, redis_server
+from infra.embedded.errors import EmbeddedError
 from infra.embedded.logs import LogFiles
 from infra.embedded.ports import free_port, is_free
 from infra.embedded.supervisor import Supervisor
@@ -91,6 +92,14 @@ async def test_unreachable_home_of_root_is_served_from_elsewhere(
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     again = postgres.prepare(directory, free_port(), "s3cret", shared_root)
     assert again.data == cluster.data
+
+
+def test_a_damaged_cluster_is_named(shared_root: Path) -> None:
+    data = shared_root / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("abc\n")
+    with pytest.raises(EmbeddedError, match=r"data/PG_VERSION cannot be read"):
+        postgres.prepare(shared_root / "postgres", free_port(), "s3cret", shared_root)
 
 
 async def test_redis_forgets_over_a_restart_and_asks_for_the_password(
