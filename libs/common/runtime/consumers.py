@@ -106,7 +106,7 @@ class LogReader:
                 await self._read(client)
             except (UnavailableError, RedisError, OSError, TimeoutError) as error:
                 BUS_BREAKS.inc()
-                self._readiness.block(part, f"redis: {error}")
+                self._readiness.block(part, f"redis: {str(error).removeprefix('redis: ')}")
                 _log.warning("consumer_interrupted", topic=self._topic, error=str(error))
             finally:
                 await client.aclose()
