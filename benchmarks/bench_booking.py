@@ -20,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import psycopg
+import uvloop
 
 from benchmarks.results import Measurement
 from infra.migrate import migrate
@@ -106,7 +107,7 @@ def run() -> list[Measurement]:
                 urls.append(postgres.url.rsplit("/", 1)[0] + f"/{name}")
         for url in urls:
             migrate(url)
-        return asyncio.run(_measure(*urls))
+        return uvloop.run(_measure(*urls))
 
 
 async def _measure(ours_url: str, bare_url: str) -> list[Measurement]:
