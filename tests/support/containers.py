@@ -24,14 +24,16 @@ class ContainerServer:
     def __init__(self, container: DockerContainer, url: str) -> None:
         self._container = container
         self.url = url
+        self._created = False
 
     def start(self) -> None:
         """Start the container (again) and wait until the server answers."""
-        wrapped: Any = self._container.get_wrapped_container()
-        if wrapped is None:
-            self._container.start()
-        else:
+        if self._created:
+            wrapped: Any = self._container.get_wrapped_container()
             wrapped.start()
+        else:
+            self._container.start()
+            self._created = True
         self.wait_ready()
 
     def wait_ready(self) -> None:
