@@ -67,7 +67,11 @@ class ContainerServer:
         self.signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Remove the container."""
+        """Stop the server; `start` starts it again with its data."""
+        self._container.get_wrapped_container().stop()
+
+    def remove(self) -> None:
+        """Remove the container and its data."""
         self._container.stop()
 
 
@@ -84,11 +88,11 @@ def postgres_container() -> Iterator[ContainerServer]:
     server = ContainerServer(
         container, f"postgresql://postgres:{PASSWORD}@{LOOPBACK}:{port}/postgres"
     )
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        server.stop()
+        server.remove()
 
 
 @contextmanager
@@ -101,8 +105,8 @@ def redis_container() -> Iterator[ContainerServer]:
         .with_bind_ports(6379, port)
     )
     server = ContainerServer(container, f"redis://:{PASSWORD}@{LOOPBACK}:{port}/0")
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        server.stop()
+        server.remove()
