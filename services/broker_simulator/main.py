@@ -24,6 +24,7 @@ from libs.common.runtime.clocks import Uuid7Ids
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
 from libs.common.runtime.problems import install_problem_handlers
+from libs.common.runtime.readiness import Readiness
 from services.broker_simulator.api.account import AccountApi
 from services.broker_simulator.api.control import control_router
 from services.broker_simulator.api.data import DataApi
@@ -57,6 +58,7 @@ class Simulator:
         store = StateFile(settings.simulator_state)
         snapshot = store.load(self.market.fingerprint)
         self.broker = assemble(settings, calendar, self.market, store, snapshot, ids, wall_ns)
+        self.readiness = Readiness()
         self.broker.on_failure = self._stop_serving
         self.server: SimulatorServer | None = None
         router = Router()
@@ -80,6 +82,7 @@ class Simulator:
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             running = asyncio.create_task(self.broker.run(), name="exchange")
             running.add_done_callback(self._on_exchange_end)
+            self.readiness.clear("start")
             try:
                 yield
             finally:
@@ -121,13 +124,13 @@ class Simulator:
         @router.get("/ready")
         async def ready() -> Response:
             """Tell whether the exchange moves and can store: 200, or 503 with the reason."""
-            failure = self.broker.failure
+            ready = self.readiness.ready
             body = {
-                "status": "not ready" if failure else "ready",
+                "status": "ready" if ready else "not ready",
                 "service": NAME,
-                "reasons": {"exchange": failure} if failure else {},
+                "reasons": self.readiness.reasons,
             }
-            return json_response(body, status=503 if failure else 200)
+            return json_response(body, status=200 if ready else 503)
 
         @router.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:
@@ -153,6 +156,7 @@ class Simulator:
         self.broker.fail(error)
 
     def _stop_serving(self) -> None:
+        self.readiness.block("exchange", self.broker.failure or "failed")
         if self.server is not None:
             self.server.should_exit = True
 

@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal as D
 from typing import Any
 
+import httpx
 import pytest
 from alpaca.common.exceptions import APIError
 from alpaca.trading.enums import (
@@ -323,3 +324,9 @@ def test_oversized_body_is_refused(simulator: Simulator) -> None:
 def test_unknown_path_is_a_json_404(simulator: Simulator) -> None:
     answer = simulator.request("GET", "/v2/frobnicate")
     assert (answer.status_code, answer.json()["code"]) == (404, 40410000)
+
+
+def test_it_says_that_it_is_ready_and_so_does_its_gauge(simulator: Simulator) -> None:
+    answer = httpx.get(f"{simulator.url}/ready")
+    assert (answer.status_code, answer.json()["reasons"]) == (200, {})
+    assert "service_ready 1.0" in httpx.get(f"{simulator.url}/metrics").text.splitlines()
