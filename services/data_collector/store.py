@@ -12,11 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.messages import Bar
-from libs.common.domain.instruments import UNKNOWN_SECTOR, AssetClass, Instrument
+from libs.common.domain.instruments import UNKNOWN_SECTOR, Instrument
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import NS_PER_SECOND, from_ns, to_ns
 from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.schema.market import (
+    instrument_of,
     instruments,
     market_ohlcv,
     market_quarantine,
@@ -142,22 +143,7 @@ class MarketStore:
         """Every instrument, by symbol."""
         async with self._database.read() as session:
             rows = await session.rows(select(instruments).order_by(instruments.c.symbol))
-        return [
-            Instrument(
-                symbol=row["symbol"],
-                name=row["name"],
-                exchange=row["exchange"],
-                asset_class=AssetClass(row["asset_class"]),
-                currency=row["currency"],
-                sector=row["sector"],
-                tick_size=row["tick_size"],
-                lot_size=row["lot_size"],
-                tradable=row["tradable"],
-                shortable=row["shortable"],
-                fractionable=row["fractionable"],
-            )
-            for row in rows
-        ]
+        return [instrument_of(row) for row in rows]
 
     async def last_bar_ns(self, symbols: Sequence[str], timeframe: Timeframe) -> dict[str, int]:
         """The start of the newest stored bar of each symbol that has one."""

@@ -12,13 +12,13 @@ import msgspec
 from sqlalchemy import select, text
 
 from libs.common.contracts.messages import CheckResult, OrderSpec
-from libs.common.domain.instruments import AssetClass, Instrument
 from libs.common.domain.vocabulary import OrderStatus, OrderType, Side, Verdict
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.money import notional
 from libs.common.runtime.database import Database, ReadSession
 from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.schema import risk
+from libs.common.runtime.schema.market import instrument_of
 from services.risk_manager import sql
 from services.risk_manager.pending import Fill, Pending
 from services.risk_manager.ports import (
@@ -110,7 +110,7 @@ class RiskStore:
         async with self._database.read() as tx:
             found = await tx.rows(text(sql.INSTRUMENTS))
         return Listing(
-            {r["symbol"]: _instrument(r) for r in found},
+            {r["symbol"]: instrument_of(r) for r in found},
             frozenset(r["symbol"] for r in found if r["restricted"]),
         )
 
@@ -200,22 +200,6 @@ def _assessment(row: Mapping[Any, Any]) -> Assessment:
         values["order_spec"] = msgspec.convert(values["order_spec"], OrderSpec)
     values["side"], values["verdict"] = Side(row["side"]), Verdict(row["verdict"])
     return Assessment(**values)
-
-
-def _instrument(row: Mapping[Any, Any]) -> Instrument:
-    return Instrument(
-        symbol=row["symbol"],
-        exchange=row["exchange"],
-        asset_class=AssetClass(row["asset_class"]),
-        currency=row["currency"],
-        sector=row["sector"],
-        tick_size=row["tick_size"],
-        lot_size=row["lot_size"],
-        tradable=row["tradable"],
-        shortable=row["shortable"],
-        fractionable=row["fractionable"],
-        name=row["name"],
-    )
 
 
 def _fill(row: Mapping[Any, Any]) -> Fill:

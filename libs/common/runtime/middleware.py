@@ -7,7 +7,6 @@ import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.kernel.ids import IdSource
@@ -87,7 +86,7 @@ class RequestFrame:
     def _refusal(
         self, scope: Scope, headers: Headers, given: str | None, correlation_id: uuid.UUID | None
     ) -> ASGIApp | None:
-        path = Request(scope).url.path
+        path: str = scope["path"]
         if given and correlation_id is None:
             return problem(400, f"{HEADER}: not a UUID", code="invalid-input", instance=path)
         if b"%00" in scope["query_string"] or "\0" in path:
@@ -105,7 +104,7 @@ class RequestFrame:
             413,
             f"The body is larger than {self._body_bytes_max} bytes.",
             code="body-too-large",
-            instance=Request(scope).url.path,
+            instance=scope["path"],
         )
 
 

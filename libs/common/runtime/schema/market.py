@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from libs.common.domain.instruments import AssetClass, Instrument
 from libs.common.runtime.schema.base import Instant, Json, Price, Quantity, partitioned, table
 
 WRITER = ("data_collector",)
@@ -109,3 +114,9 @@ data_quality = table(
     PrimaryKeyConstraint("provider", "symbol", "day"),
     writers=WRITER,
 )
+
+
+def instrument_of(row: Mapping[Any, Any]) -> Instrument:
+    """Return the instrument that a row of `instruments` describes."""
+    values = {field.name: row[field.name] for field in fields(Instrument)}
+    return Instrument(**{**values, "asset_class": AssetClass(row["asset_class"])})
