@@ -19,6 +19,7 @@ from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.answering import Answering
 from services.trade_executor.cancels import Cancels
+from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Page
@@ -39,6 +40,7 @@ def routes(
     cancels: Cancels,
     reconciliation: Reconciliation,
     lists: ListStore,
+    dossiers: DossierStore,
     blocks: Callable[[], dict[str, list[str]]],
     readiness: Readiness,
     ids: IdSource,
@@ -49,7 +51,7 @@ def routes(
     return [
         _order_routes(placing, cancels, lists, readiness, ids, answer),
         _record_routes(reconciliation, lists, blocks),
-        _one_order_routes(cancels, lists, answer),
+        _one_order_routes(cancels, lists, dossiers, answer),
     ]
 
 
@@ -140,7 +142,9 @@ def _record_routes(
     return router
 
 
-def _one_order_routes(cancels: Cancels, lists: ListStore, answer: Answering) -> APIRouter:
+def _one_order_routes(
+    cancels: Cancels, lists: ListStore, dossiers: DossierStore, answer: Answering
+) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["orders"])
 
     @router.get("/{order_id}", dependencies=[READ])
@@ -152,6 +156,12 @@ def _one_order_routes(cancels: Cancels, lists: ListStore, answer: Answering) -> 
     async def list_order_events(order_id: UUID) -> Response:
         """List everything that happened to an order, oldest first."""
         return _paged(await lists.events(OrderId(order_id)))
+
+    @router.get("/{order_id}/dossier", dependencies=[READ])
+    async def show_order_dossier(order_id: UUID) -> Response:
+        """Show an order's whole story: what led to it, its judgement, events, executions and
+        ledger lines, how long each leg took, and its cost against the arrival price."""
+        return json_response(await dossiers.dossier(order_id))
 
     @router.delete("/{order_id}", dependencies=[requires("orders:cancel")])
     async def cancel_order(order_id: UUID) -> Response:

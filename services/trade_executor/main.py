@@ -22,6 +22,7 @@ from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.api import routes
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.desk import Desk
+from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.follow import StreamFollower
 from services.trade_executor.gate import Blocks, TradingGate
 from services.trade_executor.handlers import Handlers
@@ -230,6 +231,7 @@ def service(
             cancels=handlers.cancels,
             reconciliation=handlers.reconciliation,
             lists=lists,
+            dossiers=DossierStore(runtime.database),
             blocks=executor.blocks.shown,
             readiness=runtime.readiness,
             ids=runtime.ids,

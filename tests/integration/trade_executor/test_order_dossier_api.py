@@ -1,0 +1,183 @@
+"""The dossier of an order over a running executor: partly filled, denied, from a signal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from libs.common.contracts.messages import ApprovedOrder
+from tests.support.executor_orders import approval, spec
+from tests.support.executor_world import World, executor_world
+from tests.support.simulator import Simulator, start_simulator
+
+LEGS = [
+    ("signal", "judged"),
+    ("judged", "written"),
+    ("written", "sent"),
+    ("sent", "acknowledged"),
+    ("acknowledged", "first_execution"),
+    ("first_execution", "last_execution"),
+]
+CHECKS = [
+    {"code": "SYMBOL_RESTRICTED", "passed": True, "value": "", "limit": "", "note": ""},
+    {"code": "NOTIONAL_MAX", "passed": True, "value": "1000.2", "limit": "5000", "note": ""},
+]
+BAR = dt.datetime(2019, 3, 4, 14, 59, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with start_simulator(simulator_cash="1000000") as running:
+        running.quote("AAPL", "100.00", "100.02")
+        running.quote("KO", "100.00", "100.02", ask_size=4)
+        yield running
+
+
+@pytest.fixture
+async def world(simulator: Simulator, database_url: str, redis_url: str) -> AsyncIterator[World]:
+    async with executor_world(simulator, database_url, redis_url) as running:
+        yield running
+
+
+def record_judgement(
+    world: World, order: ApprovedOrder, *, signal_id: uuid.UUID | None = None
+) -> None:
+    """Write the judgement behind an approval, as the risk manager does before it approves."""
+    judged = order.assessment
+    with psycopg.connect(world.voice.database_url) as connection:
+        connection.execute(
+            "INSERT INTO risk_assessments (id, signal_id, request_id, order_id, account_id,"
+            " symbol, side, verdict, quantity, reference_price, checks, generation, latency_us,"
+            " correlation_id, ts) VALUES"
+            " (%s, %s, %s, %s, %s, %s, %s, 'approved', %s, %s, %s, 1, 1, %s, %s)",
+            (
+                judged.assessment_id,
+                signal_id,
+                None if signal_id else order.order_id,
+                order.order_id,
+                order.account_id,
+                judged.symbol,
+                judged.side,
+                judged.quantity,
+                judged.reference_price,
+                Jsonb(CHECKS),
+                uuid.uuid4(),
+                judged.ts,
+            ),
+        )
+
+
+def record_signal(world: World, signal_id: uuid.UUID, created_at: dt.datetime) -> None:
+    """Write a strategy and its signal, as the strategy engine does."""
+    with psycopg.connect(world.voice.database_url) as connection:
+        connection.execute(
+            "INSERT INTO strategies (id, class_name, version_hash, params, universe, timeframe,"
+            " mode) VALUES ('mine', 'SmaCross', 'v1', '{}', '[\"AAPL\"]', '1m', 'paper')"
+        )
+        connection.execute(
+            "INSERT INTO signals (id, strategy_id, symbol, timeframe, bar_ts, ts, target,"
+            " confidence, reference_price, mode, features, correlation_id, created_at)"
+            " VALUES (%s, 'mine', 'AAPL', '1m', %s, %s, 0.1, 1, 100, 'paper', '{}', %s, %s)",
+            (signal_id, BAR, BAR + dt.timedelta(minutes=1), uuid.uuid4(), created_at),
+        )
+
+
+async def dossier(world: World, order_id: uuid.UUID) -> Any:
+    response = await world.client.get(f"/api/v1/orders/{order_id}/dossier")
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_a_partly_filled_order_is_told_from_judgement_to_cost(world: World) -> None:
+    order = approval(
+        spec("buy", "10", limit="100.02", symbol="KO"), generation=1, reference_price="100"
+    )
+    record_judgement(world, order)
+    await world.send(order)
+    await world.until(order.order_id, "partially_filled")
+    found = await dossier(world, order.order_id)
+
+    assert found["order"]["id"] == str(order.order_id)
+    assert (found["order"]["quantity"], found["order"]["limit_price"]) == ("10", "100.02")
+    assert (found["bar"], found["signal"]) == (None, None)
+    assert found["judgement"]["checks"] == CHECKS
+    names = [event["event"] for event in found["events"]]
+    assert names[:2] == ["created", "send"]
+    assert names[-1] == "partly_filled"
+    assert [(one["quantity"], one["executed_price"]) for one in found["executions"]] == [
+        ("4", "100.02")
+    ]
+    assert {line["kind"] for line in found["ledger"]} >= {"pending", "post", "direct"}
+
+    assert [(leg["start"], leg["end"]) for leg in found["latency"]] == LEGS
+    took = {leg["start"]: leg["ms"] for leg in found["latency"]}
+    assert took["signal"] is None
+    assert took["judged"] > 0
+    assert took["written"] >= 0
+    assert took["sent"] > 0
+    assert took["acknowledged"] is not None
+    assert took["first_execution"] == 0
+
+    # 4 shares at 100.02 against 100: 0.02 of 100 is 2 bps, 4 x 0.02 = 0.08.
+    cost = found["cost"]
+    assert (cost["arrival_price"], cost["average_price"], cost["quantity"]) == (
+        "100", "100.02", "4",
+    )  # fmt: skip
+    assert (cost["slippage_bps"], cost["slippage"]) == ("2", "0.08")
+    assert Decimal(cost["total"]) == Decimal("0.08") + Decimal(cost["fees"])
+
+
+async def test_a_denied_order_has_a_dossier_without_executions(world: World) -> None:
+    order = approval(spec("buy", "10"), generation=1, lasts_s=-1.0)
+    record_judgement(world, order)
+    await world.send(order)
+    await world.until(order.order_id, "denied")
+    found = await dossier(world, order.order_id)
+    assert found["order"]["reject_reason"]
+    assert found["judgement"]["id"] == str(order.assessment.assessment_id)
+    assert [event["event"] for event in found["events"]] == ["created", "deny"]
+    assert (found["executions"], found["ledger"]) == ([], [])
+    assert [leg["ms"] for leg in found["latency"] if leg["start"] != "judged"] == [None] * 5
+    assert found["cost"]["arrival_price"] == "10"
+    assert found["cost"]["average_price"] is None
+    assert found["cost"]["slippage_bps"] is None
+
+
+async def test_the_signal_of_an_order_stands_in_its_dossier(world: World) -> None:
+    signal_id = uuid.uuid4()
+    given = approval(spec("buy", "10"), generation=1, reference_price="100", strategy_id="mine")
+    order = ApprovedOrder(
+        order_id=given.order_id,
+        account_id=given.account_id,
+        spec=given.spec,
+        assessment=given.assessment,
+        generation=1,
+        expires_at=given.expires_at,
+        strategy_id="mine",
+        signal_id=signal_id,
+    )
+    # 2.5 ms before it was judged.
+    record_signal(world, signal_id, order.assessment.ts - dt.timedelta(microseconds=2500))
+    record_judgement(world, order, signal_id=signal_id)
+    await world.send(order)
+    await world.until(order.order_id, "filled")
+    found = await dossier(world, order.order_id)
+    assert (found["signal"]["id"], found["signal"]["strategy_id"]) == (str(signal_id), "mine")
+    assert found["latency"][0] == {"start": "signal", "end": "judged", "ms": 2.5}
+    assert found["cost"]["slippage_bps"] == "2"
+
+
+async def test_an_unknown_order_has_no_dossier(world: World) -> None:
+    nobody = uuid.uuid4()
+    response = await world.client.get(f"/api/v1/orders/{nobody}/dossier")
+    assert response.status_code == 404
+    assert response.headers["content-type"].startswith("application/problem+json")
+    assert str(nobody) in response.json()["detail"]
+    assert (await world.client.get("/api/v1/orders/nonsense/dossier")).status_code == 422
