@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import doctor as diagnosis
-from cli import run, strategy, tables
+from cli import order, run, strategy, tables
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_panels import money, signed, styled
@@ -38,31 +36,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(order.app, name="order")
 app.add_typer(strategy.app, name="strategy")
 console = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-Amount = Annotated[str | None, typer.Option(help="A decimal number, e.g. 10.25.")]
 Strategy = Annotated[str | None, typer.Option("--strategy", help="Only this strategy.")]
-DEAD = frozenset({"denied", "rejected"})
-
-
-class Side(StrEnum):
-    """Which way an order goes."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-
-class TimeInForce(StrEnum):
-    """How long an order stands."""
-
-    DAY = "day"
-    GTC = "gtc"
-    IOC = "ioc"
-    FOK = "fok"
-    OPG = "opg"
-    CLS = "cls"
 
 
 @app.command()
@@ -158,50 +137,6 @@ def positions(strategy_id: Strategy = None, as_json: Json = False) -> None:
         tables.show(console, table)
     else:
         console.print("no positions" if strategy_id is None else f"{strategy_id} has not traded")
-
-
-@app.command()
-def order(
-    side: Side,
-    symbol: str,
-    quantity: Annotated[str | None, typer.Argument(help="Shares; or give --notional.")] = None,
-    notional: Amount = None,
-    limit: Amount = None,
-    stop: Amount = None,
-    time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.DAY,
-    extended_hours: Annotated[bool, typer.Option("--extended-hours")] = False,
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency key: the same key is the same order.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Send an order through the risk manager. Exit code 1 if it is denied or rejected."""
-    if (quantity is None) == (notional is None):
-        raise typer.BadParameter("give either a quantity or --notional")
-    kinds = {(False, False): "market", (True, False): "limit", (False, True): "stop"}
-    body = {
-        "symbol": symbol.upper(),
-        "side": side.value,
-        "order_type": kinds.get((limit is not None, stop is not None), "stop_limit"),
-        "time_in_force": time_in_force.value,
-        "quantity": quantity,
-        "notional": notional,
-        "limit_price": limit,
-        "stop_price": stop,
-        "extended_hours": extended_hours or None,
-    }
-    with Gateway() as gateway:
-        answer = gateway.post(
-            "/api/v1/orders",
-            {name: value for name, value in body.items() if value is not None},
-            {"Idempotency-Key": key or str(uuid.uuid4())},
-        )
-    if as_json:
-        _print_json(answer)
-    else:
-        tables.show(console, tables.orders([answer]))
-    if answer.get("status") in DEAD:
-        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()

@@ -1,0 +1,125 @@
+"""How an order's dossier looks on the terminal: one table a chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from cli.tables import grid, milliseconds, orders, quantity
+from infra.embedded.view_panels import clock_of, styled
+
+Row = Mapping[str, Any]
+VERDICTS = {True: "passed", False: "failed", None: "not asked"}
+
+
+def parts(dossier: Row) -> Iterator[tuple[str, Table]]:
+    """Yield the chapters that have something to tell, with their titles."""
+    yield "Order", orders([dossier["order"]])
+    if signal := dossier.get("signal"):
+        yield "Signal", _signal(signal, dossier.get("bar"))
+    if judgement := dossier.get("judgement"):
+        yield f"Judgement: {_verdict(judgement)}", _checks(judgement.get("checks") or ())
+    yield "Events", _events(dossier.get("events", ()))
+    if executions := dossier.get("executions"):
+        yield "Executions", _executions(executions)
+    if ledger := dossier.get("ledger"):
+        yield "Ledger", _ledger(ledger)
+    yield "Latency", _latency(dossier.get("latency", ()))
+    yield "Cost against arrival (positive is a cost)", _cost(dossier["cost"])
+
+
+def _signal(signal: Row, bar: Row | None) -> Table:
+    table = grid(
+        "time", "strategy", "symbol", "target>", "reference>", "bar (market time)", "close>"
+    )
+    table.add_row(
+        clock_of(signal.get("created_at")),
+        str(signal.get("strategy_id")),
+        str(signal.get("symbol")),
+        str(signal.get("target")),
+        quantity(signal.get("reference_price")),
+        str(signal.get("bar_ts")),
+        quantity(bar.get("close") if bar else None),
+    )
+    return table
+
+
+def _verdict(judgement: Row) -> str:
+    code = judgement.get("code")
+    why = f" ({code})" if code else ""
+    return (
+        f"{judgement.get('verdict')}{why} at {clock_of(judgement.get('ts'))}, "
+        f"quantity {quantity(judgement.get('quantity'))}"
+    )
+
+
+def _checks(checks: Sequence[Row]) -> Table:
+    table = grid("check", "outcome", "was>", "limit>", "note")
+    for check in checks:
+        table.add_row(
+            str(check.get("code")),
+            VERDICTS.get(check.get("passed"), "?"),
+            str(check.get("value") or "–"),
+            str(check.get("limit") or "–"),
+            str(check.get("note") or ""),
+        )
+    return table
+
+
+def _events(events: Sequence[Row]) -> Table:
+    table = grid("time", "event", "status", "why")
+    for event in events:
+        table.add_row(
+            clock_of(event.get("ts")),
+            str(event.get("event")),
+            styled(event.get("to_status")),
+            str(event.get("reason") or ""),
+        )
+    return table
+
+
+def _executions(executions: Sequence[Row]) -> Table:
+    table = grid("booked", "execution", "quantity>", "price>", "commission>", "fees>")
+    for one in executions:
+        table.add_row(
+            clock_of(one.get("booked_at")),
+            str(one.get("execution_id")),
+            *(quantity(one.get(name)) for name in _AMOUNTS),
+        )
+    return table
+
+
+_AMOUNTS = ("quantity", "executed_price", "commission", "fees")
+
+
+def _ledger(lines: Sequence[Row]) -> Table:
+    table = grid("time", "kind", "code", "amount>", "ledger", "debit", "credit")
+    for line in lines:
+        table.add_row(
+            clock_of(line.get("ts")),
+            str(line.get("kind")),
+            str(line.get("code")),
+            quantity(line.get("amount")),
+            str(line.get("ledger")),
+            f"{line.get('debit_owner')}/{line.get('debit_code')}",
+            f"{line.get('credit_owner')}/{line.get('credit_code')}",
+        )
+    return table
+
+
+def _latency(legs: Sequence[Row]) -> Table:
+    table = grid("from", "to", "took>")
+    for leg in legs:
+        table.add_row(str(leg.get("start")), str(leg.get("end")), milliseconds(leg.get("ms")))
+    return table
+
+
+def _cost(cost: Row) -> Table:
+    table = grid(
+        "arrival>", "average>", "quantity>", "slippage bps>", "slippage>", "fees>", "total>"
+    )
+    names = ("arrival_price", "average_price", "quantity", "slippage_bps", "slippage", "fees")
+    table.add_row(*(quantity(cost.get(name)) for name in (*names, "total")))
+    return table
