@@ -3,9 +3,10 @@
 Read a row as "an order that stands so", a column as "this happened". A cell is
 
 - a two-letter status: the order moves there;
-- `.`  nothing changes: the event is late, repeated, or says what we know already;
-- `x`  refused: one of *our* acts that makes no sense in this status (a caller's mistake);
-- a leading `!`  an anomaly: the venue and we disagree about the past. The move (or `.`) is still
+- `.` and a letter  ignored, nothing changes; the letter says why (`Why`);
+- `x` and a letter  refused: one of *our* acts that makes no sense in this status (a caller's
+  mistake); the letter says why;
+- a leading `!`  an anomaly: the venue and we disagree about the past. The move (if any) is still
   made, because the venue is right about what happened, but the order is flagged, its symbol takes
   no new risk and somebody is told.
 
@@ -72,18 +73,40 @@ OUR_ACTS: Final = frozenset(
 )
 
 
+class Why(StrEnum):
+    """Why a cell leaves the order where it is; the value is the cell's code."""
+
+    KNOWN = ".k"
+    LATE = ".l"
+    ENDED = ".o"
+    ANSWERED = ".a"
+    UNASKED = ".u"
+    PENDING = ".p"
+    NO_MEANING = ".w"
+    NEVER_SENT = ".n"
+    CONTRADICTED = ".c"
+
+    NOT_SENT = "xn"
+    SENT = "xs"
+    IN_DOUBT = "xw"
+    NOT_IN_DOUBT = "xc"
+    VENUE_REFUSES = "xv"
+    OVER = "xo"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What an event does to an order: where it stands then, and what is to be thought of it.
 
     `refused` means the act is not allowed and `status` is the old one; `anomaly` means flag the
-    order, whether it moved or not.
+    order, whether it moved or not. `why` is given exactly where the order does not move.
     """
 
     status: OrderStatus
     changed: bool = False
     refused: bool = False
     anomaly: bool = False
+    why: Why | None = None
 
 
 _CODES: Final = {
@@ -111,70 +134,70 @@ _CODES: Final = {
 # was sent. A cancel that meets `submitting` or `outcome_unknown` has to wait for the answer.
 _ACTS: Final = """
                   deny send lose_outcome resend give_up ask_cancel ask_replace
-created           de   sg   x            x      x       ca         x
-denied            .    x    x            x      x       x          x
-submitting        de   x    un           x      x       x          x
-outcome_unknown   x    x    .            sg     de      x          x
-submitted         x    x    .            x      x       pc         x
-accepted          x    x    .            x      x       pc         x
-held              x    x    .            x      x       pc         pr
-working           x    x    .            x      x       pc         pr
-partially_filled  x    x    .            x      x       pc         pr
-pending_cancel    x    x    .            x      x       .          x
-pending_replace   x    x    .            x      x       pc         x
-suspended         x    x    .            x      x       pc         x
-done_for_day      x    x    .            x      x       pc         pr
-filled            x    x    .            x      x       x          x
-canceled          x    x    .            x      x       x          x
-expired           x    x    .            x      x       x          x
-rejected          x    x    .            x      x       x          x
-replaced          x    x    .            x      x       x          x
+created           de   sg   xn           xn     xn      ca         xn
+denied            .k   xo   xo           xo     xo      xo         xo
+submitting        de   xs   un           xc     xc      xw         xw
+outcome_unknown   xw   xw   .k           sg     de      xw         xw
+submitted         xs   xs   .a           xc     xc      pc         xv
+accepted          xs   xs   .a           xc     xc      pc         xv
+held              xs   xs   .a           xc     xc      pc         pr
+working           xs   xs   .a           xc     xc      pc         pr
+partially_filled  xs   xs   .a           xc     xc      pc         pr
+pending_cancel    xs   xs   .a           xc     xc      .k         xv
+pending_replace   xs   xs   .a           xc     xc      pc         xv
+suspended         xs   xs   .a           xc     xc      pc         xv
+done_for_day      xs   xs   .a           xc     xc      pc         pr
+filled            xo   xo   .a           xo     xo      xo         xo
+canceled          xo   xo   .a           xo     xo      xo         xo
+expired           xo   xo   .a           xo     xo      xo         xo
+rejected          xo   xo   .a           xo     xo      xo         xo
+replaced          xo   xo   .a           xo     xo      xo         xo
 """
 
 # The venue before an end: the way forward. A venue that speaks of an order we never sent
 # (`created`) or refused ourselves (`denied`) is an anomaly whatever it says.
 _PROGRESS: Final = """
                   acknowledged accepted held working pending_cancel cancel_refused pending_replace
-created           !sd          !ac      !he  !wo     !pc            !.             !pr
-denied            !sd          !ac      !he  !wo     !pc            !.             !pr
-submitting        sd           ac       he   wo      pc             .              pr
-outcome_unknown   sd           ac       he   wo      pc             .              pr
-submitted         .            ac       he   wo      pc             .              pr
-accepted          .            .        he   wo      pc             .              pr
-held              .            .        .    wo      pc             .              pr
-working           .            .        .    .       pc             .              pr
-partially_filled  .            .        .    .       pc             .              pr
-pending_cancel    .            .        .    .       .              wo             .
-pending_replace   .            .        .    .       pc             .              .
-suspended         .            .        .    wo      pc             .              pr
-done_for_day      .            .        .    wo      pc             .              pr
-filled            .            .        .    .       .              .              .
-canceled          .            .        .    .       .              .              .
-expired           .            .        .    .       .              .              .
-rejected          .            .        .    .       .              .              .
-replaced          .            .        .    .       .              .              .
+created           !sd          !ac      !he  !wo     !pc            !.n            !pr
+denied            !sd          !ac      !he  !wo     !pc            !.n            !pr
+submitting        sd           ac       he   wo      pc             .u             pr
+outcome_unknown   sd           ac       he   wo      pc             .u             pr
+submitted         .k           ac       he   wo      pc             .u             pr
+accepted          .l           .k       he   wo      pc             .u             pr
+held              .l           .l       .k   wo      pc             .u             pr
+working           .l           .l       .l   .k      pc             .u             pr
+partially_filled  .l           .l       .l   .l      pc             .u             pr
+pending_cancel    .l           .l       .l   .l      .k             wo             .p
+pending_replace   .l           .l       .l   .l      pc             .u             .k
+suspended         .l           .l       .l   wo      pc             .u             pr
+done_for_day      .l           .l       .l   wo      pc             .u             pr
+filled            .o           .o       .o   .o      .o             .o             .o
+canceled          .o           .o       .o   .o      .o             .o             .o
+expired           .o           .o       .o   .o      .o             .o             .o
+rejected          .o           .o       .o   .o      .o             .o             .o
+replaced          .o           .o       .o   .o      .o             .o             .o
 """
 
 _PAUSES: Final = """
                   replace_refused suspended done_for_day unrecognised found_live
-created           !.              !su       !df          !.           !wo
-denied            !.              !su       !df          !.           !wo
-submitting        .               su        df           .            sd
-outcome_unknown   .               su        df           .            sd
-submitted         .               su        df           .            .
-accepted          .               su        df           .            .
-held              .               su        df           .            .
-working           .               su        df           .            .
-partially_filled  .               su        df           .            .
-pending_cancel    .               .         .            .            .
-pending_replace   wo              .         .            .            .
-suspended         .               .         df           .            wo
-done_for_day      .               su        .            .            .
-filled            .               .         .            .            !wo
-canceled          .               .         .            .            !wo
-expired           .               .         .            .            !wo
-rejected          .               .         .            .            !wo
-replaced          .               .         .            .            !wo
+created           !.n             !su       !df          !.n          !wo
+denied            !.n             !su       !df          !.n          !wo
+submitting        .u              su        df           .w           sd
+outcome_unknown   .u              su        df           .w           sd
+submitted         .u              su        df           .w           .k
+accepted          .u              su        df           .w           .k
+held              .u              su        df           .w           .k
+working           .u              su        df           .w           .k
+partially_filled  .u              su        df           .w           .k
+pending_cancel    .u              .p        .p           .w           .k
+pending_replace   wo              .p        .p           .w           .k
+suspended         .u              .k        df           .w           wo
+done_for_day      .u              su        .k           .w           .k
+filled            .o              .o        .o           .w           !wo
+canceled          .o              .o        .o           .w           !wo
+expired           .o              .o        .o           .w           !wo
+rejected          .o              .o        .o           .w           !wo
+replaced          .o              .o        .o           .w           !wo
 """
 
 # The ends, and the executions' sum. One end contradicted by another is an anomaly; `filled` wins
@@ -182,23 +205,23 @@ replaced          .               .         .            .            !wo
 _ENDS: Final = """
                   partly_filled filled replaced canceled expired rejected
 created           !pf           !fi    !rp      !ca      !ex     !re
-denied            !pf           !fi    !rp      !ca      !ex     .
+denied            !pf           !fi    !rp      !ca      !ex     .k
 submitting        pf            fi     rp       ca       ex      re
 outcome_unknown   pf            fi     rp       ca       ex      re
 submitted         pf            fi     rp       ca       ex      re
 accepted          pf            fi     rp       ca       ex      re
 held              pf            fi     rp       ca       ex      re
 working           pf            fi     rp       ca       ex      re
-partially_filled  .             fi     rp       ca       ex      re
-pending_cancel    .             fi     rp       ca       ex      re
-pending_replace   .             fi     rp       ca       ex      re
+partially_filled  .k            fi     rp       ca       ex      re
+pending_cancel    .p            fi     rp       ca       ex      re
+pending_replace   .p            fi     rp       ca       ex      re
 suspended         pf            fi     rp       ca       ex      re
 done_for_day      pf            fi     rp       ca       ex      re
-filled            .             .      !.       !.       !.      !.
-canceled          !.            !fi    !.       .        !.      !.
-expired           !.            !fi    !.       !.       .       !.
-rejected          !.            !fi    !.       !.       !.      .
-replaced          !.            !fi    .        !.       !.      !.
+filled            .o            .k     !.c      !.c      !.c     !.c
+canceled          !.c           !fi    !.c      .k       !.c     !.c
+expired           !.c           !fi    !.c      !.c      .k      !.c
+rejected          !.c           !fi    !.c      !.c      !.c     .k
+replaced          !.c           !fi    .k       !.c      !.c     !.c
 """
 
 
@@ -219,11 +242,10 @@ def _read(grids: tuple[str, ...]) -> dict[tuple[OrderStatus, OrderEvent], Step]:
 
 def _step(status: OrderStatus, cell: str) -> Step:
     anomaly, code = cell.startswith("!"), cell.lstrip("!")
-    if code == "x":
-        return Step(status, refused=True)
-    if code == ".":
-        return Step(status, anomaly=anomaly)
-    return Step(_CODES[code], changed=_CODES[code] is not status, anomaly=anomaly)
+    if code in _CODES:
+        assert _CODES[code] is not status, f"cell of {status} moves to itself"
+        return Step(_CODES[code], changed=True, anomaly=anomaly)
+    return Step(status, refused=code.startswith("x"), anomaly=anomaly, why=Why(code))
 
 
 TABLE: Final = MappingProxyType(_read((_ACTS, _PROGRESS, _PAUSES, _ENDS)))
