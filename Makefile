@@ -83,7 +83,7 @@ bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.
 	$(BIN)/python -m benchmarks $(BENCH) --write
 
 .PHONY: docs
-docs: $(READY) ## write the generated pages (docs/contracts.md)
+docs: $(READY) ## write the generated pages (docs/contracts.md, docs/order-lifecycle.md)
 	$(BIN)/python -m infra.docs
 
 .PHONY: clean

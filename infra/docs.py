@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from sqlalchemy.schema import UniqueConstraint
 
+from infra.docs_lifecycle import lifecycle
 from libs.common.contracts.channels import CHANNELS, Kind
 from libs.common.contracts.messages import OrderSpec, Payload
 from libs.common.runtime.schema import WRITERS, metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "docs" / "contracts.md"
+LIFECYCLE = ROOT / "docs" / "order-lifecycle.md"
 BEGIN = "<!-- generated: make docs -->"
 END = "<!-- end of generated part -->"
 
@@ -106,15 +110,18 @@ def page_with(generated_part: str, page: str) -> str:
     return f"{head}{BEGIN}\n\n{generated_part}\n\n{END}{tail}"
 
 
+PAGES: Final[dict[Path, Callable[[], str]]] = {CONTRACTS: generated, LIFECYCLE: lifecycle}
+
+
 def main() -> None:
-    """Write docs/contracts.md, or with --check tell whether it is up to date."""
-    page = CONTRACTS.read_text(encoding="utf-8")
-    fresh = page_with(generated(), page)
-    if "--check" in sys.argv[1:]:
-        if fresh != page:
-            sys.exit("docs/contracts.md is out of date: run `make docs`")
-        return
-    CONTRACTS.write_text(fresh, encoding="utf-8")
+    """Write the generated parts of the pages, or with --check tell whether they are up to date."""
+    for path, part in PAGES.items():
+        page = path.read_text(encoding="utf-8")
+        fresh = page_with(part(), page)
+        if "--check" not in sys.argv[1:]:
+            path.write_text(fresh, encoding="utf-8")
+        elif fresh != page:
+            sys.exit(f"{path.relative_to(ROOT)} is out of date: run `make docs`")
 
 
 if __name__ == "__main__":
