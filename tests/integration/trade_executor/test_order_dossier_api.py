@@ -150,6 +150,22 @@ async def test_a_denied_order_has_a_dossier_without_executions(world: World) -> 
     assert found["cost"]["slippage_bps"] is None
 
 
+async def test_a_denial_by_hand_finds_its_judgement_by_the_request(world: World) -> None:
+    placed = await world.client.post(
+        "/api/v1/orders",
+        json={"symbol": "AAPL", "side": "sell", "quantity": "10"},
+        headers={"Idempotency-Key": "by-hand"},
+    )
+    order_id = uuid.UUID(placed.json()["id"])
+    assert placed.json()["status"] == "denied"  # nobody judges here
+    found = await dossier(world, order_id)
+    assert (found["judgement"], found["cost"]["arrival_price"]) == (None, None)
+    record_judgement(world, approval(spec("sell", "10"), order_id=order_id))
+    found = await dossier(world, order_id)
+    assert found["judgement"]["request_id"] == str(order_id)
+    assert found["cost"]["arrival_price"] == "10"
+
+
 async def test_the_signal_of_an_order_stands_in_its_dossier(world: World) -> None:
     signal_id = uuid.uuid4()
     given = approval(spec("buy", "10"), generation=1, reference_price="100", strategy_id="mine")
