@@ -132,6 +132,7 @@ class Service:
 
     async def start(self) -> None:
         """Instruments, calendar, warm-up history; then the parts that need them."""
+        self.runtime.readiness.block("stream", f"{self.stream.name}: not connected yet")
         if self._clock_client is None:
             # Made here because making one takes a tenth of a second (it reads certificates).
             self._clock_client = httpx.AsyncClient()
@@ -197,7 +198,7 @@ class Service:
 
     async def run_stream(self) -> None:
         """Receive until cancelled."""
-        await self.stream.stream(self.bridge, lambda: None)
+        await self.stream.stream(self.bridge, lambda: self.runtime.readiness.clear("stream"))
 
     async def run_cache(self) -> None:
         """Write changed quotes to Redis and the figures that follow time, until cancelled."""
