@@ -50,20 +50,17 @@ _CONFIRM = text(
 )
 
 
-# The messages of a batch as a table `m`, for a statement that writes them with other rows; its
-# parameters come from `Outbox.rows`. One string holds all bytes, because the driver escapes the
-# parts of an array one by one.
-MESSAGES: Final = """
-    unnest(CAST(:message_ids AS uuid[]), CAST(:message_channels AS text[]),
-           CAST(:message_streams AS text[]), CAST(:message_starts AS int[]),
-           CAST(:message_sizes AS int[]))
-        WITH ORDINALITY AS m(id, channel, stream, start, size, place)
-    """
-INSERT_MESSAGES: Final = f"""
+# Writes the messages of a batch, alone or as part of a statement that writes other rows with
+# them; its parameters come from `Outbox.rows`. One string holds all bytes, because the driver
+# escapes the parts of an array one by one.
+INSERT_MESSAGES: Final = """
     INSERT INTO outbox (id, source, channel, stream, message)
     SELECT m.id, :message_source, m.channel, m.stream,
            substring(CAST(:message_bytes AS bytea) FROM m.start FOR m.size)
-    FROM {MESSAGES}
+    FROM unnest(CAST(:message_ids AS uuid[]), CAST(:message_channels AS text[]),
+                CAST(:message_streams AS text[]), CAST(:message_starts AS int[]),
+                CAST(:message_sizes AS int[]))
+         WITH ORDINALITY AS m(id, channel, stream, start, size, place)
     """
 _INSERT: Final = text(f"{INSERT_MESSAGES} ORDER BY m.place")
 
