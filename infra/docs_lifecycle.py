@@ -33,6 +33,7 @@ SECTIONS: Final = (
                                        E.REPLACE_REFUSED, E.REPLACED)),
     ("The venue: pauses and surprises", (E.SUSPENDED, E.DONE_FOR_DAY, E.UNRECOGNISED,
                                          E.FOUND_LIVE)),
+    ("The venue: what it changes by itself", (E.RESTATED, E.BUSTED, E.CORRECTED)),
     ("The venue: ends", (E.FILLED, E.CANCELED, E.EXPIRED, E.REJECTED)),
 )  # fmt: skip
 

@@ -27,6 +27,14 @@ _ENDS = frozenset(
         OrderEvent.REPLACED,
     }
 )
+# What says that more changed than this one order, or what nobody can read: compare everything.
+_COMPARED = frozenset(
+    {
+        OrderEvent.BUSTED,
+        OrderEvent.CORRECTED,
+        OrderEvent.UNRECOGNISED,
+    }
+)
 
 
 class StreamFollower:
@@ -86,7 +94,10 @@ class StreamFollower:
     async def apply(self, update: Update) -> None:
         """Apply one update: its execution first, then what it says of the state."""
         order = await self._identifier.family(update.order)
-        if update.execution is not None:
+        if update.event in _COMPARED:
+            _log.warning("broker_event_compared", word=update.event_word, order=str(order.id))
+            self._tasks.spawn("reconcile after gap", self._reconcile)
+        elif update.execution is not None:
             written = await self._lifecycle.executed(order.id, update.execution, source="stream")
             order = written.order
         if update.order.filled_quantity > order.filled_quantity:
@@ -95,13 +106,9 @@ class StreamFollower:
             self._watch.executions_lacking()
             if update.event in _ENDS:
                 return
-        if update.event is OrderEvent.UNRECOGNISED:
-            # A busted or corrected trade is told this way too: compare everything.
-            _log.warning("broker_event_unrecognised", word=update.event_word, order=str(order.id))
-            self._tasks.spawn("reconcile after gap", self._reconcile)
         await self._lifecycle.happen(
             order.id,
             update.event,
-            reason=update.order.reason,
+            reason=update.reason,
             broker_order_id=update.order.broker_order_id,
         )

@@ -15,6 +15,7 @@ from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, Si
 from libs.common.kernel.ids import (
     BrokerOrderId,
     ClientOrderId,
+    ExecutionId,
     OrderId,
     Symbol,
     TransferId,
@@ -141,12 +142,18 @@ class BrokerOrder:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One event of the broker's order stream. `event_word` is its own word for `event`."""
+    """One event of the broker's order stream. `event_word` is its own word for `event`.
+
+    `execution` is what was executed; of a `corrected` one, as it stands now. `amends` is the
+    execution that a `busted` or `corrected` event takes back, where the venue names it.
+    """
 
     event: OrderEvent
     event_word: str
     order: BrokerOrder
     execution: Execution | None = None
+    amends: ExecutionId | None = None
+    reason: str | None = None
     ts: dt.datetime | None = None
 
 

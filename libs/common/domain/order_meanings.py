@@ -58,6 +58,9 @@ EVENT_MEANINGS: Final = MappingProxyType(
         E.CANCELED: "The venue cancelled it.",
         E.EXPIRED: "The venue ended it because its time ran out.",
         E.REJECTED: "The venue refuses it, even if it accepted it before.",
+        E.RESTATED: "The venue changed what a resting order asks for, such as after a split.",
+        E.BUSTED: "The venue took an execution back.",
+        E.CORRECTED: "The venue changed the quantity or price of an execution.",
         E.UNRECOGNISED: "The venue used a status or event word that we do not know.",
         E.FOUND_LIVE: "A look-up that was asked twice saw it open at the venue.",
     }
@@ -72,6 +75,8 @@ WHY_MEANINGS: Final = MappingProxyType(
         Why.UNASKED: "It answers a cancel or replace that is not pending here.",
         Why.PENDING: "A cancel or replace is pending, and its answer decides where the order goes.",
         Why.NO_MEANING: "A word we do not know moves nothing.",
+        Why.TERMS: "It changes what the order asks for, not where the order stands.",
+        Why.EXECUTIONS: "It changes an execution, not where the order stands.",
         Why.NEVER_SENT: "The venue speaks of an order never sent, and not of where it stands.",
         Why.CONTRADICTED: "The order ended otherwise; its first end stands and a flag is set.",
         Why.NOT_SENT: "Nothing has been sent yet.",

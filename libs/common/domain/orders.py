@@ -15,6 +15,10 @@ late message, not news. What leads back is named: a refused cancel or replace, a
 after `suspended` or `done_for_day`, and `found_live`, a look-up that was asked twice and saw the
 order open at the venue.
 
+What the venue changes afterwards moves nothing either: `restated` is about what the order asks for
+(a split gives a resting order another quantity and price), `busted` and `corrected` are about an
+execution. They only prove that the order is at the venue, where that was in doubt.
+
 Executions are no part of this table. They are a set of their own (`executions.py`), taken in any
 status; `partly_filled` and `filled` here only say what the sum of them, or the venue, amounts to.
 """
@@ -56,6 +60,9 @@ class OrderEvent(StrEnum):
     CANCELED = "canceled"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    RESTATED = "restated"
+    BUSTED = "busted"
+    CORRECTED = "corrected"
     UNRECOGNISED = "unrecognised"
     FOUND_LIVE = "found_live"
 
@@ -83,6 +90,8 @@ class Why(StrEnum):
     UNASKED = ".u"
     PENDING = ".p"
     NO_MEANING = ".w"
+    TERMS = ".t"
+    EXECUTIONS = ".x"
     NEVER_SENT = ".n"
     CONTRADICTED = ".c"
 
@@ -200,6 +209,31 @@ rejected          .o              .o        .o           .w           !wo
 replaced          .o              .o        .o           .w           !wo
 """
 
+# What the venue changes without our asking: the terms of a resting order (a corporate action, a
+# sibling's execution), or an execution it had told of. A late word about an execution of an order
+# that has ended is still true of the execution.
+_CHANGES: Final = """
+                  restated busted corrected
+created           !sd      !.n    !.n
+denied            !sd      !.n    !.n
+submitting        sd       sd     sd
+outcome_unknown   sd       sd     sd
+submitted         .t       .x     .x
+accepted          .t       .x     .x
+held              .t       .x     .x
+working           .t       .x     .x
+partially_filled  .t       .x     .x
+pending_cancel    .t       .x     .x
+pending_replace   .t       .x     .x
+suspended         .t       .x     .x
+done_for_day      .t       .x     .x
+filled            .o       .x     .x
+canceled          .o       .x     .x
+expired           .o       .x     .x
+rejected          .o       .x     .x
+replaced          .o       .x     .x
+"""
+
 # The ends, and the executions' sum. One end contradicted by another is an anomaly; `filled` wins
 # over any other end, because shares that moved cannot be unmoved by a word.
 _ENDS: Final = """
@@ -248,7 +282,7 @@ def _step(status: OrderStatus, cell: str) -> Step:
     return Step(status, refused=code.startswith("x"), anomaly=anomaly, why=Why(code))
 
 
-TABLE: Final = MappingProxyType(_read((_ACTS, _PROGRESS, _PAUSES, _ENDS)))
+TABLE: Final = MappingProxyType(_read((_ACTS, _PROGRESS, _PAUSES, _CHANGES, _ENDS)))
 
 
 def apply(status: OrderStatus, event: OrderEvent) -> Step:

@@ -22,6 +22,8 @@ NAME: Final = "alpaca"
 E = OrderEvent
 W = TypeVar("W", bound=StrEnum)
 
+# "stopped": a trade is guaranteed at a stated price or better and has not happened yet, so the
+# order works. "calculated": no more executions today, only the settlement sums are pending.
 STATUS_WORDS: Final = {
     "pending_new": E.ACKNOWLEDGED,
     "pending_review": E.ACKNOWLEDGED,
@@ -29,6 +31,7 @@ STATUS_WORDS: Final = {
     "accepted_for_bidding": E.ACCEPTED,
     "held": E.HELD,
     "new": E.WORKING,
+    "stopped": E.WORKING,
     "partially_filled": E.PARTLY_FILLED,
     "filled": E.FILLED,
     "pending_cancel": E.PENDING_CANCEL,
@@ -36,6 +39,7 @@ STATUS_WORDS: Final = {
     "replaced": E.REPLACED,
     "suspended": E.SUSPENDED,
     "done_for_day": E.DONE_FOR_DAY,
+    "calculated": E.DONE_FOR_DAY,
     "canceled": E.CANCELED,
     "expired": E.EXPIRED,
     "rejected": E.REJECTED,
@@ -45,6 +49,7 @@ EVENT_WORDS: Final = {
     "accepted": E.ACCEPTED,
     "held": E.HELD,
     "new": E.WORKING,
+    "stopped": E.WORKING,
     "partial_fill": E.PARTLY_FILLED,
     "fill": E.FILLED,
     "pending_cancel": E.PENDING_CANCEL,
@@ -54,10 +59,16 @@ EVENT_WORDS: Final = {
     "replaced": E.REPLACED,
     "suspended": E.SUSPENDED,
     "done_for_day": E.DONE_FOR_DAY,
+    "calculated": E.DONE_FOR_DAY,
     "canceled": E.CANCELED,
     "expired": E.EXPIRED,
     "rejected": E.REJECTED,
+    "restated": E.RESTATED,
+    "trade_bust": E.BUSTED,
+    "trade_correct": E.CORRECTED,
 }
+_EXECUTING: Final = frozenset({"fill", "partial_fill", "trade_correct"})
+_AMENDING: Final = frozenset({"trade_bust", "trade_correct"})
 
 
 def order_from(body: Mapping[str, Any]) -> BrokerOrder:
@@ -86,11 +97,14 @@ def update_from(data: Mapping[str, Any]) -> Update:
     """Read the data of a `trade_updates` message. Raises KeyError or ValueError."""
     word = str(data.get("event", ""))
     order = order_from(data["order"])
+    amended = data.get("previous_execution_id") if word in _AMENDING else None
     return Update(
         event=EVENT_WORDS.get(word, E.UNRECOGNISED),
         event_word=word,
         order=order,
-        execution=_stream_execution(data, order) if word in {"fill", "partial_fill"} else None,
+        execution=_stream_execution(data, order) if word in _EXECUTING else None,
+        amends=ExecutionId(str(amended)) if amended else None,
+        reason=data.get("reason") or order.reason,
         ts=_moment(data.get("timestamp")),
     )
 

@@ -124,6 +124,15 @@ EXPECTED: dict[str, dict[str, str]] = {
         "!rejected": "created", "rejected": LIVE, "KNOWN": "denied rejected",
         "!CONTRADICTED": "filled canceled expired replaced",
     },
+    "restated": {
+        "!submitted": NOT_SENT, "submitted": SENDING, "TERMS": AT_VENUE, "ENDED": VENUE_ENDS,
+    },
+    "busted": {
+        "!NEVER_SENT": NOT_SENT, "submitted": SENDING, "EXECUTIONS": f"{AT_VENUE} {VENUE_ENDS}",
+    },
+    "corrected": {
+        "!NEVER_SENT": NOT_SENT, "submitted": SENDING, "EXECUTIONS": f"{AT_VENUE} {VENUE_ENDS}",
+    },
     "unrecognised": {"!NEVER_SENT": NOT_SENT, "NO_MEANING": f"{LIVE} {VENUE_ENDS}"},
     "found_live": {
         "!working": f"{NOT_SENT} {VENUE_ENDS}", "submitted": SENDING, "working": "suspended",
@@ -140,7 +149,7 @@ CELLS = [
 
 
 def test_the_answers_name_every_cell_once() -> None:
-    assert len(CELLS) == 18 * 25
+    assert len(CELLS) == 18 * 28
     named = {(status, event) for status, event, _ in CELLS}
     assert named == {(status.value, event.value) for status, event in product(S, E)}
 
