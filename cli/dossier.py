@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,12 @@ def parts(dossier: Row) -> Iterator[tuple[str, Table]]:
     """Yield the chapters that have something to tell, with their titles."""
     yield "Order", orders([dossier["order"]])
     if signal := dossier.get("signal"):
-        yield "Signal", _signal(signal, dossier.get("bar"))
+        yield "Signal", _signal(signal, dossier.get("bar"), dossier.get("tick"))
     if judgement := dossier.get("judgement"):
         yield f"Judgement: {_verdict(judgement)}", _checks(judgement.get("checks") or ())
     yield "Events", _events(dossier.get("events", ()))
+    if wire := dossier.get("wire"):
+        yield "Wire", _wire(wire)
     if executions := dossier.get("executions"):
         yield "Executions", _executions(executions)
     if ledger := dossier.get("ledger"):
@@ -30,9 +33,18 @@ def parts(dossier: Row) -> Iterator[tuple[str, Table]]:
     yield "Cost against arrival (positive is a cost)", _cost(dossier["cost"])
 
 
-def _signal(signal: Row, bar: Row | None) -> Table:
+def _signal(signal: Row, bar: Row | None, tick: Row | None) -> Table:
     table = grid(
-        "time", "strategy", "symbol", "target>", "reference>", "bar (market time)", "close>"
+        "time",
+        "strategy",
+        "symbol",
+        "target>",
+        "reference>",
+        "bar (market time)",
+        "close>",
+        "last tick (market time)",
+        "bid>",
+        "ask>",
     )
     table.add_row(
         clock_of(signal.get("created_at")),
@@ -42,6 +54,9 @@ def _signal(signal: Row, bar: Row | None) -> Table:
         quantity(signal.get("reference_price")),
         str(signal.get("bar_ts")),
         quantity(bar.get("close") if bar else None),
+        str(tick.get("ts") if tick else "–"),
+        quantity(tick.get("bid") if tick else None),
+        quantity(tick.get("ask") if tick else None),
     )
     return table
 
@@ -78,6 +93,42 @@ def _events(events: Sequence[Row]) -> Table:
             str(event.get("reason") or ""),
         )
     return table
+
+
+def _wire(messages: Sequence[Row]) -> Table:
+    table = grid("time", "what", "status", "took>", "said")
+    for one in messages:
+        request = one.get("method") is not None
+        took = one.get("took_us")
+        table.add_row(
+            clock_of(one.get("ts")),
+            f"{one['method']} {one.get('path')}" if request else "stream",
+            str(one.get("status") or one.get("error") or ("no answer" if request else "")),
+            milliseconds(took / 1000 if took is not None else None),
+            _in_short(one.get("received") or one.get("sent")),
+        )
+    return table
+
+
+def _in_short(body: str | None) -> str:
+    """What a message says of its order, as far as one line goes; --json shows it whole."""
+    try:
+        read = json.loads(body or "")
+    except ValueError:
+        return (body or "")[:_SAID_MAX]
+    data = read.get("data", read) if isinstance(read, dict) else read
+    if not isinstance(data, dict):
+        return str(read)[:_SAID_MAX]
+    order = data.get("order", data)
+    said = {
+        name: data[name] for name in ("event", "code", "message", "price", "qty") if name in data
+    }
+    if isinstance(order, dict):
+        said |= {name: order[name] for name in ("status", "filled_qty") if name in order}
+    return " ".join(f"{name}={value}" for name, value in said.items())[:_SAID_MAX]
+
+
+_SAID_MAX = 80
 
 
 def _executions(executions: Sequence[Row]) -> Table:

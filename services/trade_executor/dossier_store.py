@@ -21,12 +21,15 @@ from libs.common.runtime.schema.execution import (
     orders,
     trades,
 )
-from libs.common.runtime.schema.market import market_ohlcv
+from libs.common.runtime.schema.market import market_ohlcv, market_quotes
 from libs.common.runtime.schema.risk import risk_assessments
 from libs.common.runtime.schema.strategies import signals
 from services.trade_executor.dossier import Fill, Happened, cost, legs, milestones
 from services.trade_executor.model import Order
 from services.trade_executor.rows import order_from, shown
+from services.trade_executor.wire_store import messages_of
+
+WIRE_MAX = 1000
 
 _DEBITED = ledger_accounts.alias("debited")
 _CREDITED = ledger_accounts.alias("credited")
@@ -41,8 +44,9 @@ class DossierStore:
     async def dossier(self, order_id: UUID) -> dict[str, Any]:
         """Return all that is on record of an order. Raises NotFoundError.
 
-        `bar`, `signal` and `judgement` are null where there is none: an order placed by hand has
-        no signal, an exit that the broker made of a bracket no judgement of its own.
+        `tick`, `bar`, `signal` and `judgement` are null where there is none: an order placed by
+        hand has no signal, an exit that the broker made of a bracket no judgement of its own.
+        `wire` is what went to the broker and came back, at most `WIRE_MAX` messages.
         """
         async with self._database.read() as session:
             row = await session.row(select(orders).where(orders.c.id == order_id))
@@ -51,10 +55,12 @@ class DossierStore:
             order = order_from(row)
             signal = await _signal(session, order)
             bar = await _bar(session, signal)
+            tick = await _tick(session, signal)
             judgement = await _judgement(session, order)
             events = await _events(session, order)
             executions = await _executions(session, order)
             ledger = await _ledger(session, order, [one["id"] for one in executions])
+            wire = await messages_of(session, order.id, order.broker_order_id, limit=WIRE_MAX)
         fills = [
             Fill(
                 quantity=one["quantity"],
@@ -74,10 +80,12 @@ class DossierStore:
         arrival = judgement["reference_price"] if judgement else None
         return {
             "order": shown(order),
+            "tick": _plain(tick),
             "bar": _plain(bar),
             "signal": _plain(signal),
             "judgement": _plain(judgement),
             "events": [_plain(one) for one in events],
+            "wire": wire,
             "executions": [_plain(one) for one in executions],
             "ledger": [_plain(one) for one in ledger],
             "milestones": asdict(way),
@@ -103,6 +111,24 @@ async def _bar(session: ReadSession, signal: RowMapping | None) -> RowMapping | 
             bar.timeframe == signal["timeframe"],
             bar.ts == signal["bar_ts"],
         )
+    )
+
+
+async def _tick(session: ReadSession, signal: RowMapping | None) -> RowMapping | None:
+    """The last quote or trade of the bar that the signal was decided on: the tick that made the
+    strategy see what it saw. None where ticks were not stored, as with bars from a provider."""
+    if signal is None:
+        return None
+    tick = market_quotes.c
+    return await session.row(
+        select(market_quotes)
+        .where(
+            tick.symbol == signal["symbol"],
+            tick.ts >= signal["bar_ts"],
+            tick.ts < signal["ts"],
+        )
+        .order_by(tick.ts.desc())
+        .limit(1)
     )
 
 

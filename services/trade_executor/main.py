@@ -16,6 +16,7 @@ from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
 from libs.common.runtime.runtime import Runtime
 from services.trade_executor.adapters.alpaca import AlpacaBroker
+from services.trade_executor.adapters.alpaca_record import RecordingAdapter
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
 from services.trade_executor.adapters.risk import HttpRiskDesk
@@ -38,6 +39,8 @@ from services.trade_executor.store import ExecutorStore
 from services.trade_executor.submission import Submission
 from services.trade_executor.tasks import Tasks
 from services.trade_executor.watch import Watch
+from services.trade_executor.wire_log import WireLog, WireMessage
+from services.trade_executor.wire_store import BrokerMessageStore
 
 NAME = "trade_executor"
 # How far back the order list is read to prove an order absent; market time.
@@ -158,8 +161,8 @@ def assemble(
     return Executor(handlers, follower, watch, placing, desk, blocks, tasks, gate, books)
 
 
-def alpaca(runtime: Runtime, settings: ExecutorSettings) -> AlpacaBroker:
-    """Return the broker that the settings name."""
+def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> AlpacaBroker:
+    """Return the broker that the settings name; what is said to it and by it goes to the log."""
     key = settings.broker_key.get_secret_value()
     secret = settings.broker_secret.get_secret_value()
 
@@ -177,6 +180,9 @@ def alpaca(runtime: Runtime, settings: ExecutorSettings) -> AlpacaBroker:
         reconnect_s_max=settings.stream_reconnect_s_max,
         timeout_s=settings.broker_timeout_s,
         report=report,
+        heard=lambda frame: wire_log.note(
+            WireMessage(at_ns=runtime.clock.now_ns(), received=frame)
+        ),
     )
     rented = "alpaca.markets" in settings.broker_url
     usual = _CALLS_PER_MINUTE_ALPACA if rented else _CALLS_PER_MINUTE_OWN
@@ -187,7 +193,14 @@ def alpaca(runtime: Runtime, settings: ExecutorSettings) -> AlpacaBroker:
         failures_max=settings.broker_failures_max,
         circuit_reset_s=settings.broker_circuit_reset_s,
     )
-    return AlpacaBroker(settings.broker_url, key, secret, limits=limits, stream=stream)
+    return AlpacaBroker(
+        settings.broker_url,
+        key,
+        secret,
+        limits=limits,
+        stream=stream,
+        adapter_of=partial(RecordingAdapter, clock=runtime.clock, note=wire_log.note),
+    )
 
 
 def build(settings: ExecutorSettings) -> FastAPI:
@@ -206,11 +219,14 @@ def build(settings: ExecutorSettings) -> FastAPI:
         margin=settings.margin,
         shorting=settings.shorting,
     )
-    broker = alpaca(runtime, settings)
+    wire_log = WireLog(
+        BrokerMessageStore(runtime.database), messages_max=settings.wire_messages_max
+    )
+    broker = alpaca(runtime, settings, wire_log)
     risk = HttpRiskDesk(
         settings.risk_url, settings.account_id, runtime.clock, timeout_s=settings.risk_timeout_s
     )
-    return service(runtime, settings, books, broker, risk)
+    return service(runtime, settings, books, broker, risk, wire_log)
 
 
 def service(
@@ -219,6 +235,7 @@ def service(
     books: ExecutorStore,
     broker: Broker,
     risk: HttpRiskDesk,
+    wire_log: WireLog,
 ) -> FastAPI:
     """Return the app over given books, broker and risk desk."""
     executor = assemble(runtime, settings, books, broker, risk)
@@ -238,7 +255,7 @@ def service(
             answer_s_max=settings.answer_s_max,
         ),
         start=[watch.start],
-        stop=[partial(_finish, tasks, books, broker, risk, settings.shutdown_timeout_s)],
+        stop=[partial(_finish, tasks, books, broker, risk, wire_log, settings.shutdown_timeout_s)],
         consumers=[
             LogConsumer(ORDERS_APPROVED, handlers.on_approved),
             LogConsumer(COMMANDS, handlers.on_commands),
@@ -252,6 +269,7 @@ def service(
             ("kill switch", watch.follow_gate),
             ("open orders", watch.follow_orders),
             ("books", watch.follow_books),
+            ("wire log", wire_log.run),
         ],
         figures=lambda: {
             "orders_open": float(len(executor.desk.open_orders())),
@@ -264,7 +282,12 @@ def service(
 
 
 async def _finish(
-    tasks: Tasks, books: ExecutorStore, broker: Broker, risk: HttpRiskDesk, timeout_s: float
+    tasks: Tasks,
+    books: ExecutorStore,
+    broker: Broker,
+    risk: HttpRiskDesk,
+    wire_log: WireLog,
+    timeout_s: float,
 ) -> None:
     """Let what is being sent come to its answer, then close; orders are left at the broker."""
     await tasks.idle(timeout_s * 0.6)
@@ -272,6 +295,7 @@ async def _finish(
     await books.committer.drain()
     await broker.close()
     await risk.close()
+    await wire_log.flush()
 
 
 if __name__ == "__main__":

@@ -37,3 +37,6 @@ STREAM_DISTRUSTED = Counter(
     "broker_stream_mute_total", "Times the stream did not tell what REST told"
 )
 STREAM_UNREADABLE = Counter("broker_stream_unreadable_total", "Frames that could not be read")
+WIRE_MESSAGES_SHED = Counter(
+    "broker_messages_shed_total", "Messages of the wire that were not kept, for want of room"
+)

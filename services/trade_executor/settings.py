@@ -37,6 +37,8 @@ class ExecutorSettings(ServiceSettings):
     market_collar_percent: float = Field(default=5.0, ge=0, le=100)
 
     batch_max: int = Field(default=64, ge=1, le=1000)
+    # Messages of the wire that wait to be kept; each takes a few KiB of memory.
+    wire_messages_max: int = Field(default=10_000, ge=1)
     orders_in_flight_max: int = Field(default=256, ge=1)
 
     gate_age_ms_max: float = Field(default=20.0, ge=0)

@@ -27,7 +27,12 @@ from libs.common.kernel.clock import format_ns, to_ns
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
 from libs.common.kernel.money import decimal
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
-from services.trade_executor.adapters.alpaca_wire import AlpacaLimits, AlpacaWire, read
+from services.trade_executor.adapters.alpaca_wire import (
+    AlpacaLimits,
+    AlpacaWire,
+    TimeoutAdapter,
+    read,
+)
 from services.trade_executor.adapters.alpaca_words import (
     NAME,
     cash_activity_from,
@@ -56,9 +61,16 @@ class AlpacaBroker:
     name = NAME
 
     def __init__(
-        self, url: str, key: str, secret: str, *, limits: AlpacaLimits, stream: AlpacaStream
+        self,
+        url: str,
+        key: str,
+        secret: str,
+        *,
+        limits: AlpacaLimits,
+        stream: AlpacaStream,
+        adapter_of: Callable[[float, int], TimeoutAdapter] = TimeoutAdapter,
     ) -> None:
-        self._wire = AlpacaWire(url, key, secret, limits)
+        self._wire = AlpacaWire(url, key, secret, limits, adapter_of)
         self._client = self._wire.client
         self._stream = stream
 

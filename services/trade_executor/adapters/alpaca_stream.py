@@ -32,7 +32,8 @@ class StreamRefusedError(UnavailableError):
 
 
 class AlpacaStream:
-    """Yields updates; reports through `report` why there are none, None when all is well."""
+    """Yields updates; reports through `report` why there are none, None when all is well, and
+    hands every frame to `heard` as it came."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class AlpacaStream:
         reconnect_s_max: float,
         timeout_s: float,
         report: Callable[[str | None], None],
+        heard: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._url = url
         self._key = key
@@ -52,6 +54,7 @@ class AlpacaStream:
         self._reconnect_s_max = reconnect_s_max
         self._timeout_s = timeout_s
         self._report = report
+        self._heard = heard
         self._socket: ClientConnection | None = None
         self._distrusted = False
 
@@ -83,6 +86,7 @@ class AlpacaStream:
                         self._report(None)
                         yield Gap("connected")
                         async for frame in socket:
+                            self._heard(frame.encode() if isinstance(frame, str) else frame)
                             for item in self._read(frame):
                                 yield item
                     self._report("the broker's stream was closed")

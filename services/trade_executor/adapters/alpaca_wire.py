@@ -63,11 +63,18 @@ class AlpacaLimits:
 class AlpacaWire:
     """Makes requests: one try each, in budget, within the time-out, behind a circuit breaker."""
 
-    def __init__(self, url: str, key: str, secret: str, limits: AlpacaLimits) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        secret: str,
+        limits: AlpacaLimits,
+        adapter_of: Callable[[float, int], TimeoutAdapter] = TimeoutAdapter,
+    ) -> None:
         self.client = TradingClient(key, secret, raw_data=True, url_override=url.rstrip("/"))
         self.client._retry = 0
         self.client._retry_codes = []
-        adapter = TimeoutAdapter(limits.timeout_s, limits.threads + _SERVICE_THREADS)
+        adapter = adapter_of(limits.timeout_s, limits.threads + _SERVICE_THREADS)
         for scheme in ("http://", "https://"):
             self.client._session.mount(scheme, adapter)
         # No proxy of the environment, no .netrc: the broker is where the settings say.

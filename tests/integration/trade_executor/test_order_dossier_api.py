@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -95,6 +97,55 @@ async def dossier(world: World, order_id: uuid.UUID) -> Any:
     return response.json()
 
 
+def record_tick(world: World, ts: dt.datetime, bid: str) -> None:
+    """Write a quote, as the data collector does."""
+    with psycopg.connect(world.voice.database_url) as connection:
+        connection.execute("SELECT ensure_month_partition('market_quotes', %s::date)", (ts,))
+        connection.execute(
+            "INSERT INTO market_quotes (symbol, ts, bid, ask, provider)"
+            " VALUES ('AAPL', %s, %s, 100.02, 'simulator')",
+            (ts, bid),
+        )
+
+
+async def wire_of(world: World, order_id: uuid.UUID, least: int) -> list[Any]:
+    """The order's wire messages, once at least so many have been written down."""
+    async with asyncio.timeout(20):
+        while True:
+            wire: list[Any] = (await dossier(world, order_id))["wire"]
+            if len(wire) >= least:
+                return wire
+            await asyncio.sleep(0.1)
+
+
+async def test_the_wire_is_kept_word_for_word(world: World) -> None:
+    order = approval(spec("buy", "10"), generation=1)
+    await world.send(order)
+    await world.until(order.order_id, "filled")
+    wire = await wire_of(world, order.order_id, 3)
+    posted = next(one for one in wire if one["method"] == "POST")
+    assert (posted["path"], posted["status"]) == ("/v2/orders", 200)
+    assert json.loads(posted["sent"])["client_order_id"] == f"tw-{order.order_id}-1"
+    assert json.loads(posted["received"])["symbol"] == "AAPL"
+    assert posted["took_us"] > 0
+    told = [json.loads(one["received"])["data"]["event"] for one in wire if not one["method"]]
+    assert "fill" in told
+    assert "secret" not in json.dumps(wire).lower()
+
+
+async def test_a_request_without_an_answer_is_kept_with_its_error(
+    world: World, simulator: Simulator
+) -> None:
+    simulator.fault("lost_answer", method="POST", path="/v2/orders", count=1)
+    order = approval(spec("buy", "10"), generation=1)
+    await world.send(order)
+    await world.until(order.order_id, "filled")
+    wire = await wire_of(world, order.order_id, 3)
+    lost = next(one for one in wire if one["method"] == "POST")
+    assert (lost["status"], lost["received"]) == (None, None)
+    assert "ConnectionError" in lost["error"]
+
+
 async def test_a_partly_filled_order_is_told_from_judgement_to_cost(world: World) -> None:
     order = approval(
         spec("buy", "10", limit="100.02", symbol="KO"), generation=1, reference_price="100"
@@ -182,10 +233,14 @@ async def test_the_signal_of_an_order_stands_in_its_dossier(world: World) -> Non
     # 2.5 ms before it was judged.
     record_signal(world, signal_id, order.assessment.ts - dt.timedelta(microseconds=2500))
     record_judgement(world, order, signal_id=signal_id)
+    for seconds, bid in ((-1, "99.97"), (10, "99.98"), (59, "99.99"), (60, "100.01")):
+        record_tick(world, BAR + dt.timedelta(seconds=seconds), bid)
     await world.send(order)
     await world.until(order.order_id, "filled")
     found = await dossier(world, order.order_id)
     assert (found["signal"]["id"], found["signal"]["strategy_id"]) == (str(signal_id), "mine")
+    # The last tick within the bar, not the first of the next.
+    assert (found["tick"]["symbol"], found["tick"]["bid"]) == ("AAPL", "99.99")
     assert found["latency"][0] == {"start": "signal", "end": "judged", "ms": 2.5}
     assert found["cost"]["slippage_bps"] == "2"
 

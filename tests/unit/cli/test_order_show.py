@@ -21,6 +21,7 @@ DOSSIER: dict[str, Any] = {
         "status": "partially_filled",
         "created_at": "2026-01-02T15:04:05Z",
     },
+    "tick": {"ts": "2019-03-04T14:59:59Z", "bid": "99.47", "ask": "99.53"},
     "bar": {"close": "99.5"},
     "signal": {
         "created_at": "2026-01-02T15:04:04Z",
@@ -43,6 +44,25 @@ DOSSIER: dict[str, Any] = {
     "events": [
         {"ts": "2026-01-02T15:04:05Z", "event": "send", "to_status": "pending_new"},
         {"ts": "2026-01-02T15:04:06Z", "event": "partly_filled", "to_status": "partially_filled"},
+    ],
+    "wire": [
+        {
+            "ts": "2026-01-02T15:04:05Z",
+            "method": "POST",
+            "path": "/v2/orders",
+            "status": None,
+            "sent": '{"qty": 10}',
+            "received": None,
+            "error": "ReadTimeout()",
+            "took_us": 5_000_000,
+        },
+        {
+            "ts": "2026-01-02T15:04:06Z",
+            "method": None,
+            "path": None,
+            "received": '{"data": {"event": "fill", "qty": "4", "order": {"status": "new"}}}',
+            "took_us": None,
+        },
     ],
     "executions": [
         {
@@ -95,6 +115,11 @@ def test_the_whole_story_is_shown(gateway: StandIn) -> None:
     assert ID in output
     assert line_with(output, "NOTIONAL_MAX") == ["NOTIONAL_MAX", "passed", "1000.2", "5000"]
     assert "not asked" in output
+    assert "99.47" in output
+    assert "POST /v2/orders" in output
+    assert "ReadTimeout()" in output
+    assert "5,000.0 ms" in output
+    assert "event=fill qty=4 status=new" in output
     assert "x-77" in output
     assert line_with(output, "main/cash")[-2:] == ["main/cash", "venue/clearing"]
     assert line_with(output, "judged ") == ["signal", "judged", "2.5", "ms"]
@@ -104,6 +129,8 @@ def test_the_whole_story_is_shown(gateway: StandIn) -> None:
 
 def test_an_order_by_hand_that_was_never_judged_is_shown_too(gateway: StandIn) -> None:
     bare: dict[str, Any] = {
+        "tick": None,
+        "wire": [],
         "bar": None,
         "signal": None,
         "judgement": None,
@@ -114,7 +141,7 @@ def test_an_order_by_hand_that_was_never_judged_is_shown_too(gateway: StandIn) -
     gateway.says(PATH, {**DOSSIER, **bare, "cost": unknown})
     result = tradewind("order", "show", ID)
     assert result.exit_code == 0, result.output
-    for title in ("Signal", "Judgement", "Executions", "Ledger"):
+    for title in ("Signal", "Judgement", "Executions", "Ledger", "Wire"):
         assert title not in result.output
     assert result.output.split()[-7:] == ["–"] * 7
 

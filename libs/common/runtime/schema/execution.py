@@ -201,6 +201,28 @@ ledger_transfers = table(
     append_only=True,
 )
 
+# Requests about an order with their answers, and the messages of the order stream, as they were.
+# Evidence for people: nothing is decided by it.
+broker_messages = table(
+    "broker_messages",
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("ts", Instant, nullable=False),
+    Column("method", Text),
+    Column("path", Text),
+    Column("status", Integer),
+    Column("order_id", Id),
+    Column("broker_order_id", Text),
+    Column("sent", Text),
+    Column("received", Text),
+    Column("error", Text),
+    Column("took_us", BigInteger),
+    Index("ix_broker_messages_order_id", "order_id"),
+    Index("ix_broker_messages_broker_order_id", "broker_order_id"),
+    Index("ix_broker_messages_ts", "ts"),
+    writers=WRITER,
+    append_only=True,
+)
+
 # `watermark` is market time: executions before it are in the books or are older than them.
 reconciliations = table(
     "reconciliations",
