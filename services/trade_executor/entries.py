@@ -188,6 +188,7 @@ def _row(order: Order, hold: Transfer | None, now: dt.datetime) -> dict[str, Any
         "signal_id": order.signal_id,
         "request_id": order.request_id,
         "idempotency_key": order.idempotency_key,
+        "request": order.request,
         "risk_assessment_id": order.risk_assessment_id,
         "generation": order.generation,
         "correlation_id": order.correlation_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -55,6 +56,7 @@ class Order:
     signal_id: UUID | None = None
     request_id: UUID | None = None
     idempotency_key: str | None = None
+    request: Mapping[str, Any] | None = None
     risk_assessment_id: UUID | None = None
     generation: int = 0
     updated_at: dt.datetime | None = None
@@ -87,6 +89,7 @@ def order_of(
     correlation_id: UUID,
     now: dt.datetime,
     idempotency_key: str | None = None,
+    request: Mapping[str, Any] | None = None,
 ) -> Order:
     """Return the order that an approval becomes, not yet sent."""
     order_id = OrderId(approved.order_id)
@@ -104,6 +107,7 @@ def order_of(
         signal_id=approved.signal_id,
         request_id=approved.request_id,
         idempotency_key=idempotency_key,
+        request=request,
         risk_assessment_id=approved.assessment.assessment_id,
         generation=approved.generation,
         expires_at=approved.expires_at,

@@ -57,6 +57,7 @@ def order_from(row: RowMapping) -> Order:
         signal_id=row["signal_id"],
         request_id=row["request_id"],
         idempotency_key=row["idempotency_key"],
+        request=row["request"],
         risk_assessment_id=row["risk_assessment_id"],
         generation=row["generation"],
         updated_at=row["updated_at"],

@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from libs.common.contracts.messages import ApprovedOrder
@@ -88,6 +90,7 @@ class Submission:
         correlation_id: UUID,
         causation_id: UUID | None = None,
         idempotency_key: str | None = None,
+        request: Mapping[str, Any] | None = None,
     ) -> Order:
         """Make an approval an order; returns once it is durable, sending goes on by itself.
 
@@ -103,6 +106,7 @@ class Submission:
             correlation_id=correlation_id,
             now=self._clock.now(),
             idempotency_key=idempotency_key,
+            request=request,
         )
         hold = logic.hold_for(order, approved.assessment.reference_price, self._collar)
         refusal = self._refusal_at_hand(order, hold)

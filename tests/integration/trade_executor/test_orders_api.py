@@ -18,7 +18,6 @@ from infra.embedded.ports import free_port
 from libs.common.contracts.messages import ApprovedOrder
 from libs.common.contracts.risk_api import AssessmentReply, AssessmentRequest
 from libs.common.domain.vocabulary import Verdict
-from services.trade_executor.placing import spec_of
 from tests.support.executor_orders import approval
 from tests.support.executor_world import World, executor_world
 from tests.support.simulator import Simulator, start_simulator
@@ -40,7 +39,7 @@ class RiskStandIn:
         await asyncio.sleep(self.late_s)
         asked = AssessmentRequest.model_validate_json(await request.body())
         order: ApprovedOrder = approval(
-            spec_of(asked.order), order_id=asked.request_id, generation=1, reference_price="100"
+            asked.order.to_spec(), order_id=asked.request_id, generation=1, reference_price="100"
         )
         denied = asked.order.symbol in self.deny
         reply = AssessmentReply(

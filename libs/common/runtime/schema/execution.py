@@ -56,6 +56,8 @@ orders = table(
     Column("signal_id", Id),
     Column("request_id", Id),
     Column("idempotency_key", Text),
+    # What the caller asked for under that key, in its canonical form.
+    Column("request", Json),
     Column("risk_assessment_id", Id),
     Column("algo_id", Id),
     Column("generation", BigInteger, nullable=False, server_default="0"),
