@@ -23,6 +23,7 @@ from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from services.broker_simulator.clock import MarketTime
 from services.broker_simulator.data_stream import DataStream
+from services.broker_simulator.engine.behaviour import Mishap
 from services.broker_simulator.engine.engine import Engine
 from services.broker_simulator.engine.model import Account, Order
 from services.broker_simulator.engine.refusals import BrokerRefusal
@@ -65,6 +66,7 @@ class Broker:
         self.trading = TradingStream(
             self.login, faults, self.asset_id, buffer_bytes=buffer_bytes, alter=self._alter
         )
+        engine.registry.struck = self._struck
         self._store = store
         self._secrets = secrets_by_key
         self._accounts = {a.key: a for a in self.registry.accounts.values()}
@@ -204,6 +206,9 @@ class Broker:
             self.failure = str(error) or type(error).__name__
             _log.error("simulator_failed", error=self.failure)
             self.on_failure()
+
+    def _struck(self, mishap: Mishap, order: Order) -> bool:
+        return self.faults.on_order(mishap, (order.id, order.client_order_id), order.symbol)
 
     def _alter(self, body: dict[str, Any]) -> dict[str, Any]:
         """Let object faults strike an order on its way out."""

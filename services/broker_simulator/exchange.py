@@ -93,9 +93,9 @@ class Exchange:
         if corrected is not None:
             self._sink.bar("u", symbol, corrected)
 
-    def halt(self, symbol: str, halted: bool, reason: str) -> None:
+    def halt(self, symbol: str, halted: bool, reason: str, *, suspend: bool = False) -> None:
         """Halt or resume a symbol."""
-        self.engine.halt(symbol, halted)
+        self.engine.halt(symbol, halted, self.now_ns, suspend=suspend)
         self._sink.status(symbol, self.now_ns, halted, reason)
 
     def prepare(self) -> None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 import msgspec
 
 from libs.common.kernel.errors import InvalidInputError
-from services.broker_simulator.engine.behaviour import Behaviour, draw
+from services.broker_simulator.engine.behaviour import Behaviour, Mishap, draw
 
 
 class Kind(StrEnum):
@@ -38,6 +38,10 @@ class Kind(StrEnum):
     UNKNOWN_FIELD = "unknown_field"
     UNKNOWN_STATUS = "unknown_status"
     MISSING_FIELD = "missing_field"
+    # one order at the exchange
+    REJECT_ORDER = Mishap.REJECT_ORDER.value
+    CANCEL_REJECTED = Mishap.CANCEL_REJECTED.value
+    REPLACE_REJECTED = Mishap.REPLACE_REJECTED.value
     # the feed and the clock
     STALE_FEED = "stale_feed"
     CLOCK_SKEW = "clock_skew"
@@ -54,8 +58,9 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     """One switch.
 
     `method` and `path` (a shell pattern) choose requests, `stream` and `event` (such as `fill`,
-    or `q` for quotes) messages. `seconds` to `seconds_max` is how long a delay or latency takes,
-    or the clock's skew. `status` is the answer of the error kinds.
+    or `q` for quotes) messages, `order` (a pattern for the broker's or the client's id) and
+    `symbol` what befalls an order at the exchange. `seconds` to `seconds_max` is how long a delay
+    or latency takes, or the clock's skew. `status` is the answer of the error kinds.
     """
 
     kind: Kind
@@ -66,6 +71,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     path: str = "*"
     stream: Stream | None = None
     event: str = "*"
+    order: str = "*"
+    symbol: str = "*"
     seconds: float = 0.0
     seconds_max: float = 0.0
     status: int = 504
@@ -130,6 +137,19 @@ class Faults:
             ):
                 return fault
         return None
+
+    def on_order(self, mishap: Mishap, ids: tuple[str, ...], symbol: str) -> bool:
+        """Tell whether `mishap` befalls the order with these ids."""
+        if not self.active:
+            return False
+        kind = Kind(mishap.value)
+        return any(
+            fault.kind is kind
+            and any(fnmatch.fnmatchcase(name, fault.order) for name in ids)
+            and fnmatch.fnmatchcase(symbol, fault.symbol)
+            and self._strikes(fault)
+            for fault in self.active
+        )
 
     def standing(self, kind: Kind) -> Fault | None:
         """Return the first fault of `kind` that is on, without counting it as a hit."""

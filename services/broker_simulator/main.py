@@ -28,6 +28,7 @@ from libs.common.runtime.readiness import Readiness
 from services.broker_simulator.api.account import AccountApi
 from services.broker_simulator.api.control import control_router
 from services.broker_simulator.api.data import DataApi
+from services.broker_simulator.api.interventions import interventions_router
 from services.broker_simulator.api.orders import OrdersApi
 from services.broker_simulator.api.positions import PositionsApi
 from services.broker_simulator.api.watchlists import WatchlistsApi
@@ -96,6 +97,7 @@ class Simulator:
         install_problem_handlers(app)
         app.include_router(self._operations())
         app.include_router(control_router(self.broker, self._refuse, self._tell))
+        app.include_router(interventions_router(self.broker))
         check_permissions(app)
         app.state.simulator = self
         return app

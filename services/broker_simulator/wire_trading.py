@@ -97,6 +97,10 @@ def update_json(update: TradeUpdate, asset_id: str) -> dict[str, Any]:
             "qty": plain(fill.qty),
             "position_qty": plain(fill.position_qty),
         }
+        if fill.previous is not None:
+            body["previous_execution_id"] = fill.previous
+    if update.reason is not None:
+        body["reason"] = update.reason
     return body
 
 
@@ -204,13 +208,13 @@ def activity_id(ts: int, number: str) -> str:
 
 def fill_json(fill: Execution) -> dict[str, Any]:
     """Return an execution as a trade activity; the execution's id stands after `::`."""
-    complete = fill.leaves_qty == 0
-    return {
+    kind = "fill" if fill.leaves_qty == 0 else "partial_fill"
+    body = {
         "id": activity_id(fill.ts, fill.id),
         "account_id": fill.account,
         "activity_type": "FILL",
         "transaction_time": rfc3339(fill.ts),
-        "type": "fill" if complete else "partial_fill",
+        "type": kind if fill.amendment is None else str(fill.amendment),
         "price": plain(fill.price),
         "qty": plain(fill.qty),
         "side": str(fill.side),
@@ -220,6 +224,9 @@ def fill_json(fill: Execution) -> dict[str, Any]:
         "cum_qty": plain(fill.cum_qty),
         "order_status": str(fill.order_status),
     }
+    if fill.previous is not None:
+        body["previous_execution_id"] = fill.previous
+    return body
 
 
 def activity_json(activity: Activity) -> dict[str, Any]:
@@ -228,6 +235,7 @@ def activity_json(activity: Activity) -> dict[str, Any]:
         "id": activity_id(activity.ts, activity.id),
         "account_id": activity.account,
         "activity_type": activity.activity_type,
+        "activity_sub_type": activity.sub_type,
         "date": f"{from_ns(activity.ts):%Y-%m-%d}",
         "net_amount": plain(activity.net_amount),
         "description": activity.description,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,15 +12,14 @@ from libs.common.kernel.clock import NS_PER_SECOND, format_ns, from_ns, parse_ns
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.permissions import requires
 from services.broker_simulator.api.control_models import (
-    ActionIn,
     ClockChange,
     MarketChange,
     NewAccount,
 )
 from services.broker_simulator.api.ledger import ledger_body
+from services.broker_simulator.api.market_changes import carry_out
 from services.broker_simulator.broker import Broker
 from services.broker_simulator.engine.behaviour import Behaviour
-from services.broker_simulator.engine.book import ticks_of
 from services.broker_simulator.faults import FaultRequest, Stream, read_faults
 
 _READ = requires("simulator:read")
@@ -86,27 +84,8 @@ def control_router(
 
     @router.post("/market", dependencies=[_CONTROL])
     async def market(change: MarketChange) -> dict[str, Any]:
-        """Let quotes, prints, halts and corporate actions happen."""
-        _check_market(broker, change)
-        for quote in change.quotes:
-            row = (
-                broker.now_ns,
-                _ticks(quote.bid, "bid"),
-                _ticks(quote.ask, "ask"),
-                quote.bid_size,
-                quote.ask_size,
-            )
-            tell(quote.symbol, row)
-            broker.exchange.quote(quote.symbol, *row)
-        for trade in change.trades:
-            ts = broker.now_ns if trade.ts is None else parse_ns(trade.ts, "ts")
-            print_ = (ts, _ticks(trade.price, "price"), trade.size)
-            tell(trade.symbol, print_)
-            broker.exchange.trade(trade.symbol, *print_)
-        for halt in change.halts:
-            broker.exchange.halt(halt.symbol, halt.halted, halt.reason)
-        for action in change.actions:
-            _act(broker, action)
+        """Let quotes, prints, jumps, halts and corporate actions happen."""
+        carry_out(broker, change, tell)
         await broker.settle_market()
         return {"now": format_ns(broker.now_ns)}
 
@@ -167,40 +146,6 @@ def _target(broker: Broker, to: str) -> int:
     if to == "next_close":
         return calendar.next_close_ns(broker.now_ns)
     return parse_ns(to, "to")
-
-
-def _check_market(broker: Broker, change: MarketChange) -> None:
-    named = [
-        *(quote.symbol for quote in change.quotes),
-        *(trade.symbol for trade in change.trades),
-        *(halt.symbol for halt in change.halts),
-        *(action.symbol for action in change.actions),
-    ]
-    for symbol in named:
-        if symbol not in broker.registry.assets:
-            raise InvalidInputError(f"unknown symbol {symbol!r}")
-    for quote in change.quotes:
-        if quote.bid >= quote.ask:
-            raise InvalidInputError(f"{quote.symbol}: bid {quote.bid} must be below {quote.ask}")
-    for action in change.actions:
-        if (action.kind == "split") != (action.ratio is not None) or (
-            (action.kind == "dividend") != (action.cash is not None)
-        ):
-            raise InvalidInputError("a split takes ratio, a dividend takes cash")
-
-
-def _ticks(price: Decimal, what: str) -> int:
-    try:
-        return ticks_of(price)
-    except ValueError as error:
-        raise InvalidInputError(f"{what}: {error}") from error
-
-
-def _act(broker: Broker, action: ActionIn) -> None:
-    if action.ratio is not None:
-        broker.engine.split(action.symbol, action.ratio, broker.now_ns)
-    elif action.cash is not None:
-        broker.engine.pay_dividend(action.symbol, action.cash, broker.now_ns)
 
 
 def _faults_body(broker: Broker) -> dict[str, Any]:

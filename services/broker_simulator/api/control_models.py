@@ -43,18 +43,32 @@ class TradeIn(BaseModel):
     ts: str | None = None
 
 
+class JumpIn(BaseModel):
+    """A price that leaps: quote and print, `percent` away from where they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str
+    percent: Annotated[Decimal, Field(gt=-100, le=1000)]
+
+
 class HaltIn(BaseModel):
-    """A halt or a resumption."""
+    """A halt or a resumption; with `suspend_orders` live orders become `suspended` meanwhile."""
 
     model_config = ConfigDict(extra="forbid")
 
     symbol: str
     halted: bool
     reason: str = ""
+    suspend_orders: bool = False
 
 
 class ActionIn(BaseModel):
-    """A corporate action that takes effect now: `ratio` new shares for one, or cash a share."""
+    """A corporate action that takes effect now: `ratio` new shares for one, or cash a share.
+
+    A split pays fractions out with `cash_in_lieu` (as a rule when `ratio` is below 1), and ends
+    resting orders with `cancel_orders`, in place of restating them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,15 +76,18 @@ class ActionIn(BaseModel):
     kind: Literal["split", "dividend"]
     ratio: Annotated[Decimal | None, Field(gt=0, le=1000)] = None
     cash: Annotated[Decimal | None, Field(gt=0, le=10**6)] = None
+    cash_in_lieu: bool | None = None
+    cancel_orders: bool = False
 
 
 class MarketChange(BaseModel):
-    """What shall happen in the market, in this order: quotes, trades, halts, actions."""
+    """What shall happen in the market, in this order: quotes, trades, jumps, halts, actions."""
 
     model_config = ConfigDict(extra="forbid")
 
     quotes: list[QuoteIn] = []
     trades: list[TradeIn] = []
+    jumps: list[JumpIn] = []
     halts: list[HaltIn] = []
     actions: list[ActionIn] = []
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from decimal import ROUND_DOWN, Decimal
+from enum import StrEnum
 
 import msgspec
 
 _ONE = Decimal(1)
+
+
+class Mishap(StrEnum):
+    """What can befall one order at the exchange."""
+
+    REJECT_ORDER = "reject_order"
+    CANCEL_REJECTED = "cancel_rejected"
+    REPLACE_REJECTED = "replace_rejected"
 
 
 class Behaviour(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -15,9 +15,10 @@ from libs.common.domain.vocabulary import OrderClass, SessionState, TimeInForce
 from libs.common.kernel.ids import IdSource
 from services.broker_simulator.engine import actions
 from services.broker_simulator.engine.acceptance import Acceptance, is_auction
-from services.broker_simulator.engine.behaviour import draw
+from services.broker_simulator.engine.behaviour import Mishap, draw
 from services.broker_simulator.engine.book import price_of
 from services.broker_simulator.engine.groups import Groups
+from services.broker_simulator.engine.interventions import Interventions
 from services.broker_simulator.engine.matcher import Matcher
 from services.broker_simulator.engine.model import (
     Account,
@@ -32,6 +33,9 @@ from services.broker_simulator.engine.replacement import Replacement
 from services.broker_simulator.engine.ticket import Amendment, Ticket
 
 NS = 1_000_000_000
+# "The order will reject cancel requests while in this state", Alpaca says of a pending replace.
+_NOT_CANCELABLE = frozenset({Status.PENDING_CANCEL, Status.PENDING_REPLACE})
+_LIVE = frozenset({Status.NEW, Status.PARTIALLY_FILLED})
 
 
 class Engine:
@@ -48,7 +52,8 @@ class Engine:
         self._groups = Groups(self.registry)
         self._matcher = Matcher(self.registry, self._groups)
         self._acceptance = Acceptance(self.registry)
-        self._replacement = Replacement(self.registry, self._acceptance)
+        self.interventions = Interventions(self.registry, self._groups, self._matcher)
+        self._replacement = Replacement(self.registry, self._acceptance, self.interventions)
         self._timers: list[tuple[int, int, str]] = []
 
     @property
@@ -95,10 +100,12 @@ class Engine:
         """Ask for the end of an order; a delay leaves it pending, and fillable. Raises 404, 422."""
         self.run_timers(ns)
         order = self.find(account, order_id)
-        if not order.is_open or order.status is Status.PENDING_CANCEL:
+        if not order.is_open or order.status in _NOT_CANCELABLE or order.is_successor_in_waiting:
             raise BrokerRefusal(422, 42210000, f'order is already in "{order.status}" state')
-        if self.registry.behaviour.cancel_delay_s > 0:
+        rejected = self.registry.struck(Mishap.CANCEL_REJECTED, order)
+        if rejected or self.registry.behaviour.cancel_delay_s > 0:
             order.status_before = order.status
+            order.cancel_rejected = rejected
             self.registry.transition(order, Status.PENDING_CANCEL, "pending_cancel", ns)
             self._after(self.registry.behaviour.cancel_delay_s, order, ns)
         else:
@@ -160,13 +167,34 @@ class Engine:
         """Return when something delayed comes due next."""
         return self._timers[0][0] if self._timers else None
 
-    def halt(self, symbol: str, halted: bool) -> None:
-        """Stop or resume trading of a symbol; orders are still taken."""
-        self.registry.books[symbol].halted = halted
+    def halt(self, symbol: str, halted: bool, ns: int, *, suspend: bool = False) -> None:
+        """Stop or resume trading of a symbol; orders are still taken.
 
-    def split(self, symbol: str, ratio: Decimal, ns: int) -> None:
+        With `suspend` the exchange tells so: live orders become `suspended`, and `new` (or
+        `partially_filled`) again when trading resumes.
+        """
+        book = self.registry.books[symbol]
+        book.halted = halted
+        for order in book.by_priority():
+            if suspend and halted and order.status in _LIVE:
+                self.interventions.pause(order, Status.SUSPENDED, ns)
+            elif not halted and order.status is Status.SUSPENDED:
+                self.interventions.resume(order, ns)
+
+    def split(
+        self,
+        symbol: str,
+        ratio: Decimal,
+        ns: int,
+        *,
+        cash_in_lieu: bool | None = None,
+        cancel_orders: bool = False,
+    ) -> None:
         """Carry out a split: `ratio` new shares for one."""
-        actions.split(self.registry, symbol, ratio, ns)
+        actions.split(
+            self.registry, self._groups, symbol, ratio, ns,
+            cash_in_lieu=cash_in_lieu, cancel_orders=cancel_orders,
+        )  # fmt: skip
 
     def pay_dividend(self, symbol: str, cash: Decimal, ns: int) -> None:
         """Pay a cash dividend of `cash` a share."""
@@ -198,7 +226,10 @@ class Engine:
 
     def _arrived(self, order: Order, ns: int) -> None:
         """Carry out the pending step of `order`."""
-        if order.status is Status.PENDING_CANCEL:
+        if order.status is Status.PENDING_CANCEL and order.cancel_rejected:
+            order.cancel_rejected = False
+            self.interventions.reject_cancel(order, ns)
+        elif order.status is Status.PENDING_CANCEL:
             self._end(order, Status.CANCELED, ns)
         elif order.status is Status.PENDING_NEW:
             if order.replaces is not None and not self._replacement.carry_out(order, ns):
@@ -206,9 +237,9 @@ class Engine:
             self._go_live(order, ns)
 
     def _go_live(self, order: Order, ns: int) -> None:
-        behaviour = self.registry.behaviour
-        if behaviour.reject_probability > 0 and (
-            draw(self.registry.terms.seed, "reject", order.seq) < behaviour.reject_probability
+        chance = self.registry.behaviour.reject_probability
+        if self.registry.struck(Mishap.REJECT_ORDER, order) or (
+            chance > 0 and draw(self.registry.terms.seed, "reject", order.seq) < chance
         ):
             self._end(order, Status.REJECTED, ns)
             return
@@ -243,6 +274,8 @@ class Engine:
             order.rests = False
             if order.status is Status.ACCEPTED and self._is_live_now(order):
                 self._go_live(order, ns)
+            elif order.status is Status.DONE_FOR_DAY and self._is_live_now(order):
+                self.interventions.resume(order, ns)
 
     def _close(self, ns: int) -> None:
         """Run the closing auctions, end day orders, strike the day's equity."""

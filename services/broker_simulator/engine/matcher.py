@@ -20,6 +20,7 @@ _MATCHABLE = frozenset(
     {Status.NEW, Status.PARTIALLY_FILLED, Status.PENDING_CANCEL, Status.PENDING_REPLACE}
 )
 _AUCTION = frozenset({TimeInForce.OPG, TimeInForce.CLS})
+_IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
 
 
@@ -66,7 +67,11 @@ class Matcher:
     def arrive(self, order: Order, ns: int) -> None:
         """Let a newly live order meet the displayed market once."""
         book = self._registry.books[order.symbol]
-        if book.halted or not self._may_trade(order) or order.tif in _AUCTION:
+        if not self._may_trade(order) or order.tif in _AUCTION:
+            return
+        if book.halted:
+            if order.tif in _IMMEDIATE:
+                self._registry.transition(order, Status.CANCELED, "canceled", ns)
             return
         if order.type in _STOPS and book.has_quote:
             self._follow(order, book.best(order.side).price, ns)
@@ -153,8 +158,7 @@ class Matcher:
             order_status=Status.FILLED if complete else Status.PARTIALLY_FILLED,
             position_qty=position.qty,
         )
-        registry.executions.append(execution)
-        registry.changes.executions.append(execution)
+        registry.add_execution(execution)
         registry.changes.accounts[account.id] = account
         registry.touch(order)
         registry.emit("fill" if complete else "partial_fill", order, ns, execution)

@@ -31,11 +31,29 @@ class Status(StrEnum):
     EXPIRED = "expired"
     REPLACED = "replaced"
     REJECTED = "rejected"
+    # On request only: what an exchange may do to an order, rarely.
+    SUSPENDED = "suspended"
+    STOPPED = "stopped"
+    CALCULATED = "calculated"
+    DONE_FOR_DAY = "done_for_day"
 
 
 TERMINAL = frozenset(
     {Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED, Status.REJECTED}
 )
+
+
+# Orders in one of these are open and do not trade.
+PAUSED = frozenset({Status.SUSPENDED, Status.STOPPED, Status.CALCULATED, Status.DONE_FOR_DAY})
+# Activities that move shares: the change in `qty`, signed.
+SHARE_ACTIVITIES = frozenset({"SPLIT", "CIL"})
+
+
+class Amendment(StrEnum):
+    """What became of a reported execution, in the words of the trading stream."""
+
+    BUST = "trade_bust"
+    CORRECT = "trade_correct"
 
 
 class Role(StrEnum):
@@ -111,6 +129,7 @@ class Order(msgspec.Struct, kw_only=True):
     rests: bool = False
     queue_ahead: Decimal = ZERO
     status_before: Status | None = None
+    cancel_rejected: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -154,8 +173,21 @@ class Order(msgspec.Struct, kw_only=True):
         return self.remaining * self.hold_price
 
 
+def standing_status(order: Order) -> Status:
+    """Return the status to which an order goes back when what it waited for is refused."""
+    before = order.status_before or Status.NEW
+    if before is Status.NEW and order.filled_qty > 0:
+        return Status.PARTIALLY_FILLED
+    return before
+
+
 class Execution(msgspec.Struct, kw_only=True, frozen=True):
-    """One fill: what really happened, never changed afterwards."""
+    """One fill: what really happened; or, with `amendment`, what became of `previous`.
+
+    A correction carries what stands in the place of `previous`, a bust what no longer counts.
+    `ended_by` names the amendment of this one. `first_seq` is the place in the order of events
+    of the fill that was corrected.
+    """
 
     id: str
     seq: int
@@ -172,6 +204,15 @@ class Execution(msgspec.Struct, kw_only=True, frozen=True):
     leaves_qty: Decimal
     order_status: Status
     position_qty: Decimal
+    amendment: Amendment | None = None
+    previous: str | None = None
+    ended_by: str | None = None
+    first_seq: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Tell whether it moved shares and money and still stands."""
+        return self.ended_by is None and self.amendment is not Amendment.BUST
 
 
 class Position(msgspec.Struct, kw_only=True):
@@ -194,6 +235,7 @@ class Activity(msgspec.Struct, kw_only=True, frozen=True):
     symbol: str | None = None
     qty: Decimal | None = None
     per_share_amount: Decimal | None = None
+    sub_type: str | None = None
 
 
 class Watchlist(msgspec.Struct, kw_only=True):
@@ -246,3 +288,4 @@ class TradeUpdate(msgspec.Struct, frozen=True):
     legs: list[Order]
     ts: int
     execution: Execution | None = None
+    reason: str | None = None

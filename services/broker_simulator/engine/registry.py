@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from libs.common.domain.sessions import SessionCalendar
 from libs.common.kernel.ids import IdSource
 from services.broker_simulator.engine.account import FeeSchedule, Valuation, valuate
-from services.broker_simulator.engine.behaviour import Behaviour
+from services.broker_simulator.engine.behaviour import Behaviour, Mishap
 from services.broker_simulator.engine.book import SymbolBook
 from services.broker_simulator.engine.model import (
     ZERO,
@@ -61,6 +61,7 @@ class Registry:
         self.ids = ids
         self.terms = terms
         self.behaviour = Behaviour()
+        self.struck: Callable[[Mishap, Order], bool] = lambda _mishap, _order: False
         self.assets = {asset.symbol: asset for asset in assets}
         self.books = {symbol: SymbolBook(symbol, terms.depth_levels) for symbol in self.assets}
         self.accounts: dict[str, Account] = {}
@@ -102,14 +103,40 @@ class Registry:
         if not order.is_open:
             self.books[order.symbol].orders.pop(order.id, None)
 
-    def emit(self, event: str, order: Order, ts: int, execution: Execution | None = None) -> None:
+    def add_execution(self, execution: Execution) -> None:
+        """Write down an execution."""
+        self.executions.append(execution)
+        self.changes.executions.append(execution)
+
+    def replace_execution(self, execution: Execution) -> None:
+        """Put a changed record in the place of the one with its id."""
+        index = next(i for i, one in enumerate(self.executions) if one.id == execution.id)
+        self.executions[index] = execution
+        self.changes.executions.append(execution)
+
+    def add_activity(self, activity: Activity) -> None:
+        """Write down a movement that is no trade."""
+        self.activities.append(activity)
+        self.changes.activities.append(activity)
+
+    def emit(
+        self,
+        event: str,
+        order: Order,
+        ts: int,
+        execution: Execution | None = None,
+        *,
+        reason: str | None = None,
+    ) -> None:
         """Queue a trading stream message with the order as it stands now."""
         legs = [copy.copy(self.orders[leg]) for leg in order.legs]
         self.changes.updates.append(
-            TradeUpdate(order.account, event, copy.copy(order), legs, ts, execution)
+            TradeUpdate(order.account, event, copy.copy(order), legs, ts, execution, reason)
         )
 
-    def transition(self, order: Order, status: Status, event: str, ts: int) -> None:
+    def transition(
+        self, order: Order, status: Status, event: str, ts: int, *, reason: str | None = None
+    ) -> None:
         """Put `order` into `status` at `ts` and announce it as `event`."""
         order.status = status
         order.updated_at = ts
@@ -132,10 +159,14 @@ class Registry:
                 | Status.PARTIALLY_FILLED
                 | Status.PENDING_CANCEL
                 | Status.PENDING_REPLACE
+                | Status.SUSPENDED
+                | Status.STOPPED
+                | Status.CALCULATED
+                | Status.DONE_FOR_DAY
             ):
                 pass
         self.touch(order)
-        self.emit(event, order, ts)
+        self.emit(event, order, ts, reason=reason)
 
     def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
         """Return the account's open orders, oldest first, of one symbol or all."""

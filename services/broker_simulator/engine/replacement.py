@@ -13,6 +13,8 @@ from libs.common.domain.vocabulary import OrderType
 from services.broker_simulator.engine import rules
 from services.broker_simulator.engine.acceptance import Acceptance
 from services.broker_simulator.engine.account import reserved_shares
+from services.broker_simulator.engine.behaviour import Mishap
+from services.broker_simulator.engine.interventions import Interventions
 from services.broker_simulator.engine.model import ZERO, Account, Order, Status
 from services.broker_simulator.engine.refusals import forbidden, unprocessable
 from services.broker_simulator.engine.registry import Registry
@@ -26,9 +28,12 @@ _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 class Replacement:
     """Prepares a successor, and swaps it in when the replace arrives."""
 
-    def __init__(self, registry: Registry, acceptance: Acceptance) -> None:
+    def __init__(
+        self, registry: Registry, acceptance: Acceptance, interventions: Interventions
+    ) -> None:
         self._registry = registry
         self._acceptance = acceptance
+        self._interventions = interventions
 
     def request(self, account: Account, order: Order, change: Amendment, ns: int) -> Order:
         """Return the successor, entered as pending; `order` waits as pending_replace."""
@@ -44,17 +49,21 @@ class Replacement:
         return successor
 
     def carry_out(self, successor: Order, ns: int) -> bool:
-        """Swap `successor` in; False when the old order ended first and it was rejected."""
+        """Swap `successor` in; False when that is refused: then it is rejected and the old order,
+        where it has not ended, stands as before."""
         assert successor.replaces is not None
         order = self._registry.orders[successor.replaces]
         if order.status is not Status.PENDING_REPLACE:
             self._registry.transition(successor, Status.REJECTED, "rejected", ns)
+            self._interventions.reject_replace(order, ns)
+            return False
+        if self._registry.struck(Mishap.REPLACE_REJECTED, order):
+            self._interventions.reject_replace(order, ns)
             return False
         if successor.qty is not None and successor.qty_total is not None:
             left = successor.qty_total - order.filled_qty
             if left <= ZERO:
-                order.status = order.status_before or Status.PARTIALLY_FILLED
-                self._registry.transition(successor, Status.REJECTED, "rejected", ns)
+                self._interventions.reject_replace(order, ns)
                 return False
             successor.qty = left
         was_held = order.status_before is Status.HELD
@@ -99,6 +108,7 @@ class Replacement:
         new.seq = self._registry.next_sequence()
         new.client_order_id = self._acceptance.free_client_id(account, change.client_order_id)
         new.status, new.status_before = Status.PENDING_NEW, None
+        new.cancel_rejected = False
         new.replaces = order.id
         new.qty, new.qty_total = total - order.filled_qty, total
         new.filled_qty = new.filled_value = new.filled_money = ZERO

@@ -352,11 +352,11 @@ def test_replace_to_less_than_filled_is_refused(world: World) -> None:
 
 
 def test_halted_symbol_takes_orders_but_does_not_trade(world: World) -> None:
-    world.engine.halt("AAPL", True)
+    world.engine.halt("AAPL", True, world.now)
     order = world.submit("buy", "10")
     world.quote("99.99", "100.01")
     assert order.status is Status.NEW
-    world.engine.halt("AAPL", False)
+    world.engine.halt("AAPL", False, world.now)
     world.quote("99.99", "100.01")
     assert order.status is Status.FILLED
 
@@ -407,11 +407,11 @@ def test_dividend_pays_holders(world: World) -> None:
 
 def test_notional_sale_ends_with_the_position_when_the_price_fell(world: World) -> None:
     world.submit("buy", "10")
-    world.engine.halt("AAPL", True)
+    world.engine.halt("AAPL", True, world.now)
     order = world.submit("sell", notional="999")  # 9.99 shares at 100.00
     with pytest.raises(BrokerRefusal, match="insufficient qty available"):
         world.submit("sell", "1")
-    world.engine.halt("AAPL", False)
+    world.engine.halt("AAPL", False, world.now)
     world.quote("50.00", "50.02")
     assert order.status is Status.FILLED
     assert (order.filled_qty, world.position()) == (D(10), D(0))
