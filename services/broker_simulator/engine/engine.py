@@ -231,6 +231,9 @@ class Engine:
             self.interventions.reject_cancel(order, ns)
         elif order.status is Status.PENDING_CANCEL:
             self._end(order, Status.CANCELED, ns)
+        elif order.status is Status.FILLED and order.status_before is not None:
+            order.status_before = None  # filled while the cancel was on its way
+            self.interventions.reject_cancel(order, ns)
         elif order.status is Status.PENDING_NEW:
             if order.replaces is not None and not self._replacement.carry_out(order, ns):
                 return

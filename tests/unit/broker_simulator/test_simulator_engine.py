@@ -310,7 +310,7 @@ def test_cancel_in_flight_can_still_be_filled(world: World) -> None:
     assert order.status is Status.FILLED
     world.at(world.now + 6_000_000_000)
     assert order.status is Status.FILLED
-    assert world.events(order) == ["new", "pending_cancel", "fill"]
+    assert world.events(order) == ["new", "pending_cancel", "fill", "order_cancel_rejected"]
 
 
 def test_cancel_in_flight_arrives_after_its_delay(world: World) -> None:
@@ -341,6 +341,7 @@ def test_replace_in_flight_loses_against_a_fill(world: World) -> None:
     world.quote("98.90", "98.95")
     world.at(world.now + 6_000_000_000)
     assert (order.status, successor.status) == (Status.FILLED, Status.REJECTED)
+    assert world.events(order)[-2:] == ["fill", "order_replace_rejected"]
 
 
 def test_replace_to_less_than_filled_is_refused(world: World) -> None:
