@@ -78,6 +78,11 @@ test-containers: $(READY) ## the integration tests on the official images (needs
 unit: $(READY) ## the fast tests only
 	$(BIN)/pytest -q -n $(TEST_WORKERS) tests/unit tests/architecture
 
+# SEED replays the plan of a session; docs/how-to/chaos.md tells the rest.
+.PHONY: chaos
+chaos: $(READY) ## break everything for MINUTES=10 while it trades, then look at the books (SEED=)
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.md (BENCH="path http" for some)
 	$(BIN)/python -m benchmarks $(BENCH) --write

@@ -74,7 +74,7 @@ class Plan:
     ports: Mapping[str, int]
     broker_key: str
     broker_secret: str
-    redis_url: str
+    redis_password: str
     database_passwords: Mapping[str, str]
 
     @property
@@ -126,9 +126,9 @@ class Plan:
             "TRADEWIND_HOST": LOOPBACK,
             "TRADEWIND_PORT": str(self.ports[service]),
             "TRADEWIND_DATABASE_URL": self._database_url(service),
-            "TRADEWIND_REDIS_URL": self.redis_url,
-            "TRADEWIND_RISK_URL": self.url("risk_manager"),
-            **self._broker(),
+            "TRADEWIND_REDIS_URL": self._redis_url(service),
+            "TRADEWIND_RISK_URL": f"http://{LOOPBACK}:{self._port(service, 'risk_manager')}",
+            **self._broker(service),
         }
         if self.settings.symbols:
             ours["TRADEWIND_SYMBOLS"] = ",".join(self.settings.symbols)
@@ -150,13 +150,21 @@ class Plan:
 
     def _database_url(self, service: str) -> str:
         password = self.database_passwords.get(service, "")
-        port = self.ports["postgres"]
+        port = self._port(service, "postgres")
         return f"postgresql://{service}:{password}@{LOOPBACK}:{port}/{DATABASE}"
 
-    def _broker(self) -> Mapping[str, str]:
+    def _redis_url(self, service: str) -> str:
+        own = f"redis://:{self.redis_password}@{LOOPBACK}:{self._port(service, 'redis')}/0"
+        return self.settings.redis_url or own
+
+    def _port(self, service: str, server: str) -> int:
+        """Return the port through which `service` reaches `server`: its own, or a detour's."""
+        return self.settings.via.get((service, server), self.ports[server])
+
+    def _broker(self, service: str) -> Mapping[str, str]:
         if self.settings.broker is Broker.ALPACA:
             return ALPACA_URLS
-        port = self.ports["broker_simulator"]
+        port = self._port(service, "broker_simulator")
         http, socket = f"http://{LOOPBACK}:{port}", f"ws://{LOOPBACK}:{port}"
         return {
             "TRADEWIND_BROKER_URL": http,
@@ -188,14 +196,13 @@ def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Pl
     else:
         key, secret = credentials.secret("broker_key"), credentials.secret("broker_secret")
     ports = choose_ports(settings)
-    own_redis = f"redis://:{credentials.secret('redis')}@{LOOPBACK}:{ports['redis']}/0"
     return Plan(
         settings=settings,
         home=home,
         ports=ports,
         broker_key=key,
         broker_secret=secret,
-        redis_url=settings.redis_url or own_redis,
+        redis_password=credentials.secret("redis"),
         database_passwords={name: credentials.secret(f"database_{name}") for name in PORTS},
     )
 

@@ -13,12 +13,14 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from infra.embedded.errors import EmbeddedError
-from infra.routes import ROOT
+from infra.routes import PORTS, ROOT
 
 ALPACA_KEY_NAMES = ("APCA_API_KEY_ID", "ALPACA_API_KEY", "ALPACA_KEY")
 ALPACA_SECRET_NAMES = ("APCA_API_SECRET_KEY", "ALPACA_SECRET_KEY", "ALPACA_SECRET")
 SHORT_NAMES = frozenset({"FEED", "FILE", "BROKER", "FACTOR", "SYMBOLS"})
 SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./-]{0,31}")
+DETOUR = re.compile(r"([a-z_]+)>([a-z_]+)=([1-9][0-9]{0,4})")
+SERVERS = frozenset({"postgres", "redis", "broker_simulator", "risk_manager"})
 
 
 class Feed(StrEnum):
@@ -79,6 +81,9 @@ class EmbeddedSettings(BaseSettings):
         pattern=r"^(https?://.+)?$",
         validation_alias=AliasChoices("TRADEWIND_BROKER_VIA"),
     )
+    via: Annotated[dict[tuple[str, str], int], NoDecode] = Field(
+        default={}, validation_alias=AliasChoices("TRADEWIND_VIA")
+    )
     free_mb_min: int = Field(
         default=512, ge=1, validation_alias=AliasChoices("TRADEWIND_DISK_FREE_MB_MIN")
     )
@@ -112,6 +117,22 @@ class EmbeddedSettings(BaseSettings):
                 raise ValueError(f"{name!r} is not a symbol")
         return tuple(dict.fromkeys(names))
 
+    @field_validator("via", mode="before")
+    @classmethod
+    def _detours(cls, value: object) -> object:
+        """Read `service>server=port, …`."""
+        if not isinstance(value, str):
+            return value
+        found = {}
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            match = DETOUR.fullmatch(part)
+            if match is None or match[1] not in PORTS or match[2] not in SERVERS:
+                raise ValueError(f"{part!r} is not <service>><postgres|redis|…>=<port>")
+            if int(match[3]) > 65_535:
+                raise ValueError(f"{part!r}: there is no such port")
+            found[match[1], match[2]] = int(match[3])
+        return found
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.feed is Feed.REPLAY and not self.file:
@@ -124,6 +145,11 @@ class EmbeddedSettings(BaseSettings):
             raise ValueError("BROKER=alpaca runs in real time; leave FACTOR away")
         if self.broker is Broker.ALPACA and self.broker_via:
             raise ValueError("BROKER=alpaca is spoken to directly; leave TRADEWIND_BROKER_VIA away")
+        servers = {server for _, server in self.via}
+        if self.broker is Broker.ALPACA and "broker_simulator" in servers:
+            raise ValueError("BROKER=alpaca runs no simulator to go around to with TRADEWIND_VIA")
+        if self.redis_url and "redis" in servers:
+            raise ValueError("TRADEWIND_VIA leads to our own Redis, not to TRADEWIND_REDIS_URL")
         return self
 
     @property

@@ -52,6 +52,15 @@ def _written(file: int, size: int) -> bool:
 @contextmanager
 def small_disk(path: Path, mebibytes: int) -> Iterator[SmallDisk]:
     """Mount an empty memory disk at `path`; skips where mounting is not permitted."""
+    with mounted_disk(path, mebibytes) as mounted:
+        if isinstance(mounted, str):
+            pytest.skip(f"a disk of a size cannot be mounted here: {mounted}")
+        yield mounted
+
+
+@contextmanager
+def mounted_disk(path: Path, mebibytes: int) -> Iterator[SmallDisk | str]:
+    """Mount an empty memory disk at `path`; yields the reason where that is not permitted."""
     path.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0755", "tmpfs", str(path)],
@@ -60,7 +69,8 @@ def small_disk(path: Path, mebibytes: int) -> Iterator[SmallDisk]:
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"a disk of a size cannot be mounted here: {mounted.stderr.strip()}")
+        yield mounted.stderr.strip() or "mount failed"
+        return
     try:
         yield SmallDisk(path)
     finally:

@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from infra.embedded.state import is_process
+
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 90.0
@@ -61,17 +63,24 @@ class System:
             raise
 
     def state(self) -> dict[str, Any]:
-        """Return what the supervisor says of itself, empty before it says anything."""
+        """Return what the supervisor says of itself, empty before it says anything.
+
+        What one that was killed left behind does not count.
+        """
         try:
-            found: dict[str, Any] = json.loads(next(self.home.rglob("state.json")).read_text())
-        except (StopIteration, ValueError, FileNotFoundError):
+            text = (self.home / "run" / "state.json").read_text()
+            found: dict[str, Any] = json.loads(text)
+        except (ValueError, FileNotFoundError):
             return {}
-        return found
+        return found if is_process(found["pid"], found["created"]) else {}
 
     def pid(self, name: str) -> int | None:
         """Return the process id of a part while it runs."""
         facts = self.state().get("children", {}).get(name, {})
-        return facts.get("pid") if facts.get("state") == "running" else None
+        if facts.get("state") != "running" or not is_process(facts["pid"], facts["created"]):
+            return None
+        pid: int = facts["pid"]
+        return pid
 
     def kill(self, name: str) -> bool:
         """SIGKILL one part; False when it is not running just now."""
@@ -159,8 +168,13 @@ class System:
 
 
 @contextmanager
-def running_system(home: Path, **environment: str) -> Iterator[System]:
-    """Start a system under `home`; stop it, and leave nothing behind, at the end."""
+def running_system(
+    home: Path, *, register: Callable[[System], object] | None = None, **environment: str
+) -> Iterator[System]:
+    """Start a system under `home`; stop it, and leave nothing behind, at the end.
+
+    `register` is given the system before it is started, for proxies that look up its ports.
+    """
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o755)
     system = System(
@@ -172,6 +186,8 @@ def running_system(home: Path, **environment: str) -> Iterator[System]:
             **environment,
         },
     )
+    if register is not None:
+        register(system)
     try:
         system.start()
         yield system

@@ -143,3 +143,68 @@ def _judgements(connection: psycopg.Connection) -> list[str]:
         "AND r.id IS NULL"
     ).fetchall()
     return [f"order {row[0]} was sent without an approval" for row in rows]
+
+
+def loose_ends(connection: psycopg.Connection) -> list[str]:
+    """Return what a system at rest, with no order open and everything delivered, must not have.
+
+    Holds without an open order, balances that are not the sum of their transfers, signals judged
+    by nobody, approvals that became no order, signals with two orders, orders of strangers,
+    discrepancies, messages that were not delivered or were given up.
+    """
+    found = []
+    for what, query in LOOSE_ENDS.items():
+        rows: Rows = connection.execute(query).fetchall()
+        if rows:
+            shown = ", ".join(" ".join(map(str, row)) for row in rows[:5])
+            found.append(f"{what} ({len(rows)}): {shown}")
+    return found
+
+
+LOOSE_ENDS = {
+    "order not ended": (
+        "SELECT id, symbol, status FROM orders WHERE status NOT IN "
+        "('denied', 'filled', 'canceled', 'expired', 'rejected', 'replaced')"
+    ),
+    "hold that nothing resolved": (
+        "SELECT p.id, p.ledger, p.amount, p.order_id FROM ledger_transfers p "
+        "LEFT JOIN ledger_transfers r ON r.pending_id = p.id "
+        "WHERE p.kind = 'pending' AND r.id IS NULL"
+    ),
+    "pending balance without a hold": (
+        "SELECT owner, ledger, code, debits_pending, credits_pending FROM ledger_accounts "
+        "WHERE debits_pending <> 0 OR credits_pending <> 0"
+    ),
+    "balance that is not the sum of its transfers": (
+        "SELECT a.owner, a.ledger, a.code, a.debits_posted, d.sum, a.credits_posted, c.sum "
+        "FROM ledger_accounts a, LATERAL (SELECT coalesce(sum(amount), 0) FROM ledger_transfers "
+        "WHERE debit_account = a.id AND kind IN ('direct', 'post')) d(sum), "
+        "LATERAL (SELECT coalesce(sum(amount), 0) FROM ledger_transfers "
+        "WHERE credit_account = a.id AND kind IN ('direct', 'post')) c(sum) "
+        "WHERE a.debits_posted <> d.sum OR a.credits_posted <> c.sum"
+    ),
+    "signal that nobody judged": (
+        "SELECT s.id, s.strategy_id, s.symbol, s.created_at FROM signals s "
+        "LEFT JOIN risk_assessments r ON r.signal_id = s.id "
+        "WHERE s.mode = 'live' AND r.id IS NULL"
+    ),
+    "approval that became no order": (
+        "SELECT r.id, r.symbol, r.source, r.ts FROM risk_assessments r "
+        "LEFT JOIN orders o ON o.id = r.order_id WHERE r.verdict = 'approved' AND o.id IS NULL"
+    ),
+    "signal with several orders": (
+        "SELECT signal_id, count(*) FROM orders WHERE signal_id IS NOT NULL AND parent_id IS NULL "
+        "AND replaces_id IS NULL GROUP BY signal_id HAVING count(*) > 1"
+    ),
+    "order of a stranger": "SELECT id, client_order_id, symbol FROM orders WHERE external",
+    "discrepancy": (
+        "SELECT symbol, kind, ours, theirs, detail FROM discrepancies WHERE resolved_at IS NULL"
+    ),
+    "message not delivered": (
+        "SELECT source, channel, count(*) FROM outbox "
+        "WHERE confirmed_at IS NULL GROUP BY source, channel"
+    ),
+    "message given up": (
+        "SELECT source, title, message FROM alerts WHERE title LIKE '%gave up on a message%'"
+    ),
+}

@@ -20,7 +20,7 @@ from infra.routes import PORTS, ROOT
 CHOICES = (
     "FEED", "FILE", "BROKER", "FACTOR", "SYMBOLS", "TRADEWIND_PORTS", "TRADEWIND_REDIS_URL",
     "TRADEWIND_FEED", "TRADEWIND_HOME", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY",
-    "ALPACA_API_KEY", "ALPACA_SECRET_KEY",
+    "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "TRADEWIND_VIA",
 )  # fmt: skip
 
 
@@ -217,3 +217,32 @@ def test_stop_order_is_the_designs() -> None:
     assert order("gateway") < order("strategy_engine") < order("trade_executor")
     assert order("trade_executor") < order("broker_simulator") < order("redis")
     assert STOP_ORDER[-1] == "postgres"
+
+
+def test_a_detour_leads_one_service_to_one_server(
+    environment: pytest.MonkeyPatch, home: Home
+) -> None:
+    environment.setenv("TRADEWIND_PORTS", "auto")
+    environment.setenv(
+        "TRADEWIND_VIA",
+        "trade_executor>redis=40001, portfolio>postgres=40002,"
+        "trade_executor>broker_simulator=40003,trade_executor>risk_manager=40004",
+    )
+    plan = plan_of(load(), home)
+    executor, portfolio = plan.environment("trade_executor"), plan.environment("portfolio")
+    assert "@127.0.0.1:40001/0" in executor["TRADEWIND_REDIS_URL"]
+    assert executor["TRADEWIND_BROKER_STREAM_URL"] == "ws://127.0.0.1:40003/stream"
+    assert executor["TRADEWIND_RISK_URL"] == "http://127.0.0.1:40004"
+    assert f":{plan.ports['postgres']}/" in executor["TRADEWIND_DATABASE_URL"]
+    assert ":40002/" in portfolio["TRADEWIND_DATABASE_URL"]
+    assert f":{plan.ports['redis']}/" in portfolio["TRADEWIND_REDIS_URL"]
+
+
+@pytest.mark.parametrize(
+    "via",
+    ["redis=1", "trade_executor>redis", "nobody>redis=1", "audit>nothing=1", "audit>redis=70000"],
+)
+def test_a_detour_that_leads_nowhere_is_refused(environment: pytest.MonkeyPatch, via: str) -> None:
+    environment.setenv("TRADEWIND_VIA", via)
+    with pytest.raises(EmbeddedError, match="VIA"):
+        load()
