@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import Executable, text
 from sqlalchemy.exc import IntegrityError
 
 from libs.common.domain.ledger import OverdraftError
@@ -75,6 +75,17 @@ class Committer:
             self._flushing = asyncio.create_task(self._flush(), name="committer")
         # When the caller is cancelled the entry stays queued: half a thought must not undo it.
         return await future
+
+    async def write_with(self, entry: dict[str, Any], statement: Executable) -> Answer:
+        """Write one entry and another statement in one transaction, now. Raises
+        UnavailableError."""
+        entries = orjson.dumps([entry], default=str).decode()
+        async with self._database.write() as tx:
+            await tx.execute(statement)
+            result = await tx.execute(_WRITE, {"batch": entries, "lift": False})
+            told = orjson.loads(result.scalar_one())
+            self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
+        return Answer(told["answers"][0])
 
     async def drain(self) -> None:
         """Wait until nothing is queued."""

@@ -98,7 +98,12 @@ class StreamFollower:
             _log.warning("broker_event_compared", word=update.event_word, order=str(order.id))
             self._tasks.spawn("reconcile after gap", self._reconcile)
         elif update.execution is not None:
-            written = await self._lifecycle.executed(order.id, update.execution, source="stream")
+            written = await self._lifecycle.executed(
+                order.id,
+                update.execution,
+                source="stream",
+                sum_there=update.order.filled_quantity,
+            )
             order = written.order
         if update.order.filled_quantity > order.filled_quantity:
             # An execution is missing or late. What the venue calls an end is believed when all
@@ -112,3 +117,5 @@ class StreamFollower:
             reason=update.reason,
             broker_order_id=update.order.broker_order_id,
         )
+        if update.event is OrderEvent.RESTATED:
+            await self._lifecycle.restate(order.id, update.order)

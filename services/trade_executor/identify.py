@@ -13,6 +13,7 @@ from services.trade_executor.model import BrokerOrder, Order
 from services.trade_executor.ports import Books, Broker
 
 _IN_FLIGHT = frozenset({OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN})
+_REPLACEMENTS_MAX = 100
 
 
 class Identifier:
@@ -51,10 +52,24 @@ class Identifier:
                 order = await self.known(found)
         if order is not None:
             return order
-        replaced = None
-        if found.replaces is not None:
-            replaced = await self._books.order_at_broker(found.replaces)
-        return await self._lifecycle.adopt(found, replaced=replaced)
+        return await self._lifecycle.adopt(found, replaced=await self._replaced(found))
+
+    async def _replaced(self, found: BrokerOrder) -> Order | None:
+        """Return our order for the one that `found` took the place of. Of a chain of
+        replacements that we slept through, every link is adopted, the oldest first."""
+        chain: list[BrokerOrder] = []
+        before = found.replaces
+        order = None
+        while before is not None and len(chain) < _REPLACEMENTS_MAX:
+            order = await self._books.order_at_broker(before)
+            link = None if order is not None else await self._broker.order(before)
+            if link is None:
+                break
+            chain.append(link)
+            before = link.replaces
+        for link in reversed(chain):
+            order = await self._lifecycle.adopt(link, replaced=order)
+        return order
 
     async def family(self, found: BrokerOrder) -> Order:
         """Identify an order together with its legs, which become its children."""
@@ -75,7 +90,7 @@ class Identifier:
                     OrderEvent.UNRECOGNISED,
                     reason=f"leg of {order.id}",
                     parent_id=order.id,
-                    external=False,
+                    external=order.external,
                     strategy_id=order.strategy_id,
                 )
 

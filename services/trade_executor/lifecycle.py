@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 
 from libs.common.domain.executions import Execution
-from libs.common.domain.orders import OrderEvent, apply
+from libs.common.domain.orders import OrderEvent, Why, apply
 from libs.common.domain.vocabulary import Level, OrderStatus, Side
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, NotFoundError
-from libs.common.kernel.ids import ClientOrderId, OrderId, order_id_from_client
+from libs.common.kernel.ids import ClientOrderId, ExecutionId, OrderId, order_id_from_client
 from libs.common.runtime.logging import get_logger
+from services.trade_executor.agreement import Names, Source, has_room, restated
 from services.trade_executor.desk import Desk
 from services.trade_executor.entries import order_id_of_external
 from services.trade_executor.gate import Blocks
-from services.trade_executor.metrics import ANOMALIES, DUPLICATES, EXECUTIONS, ORDERS
+from services.trade_executor.metrics import ALIASES, ANOMALIES, DUPLICATES, EXECUTIONS, ORDERS
 from services.trade_executor.model import BrokerOrder, Order
 from services.trade_executor.ports import Books, Discrepancy, Move, Recorded, Written
 
@@ -41,6 +44,8 @@ class Lifecycle:
         self._clock = clock
         self._account_id = account_id
         self._broker = broker
+        self._names = Names()
+        self._listed: set[OrderId] = set()  # orders with executions that no stream told of first
 
     async def find(self, order_id: OrderId) -> Order:
         """Return an order from memory or the books. Raises NotFoundError."""
@@ -89,12 +94,32 @@ class Lifecycle:
                         await self._flag(order, anomaly)
                     return order
 
-    async def executed(self, order_id: OrderId, execution: Execution, *, source: str) -> Written:
-        """Book one execution, in whatever state the order is."""
+    async def executed(
+        self,
+        order_id: OrderId,
+        execution: Execution,
+        *,
+        source: Source,
+        sum_there: Decimal,
+        named: Container[ExecutionId] = (),
+    ) -> Written:
+        """Book one execution, in whatever state the order is.
+
+        It may be booked already by the name that the other source gave it: `alias` (see
+        `Names`). `sum_there` is what the venue says the order has traded in all: what a list
+        names beyond that is not booked (`no_room`), what the stream tells is, for streams come
+        out of order. `named`: what the same source names besides.
+        """
         async with self._desk.lock(order_id):
             order = await self.find(order_id)
+            outcome = await self._doubt(order, execution, source, sum_there, named)
+            if outcome is not None:
+                return Written(outcome, order)
             written = await self._books.book(order, execution, source=source)
             self._desk.put(written.order)
+            self._names.note(source, execution.execution_id, execution.execution_id)
+            if source == "activities":
+                self._listed.add(order_id)
         if written.outcome == "duplicate":
             DUPLICATES.labels(source).inc()
             return written
@@ -106,6 +131,41 @@ class Lifecycle:
         if written.lifted:
             await self._overdrawn(written)
         return written
+
+    async def _doubt(
+        self,
+        order: Order,
+        execution: Execution,
+        source: Source,
+        sum_there: Decimal,
+        named: Container[ExecutionId],
+    ) -> Literal["alias", "no_room"] | None:
+        """Return why `execution` is not to be booked, None if it is (or is booked by its name)."""
+        if not order.filled_quantity or (source == "stream" and order.id not in self._listed):
+            return None
+        booked = await self._books.executions(order.id)
+        if any(one.execution_id == execution.execution_id for one in booked):
+            return None
+        if self._names.twin(source, execution, booked, named) is not None:
+            ALIASES.labels(source).inc()
+            return "alias"
+        room = source == "stream" or has_room(order, execution, sum_there)
+        return None if room else "no_room"
+
+    async def restate(self, order_id: OrderId, found: BrokerOrder) -> bool:
+        """Take over what the venue changed in a resting order's terms; False if nothing."""
+        async with self._desk.lock(order_id):
+            order = await self.find(order_id)
+            terms = restated(order.spec, found.spec)
+            if terms is None or apply(order.status, OrderEvent.RESTATED).why is not Why.TERMS:
+                return False
+            written = await self._books.restate(order, terms)
+            if written.outcome != "moved":
+                self._desk.put(written.order)
+                return False
+            self._desk.put(replace(written.order, spec=terms))
+        _log.warning("order_restated", order=str(order_id), symbol=order.symbol)
+        return True
 
     async def adopt(
         self, found: BrokerOrder, *, parent: Order | None = None, replaced: Order | None = None
@@ -134,7 +194,7 @@ class Lifecycle:
             status=status,
             parent_id=parent.id if parent else None,
             replaces_id=replaced.id if replaced else None,
-            external=origin is None,
+            external=origin.external if origin else True,
             protective=parent is not None,
             reducing=parent is not None,
             strategy_id=origin.strategy_id if origin else None,
@@ -147,7 +207,7 @@ class Lifecycle:
                 known = await self._books.order_at_broker(found.broker_order_id)
                 return self._desk.put(known or written.order)
             order = self._desk.put(written.order)
-        if order.external:
+        if origin is None:
             _log.warning("order_adopted", order=str(order_id), symbol=found.symbol)
             await self._books.notify(
                 Level.WARNING,
@@ -162,8 +222,7 @@ class Lifecycle:
     async def _flag(self, order: Order, anomaly: str) -> None:
         """An order did what it should not: no new risk on its symbol until the books agree."""
         ANOMALIES.labels(anomaly).inc()
-        self._blocks.block(order.symbol, f"anomaly:{anomaly}")
-        await self._books.open_discrepancy(
+        await self.differs(
             Discrepancy(
                 symbol=order.symbol,
                 kind=f"anomaly:{anomaly}",
@@ -172,6 +231,18 @@ class Lifecycle:
                 detail=f"Order {order.id} ({order.spec.side} {order.symbol}).",
             )
         )
+
+    async def differs(self, found: Discrepancy) -> None:
+        """Put a difference on record: no new risk there, and somebody is told, once."""
+        self._blocks.block(found.symbol, found.kind)
+        if await self._books.open_discrepancy(found):
+            _log.error(
+                "discrepancy",
+                symbol=found.symbol,
+                kind=found.kind,
+                ours=found.ours,
+                theirs=found.theirs,
+            )
 
     async def _overdrawn(self, written: Written) -> None:
         order = written.order

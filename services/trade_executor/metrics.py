@@ -14,6 +14,9 @@ OUTCOMES_UNKNOWN = Counter("orders_outcome_unknown_total", "Answers that never c
 OUTCOMES_PENDING = Gauge("orders_outcome_pending", "Orders whose fate is being looked up")
 EXECUTIONS = Counter("executions_total", "Executions booked", ["source"])
 DUPLICATES = Counter("executions_duplicate_total", "Executions that arrived again", ["source"])
+ALIASES = Counter(
+    "executions_alias_total", "Executions that were booked by another name", ["source"]
+)
 ANOMALIES = Counter("order_anomalies_total", "Things that should not have happened", ["kind"])
 LEG: Final = Histogram(
     "order_leg_seconds",

@@ -160,7 +160,9 @@ class Move:
 class Written:
     """What a write did: the order as it stands in the database now, and what came of it."""
 
-    outcome: Literal["created", "exists", "moved", "conflict", "booked", "duplicate"]
+    outcome: Literal[
+        "created", "exists", "moved", "conflict", "booked", "duplicate", "alias", "no_room"
+    ]
     order: Order
     anomaly: str | None = None
     lifted: tuple[str, ...] = ()
@@ -240,6 +242,10 @@ class Books(Protocol):
         """Change an order's state if it still stands as `order` says."""
         ...
 
+    async def restate(self, order: Order, terms: OrderSpec) -> Written:
+        """Write what the venue changed in a resting order's terms, and a line of its history."""
+        ...
+
     async def book(self, order: Order, execution: Execution, *, source: str) -> Written:
         """Book one execution: trade, order, position, ledger, messages, in one transaction."""
         ...
@@ -258,6 +264,10 @@ class Books(Protocol):
 
     async def execution_ids(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are booked."""
+        ...
+
+    async def executions(self, order_id: OrderId) -> Sequence[Execution]:
+        """Return an order's booked executions."""
         ...
 
     async def positions(self) -> dict[Symbol, Decimal]:

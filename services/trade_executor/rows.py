@@ -8,8 +8,16 @@ from typing import Any
 from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.executions import Execution
 from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, Side, TimeInForce
-from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, OrderId, TransferId
+from libs.common.kernel.ids import (
+    BrokerOrderId,
+    ClientOrderId,
+    ExecutionId,
+    OrderId,
+    Symbol,
+    TransferId,
+)
 from libs.common.kernel.money import plain
 from services.trade_executor.model import Order
 
@@ -64,6 +72,21 @@ def order_from(row: RowMapping) -> Order:
         submitted_at=row["submitted_at"],
         expires_at=row["expires_at"],
         reject_reason=row["reject_reason"],
+    )
+
+
+def execution_from(row: RowMapping) -> Execution:
+    """Return the execution that a row of `trades`, with its order's broker id, holds."""
+    return Execution(
+        broker=row["broker"],
+        execution_id=ExecutionId(row["execution_id"]),
+        broker_order_id=BrokerOrderId(row["broker_order_id"] or ""),
+        symbol=Symbol(row["symbol"]),
+        side=Side(row["side"]),
+        quantity=row["quantity"],
+        price=row["executed_price"],
+        executed_at=row["executed_at"],
+        fee=row["fees"],
     )
 
 

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.executions import Execution
 from libs.common.domain.ledger import Transfer
+from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import TERMINAL_STATUSES
 from libs.common.kernel.ids import BrokerOrderId, OrderId
+from libs.common.kernel.money import plain
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.schema.execution import orders, trades
 from services.trade_executor.committer import Answer, Committer
@@ -21,7 +24,7 @@ from services.trade_executor.ledger_store import LedgerStore
 from services.trade_executor.model import Order, with_standing
 from services.trade_executor.ports import Move, Recorded, Written
 from services.trade_executor.record_store import RecordStore
-from services.trade_executor.rows import order_from
+from services.trade_executor.rows import execution_from, order_from
 
 _ENDED: Final = tuple(sorted(TERMINAL_STATUSES))
 
@@ -75,6 +78,27 @@ class ExecutorStore(LedgerStore, RecordStore):
         )
         return Written("moved", written.order) if ours else written
 
+    async def restate(self, order: Order, terms: OrderSpec) -> Written:
+        """Write what the venue changed in a resting order's terms, and a line of its history."""
+        changed = {
+            name: getattr(terms, name)
+            for name in ("quantity", "limit_price", "stop_price", "trail_price")
+            if getattr(terms, name) != getattr(order.spec, name)
+        }
+        move = Move(
+            OrderEvent.RESTATED,
+            order.status,
+            reason="changed by the venue",
+            payload={name: plain(value) for name, value in changed.items()},
+        )
+        answer = await self.committer.write_with(
+            self._entries.move(order, move, self._runtime.clock.now_ns()),
+            update(orders)
+            .where(orders.c.id == order.id, orders.c.status == order.status)
+            .values(**changed),
+        )
+        return _written(order, answer, self._runtime.clock.now())
+
     async def book(self, order: Order, execution: Execution, *, source: str) -> Written:
         """Book one execution: trade, order, position, ledger, messages, in one transaction."""
         del source
@@ -113,6 +137,17 @@ class ExecutorStore(LedgerStore, RecordStore):
         query = select(trades.c.execution_id).where(trades.c.execution_id.in_(ids))
         async with self._database.read() as session:
             return {row["execution_id"] for row in await session.rows(query)}
+
+    async def executions(self, order_id: OrderId) -> list[Execution]:
+        """Return an order's booked executions, oldest first."""
+        query = (
+            select(trades, orders.c.broker_order_id)
+            .join(orders, orders.c.id == trades.c.order_id)
+            .where(trades.c.order_id == order_id)
+            .order_by(trades.c.executed_at, trades.c.id)
+        )
+        async with self._database.read() as session:
+            return [execution_from(row) for row in await session.rows(query)]
 
 
 def _written(order: Order, answer: Answer, now: dt.datetime) -> Written:

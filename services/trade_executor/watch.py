@@ -26,6 +26,9 @@ _log = get_logger(__name__)
 
 # A stream that told nothing for this long while REST knew news is mute.
 _MUTE_S = 2.0
+# A second look proves what one cannot; a third is for what changed in between. What is in doubt
+# then blocks its symbol, not the start.
+_SECOND_LOOKS = 2
 _AWAITING = frozenset(
     {
         OrderStatus.SUBMITTED,
@@ -111,7 +114,9 @@ class Watch:
                     order.id, OrderEvent.LOSE_OUTCOME, reason="restarted while sending"
                 )
         findings = await self._reconciliation.run("start", balances=True, deep=True)
-        while findings.doubts:
+        for _ in range(_SECOND_LOOKS):
+            if not findings.doubts:
+                break
             await asyncio.sleep(self._settle_s + 0.1)
             findings = await self._reconciliation.run("start", balances=True, deep=True)
         await self._look_at_gate()
