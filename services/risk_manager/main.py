@@ -47,6 +47,7 @@ def build(settings: RiskSettings) -> FastAPI:
     return create_app(
         runtime,
         routers=[routes(office, store, registry)],
+        sole=True,
         start=[market.prepare, partial(upkeep.rebuild, office)],
         consumers=consumers,
         listeners=listeners,

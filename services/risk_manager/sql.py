@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from libs.common.domain.vocabulary import TERMINAL_STATUSES
+from libs.common.runtime.database import FENCE
 from libs.common.runtime.outbox import INSERT_MESSAGES
 
 _TERMINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL_STATUSES))
@@ -63,7 +64,8 @@ APPROVALS: Final = """
 RECORD: Final = f"""
     WITH recorded AS (
         INSERT INTO risk_assessments
-        SELECT * FROM jsonb_populate_recordset(CAST(NULL AS risk_assessments), CAST(:rows AS jsonb))
+        SELECT r.* FROM {FENCE}, jsonb_populate_recordset(
+            CAST(NULL AS risk_assessments), CAST(:rows AS jsonb)) AS r
     )
     {INSERT_MESSAGES} ORDER BY m.place
     """

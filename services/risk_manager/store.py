@@ -146,7 +146,9 @@ class RiskStore:
         """Store judgements and their messages in one transaction."""
         encoded = msgspec.json.encode(assessments).decode()
         async with self._database.single() as tx:
-            await self._post.send_with(tx, text(sql.RECORD), {"rows": encoded}, messages)
+            await self._post.send_with(
+                tx, text(sql.RECORD), {"rows": encoded, **self._database.fence}, messages
+            )
 
     async def assessments(
         self, *, limit: int, after: UUID | None, verdict: Verdict | None, symbol: str | None

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from libs.common.domain.ledger import OverdraftError
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.bus import LogMessage
-from libs.common.runtime.database import Database
+from libs.common.runtime.database import FENCE, Database
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.readiness import Readiness
@@ -29,7 +29,9 @@ from services.trade_executor.metrics import BATCH
 
 _log = get_logger(__name__)
 
-_WRITE: Final = text("SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text)")
+_WRITE: Final = text(
+    f"SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text) FROM {FENCE}"
+)
 _OVERDRAFT: Final = "no_overdraft"
 
 
@@ -151,7 +153,9 @@ class Committer:
             return
         entries = orjson.dumps([pending.entry for pending in batch], default=str).decode()
         async with self._database.single() as tx:
-            result = await tx.execute(_WRITE, {"batch": entries, "lift": lift})
+            result = await tx.execute(
+                _WRITE, {"batch": entries, "lift": lift, **self._database.fence}
+            )
             told = orjson.loads(result.scalar_one())
             self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
         lifted = tuple(told["lifted"] or ())

@@ -52,8 +52,8 @@ class Handlers:
             self.watch.look_at_gate()
 
     async def on_heartbeat(self, envelope: Envelope[Heartbeat]) -> None:
-        """Note the risk manager's sign of life."""
-        if envelope.payload.service == "risk_manager":
+        """Note the risk manager's sign of life; one that only stands by judges nothing."""
+        if envelope.payload.service == "risk_manager" and envelope.payload.ready:
             self.gate.heard_risk_manager()
 
     async def on_commands(self, envelopes: Sequence[Envelope[Command]]) -> None:

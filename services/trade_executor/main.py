@@ -254,6 +254,7 @@ def service(
             ids=runtime.ids,
             answer_s_max=settings.answer_s_max,
         ),
+        sole=True,
         start=[watch.start],
         stop=[partial(_finish, tasks, books, broker, risk, wire_log, settings.shutdown_timeout_s)],
         consumers=[

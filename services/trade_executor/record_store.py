@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from libs.common.contracts.channels import NOTIFICATIONS
 from libs.common.contracts.messages import Notification
 from libs.common.domain.vocabulary import Level, TradingState
 from libs.common.kernel.ids import AccountId
-from libs.common.runtime.database import WriteSession
+from libs.common.runtime.database import FENCE, WriteSession
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.schema.execution import discrepancies, reconciliations
-from libs.common.runtime.schema.risk import trading_state
 from services.trade_executor.ports import (
     Discrepancy,
     Gate,
     OpenDiscrepancy,
     Opening,
     ReconciliationRun,
+)
+
+_GATE = text(
+    f"SELECT t.state, t.generation FROM {FENCE}"
+    " LEFT JOIN trading_state t ON t.account_id = :account"
 )
 
 
@@ -33,13 +37,13 @@ class RecordStore:
         self._account = AccountId(runtime.settings.account_id)
 
     async def gate(self) -> Gate | None:
-        """Read the kill switch; None if the risk manager never set it."""
-        query = select(trading_state.c.state, trading_state.c.generation).where(
-            trading_state.c.account_id == self._account
-        )
+        """Read the kill switch; None if the risk manager never set it. Raises UnavailableError
+        also where another executor works for the account."""
         async with self._database.single() as session:
-            row = await session.row(query)
-        return Gate(TradingState(row["state"]), row["generation"]) if row else None
+            row = await session.row(_GATE, {"account": self._account, **self._database.fence})
+        if row is None or row["state"] is None:
+            return None
+        return Gate(TradingState(row["state"]), row["generation"])
 
     async def watermark(self) -> dt.datetime | None:
         """Return the market time up to which executions have been compared."""

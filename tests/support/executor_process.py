@@ -71,6 +71,16 @@ class ExecutorProcess:
             time.sleep(0.05)
         raise RuntimeError(f"not ready:\n{self._log.read_text(errors='replace')[-4000:]}")
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self._process.pid if self._process else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end."""
+        return self._process is not None and self._process.poll() is not None
+
     def kill(self) -> None:
         """SIGKILL it."""
         assert self._process is not None

@@ -36,6 +36,7 @@ from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.queries import known_query
 from libs.common.runtime.runtime import Runtime, supervise
 from libs.common.runtime.settings import ServiceSettings
+from libs.common.runtime.tenure import Tenure
 
 _log = get_logger(__name__)
 
@@ -54,6 +55,7 @@ def create_app(
     tasks: Sequence[tuple[str, Work]] = (),
     figures: Callable[[], dict[str, float]] | None = None,
     on_dead: DeadLetterHook | None = None,
+    sole: bool = False,
 ) -> FastAPI:
     """Return the service's app.
 
@@ -61,10 +63,19 @@ def create_app(
     the market clock is synchronised, the `start` hooks run (each again until it succeeds), and
     consumers, listeners and tasks begin. `/ready` is 503 with reasons until all that is done and
     whenever a part of it breaks. At shutdown the readers stop, the `stop` hooks run in order and
-    the outbox is drained.
+    the outbox is drained. With `sole` one process of the service works for an account: the others
+    stand by, before their `start` hooks, until its desk is free (see `tenure`).
 
     Raises InvalidInputError for a route without a permission.
     """
+
+    tenure = Tenure(
+        runtime.database,
+        runtime.readiness,
+        service=runtime.name,
+        account_id=runtime.settings.account_id,
+        instance=runtime.settings.instance,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,11 +85,13 @@ def create_app(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await _shut_down(runtime, stop)
+            await _shut_down(runtime, stop, tenure)
 
     async def begin() -> None:
         await runtime.database.ping()
         await runtime.bus.ping()
+        if sole:
+            await tenure.take()
         for hook in start:
             await hook()
 
@@ -98,7 +111,9 @@ def create_app(
             gc.freeze()
             runtime.readiness.clear("start")
             _log.info("service_started", service=runtime.name)
-            for name, work in _readers(runtime, consumers, listeners, on_dead) + list(tasks):
+            after = [("desk", tenure.watch)] if sole else []
+            after += _readers(runtime, consumers, listeners, on_dead)
+            for name, work in after + list(tasks):
                 group.create_task(supervise(name, work, runtime.readiness), name=name)
 
     async def _await_clock() -> None:
@@ -149,7 +164,7 @@ def _readers(
     return parts
 
 
-async def _shut_down(runtime: Runtime, stop: Sequence[Work]) -> None:
+async def _shut_down(runtime: Runtime, stop: Sequence[Work], tenure: Tenure) -> None:
     for hook in stop:
         try:
             await asyncio.wait_for(hook(), runtime.settings.shutdown_timeout_s)
@@ -159,6 +174,7 @@ async def _shut_down(runtime: Runtime, stop: Sequence[Work]) -> None:
         await asyncio.wait_for(runtime.outbox.drain(), runtime.settings.shutdown_timeout_s)
     except (UnavailableError, TimeoutError) as error:
         _log.warning("outbox_not_drained", error=str(error))
+    await tenure.release()
     await runtime.close()
     _log.info("service_stopped", service=runtime.name)
 

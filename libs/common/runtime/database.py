@@ -31,6 +31,10 @@ _GONE = (
     psycopg.InterfaceError,
 )
 
+# Passes, without a fence set, or raises: see libs/common/runtime/tenure.py.
+FENCE = "desk_fence(:desk_service, :desk_account, CAST(:desk_epoch AS bigint))"
+_FENCE = text(f"SELECT {FENCE}")
+
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -84,6 +88,11 @@ class Database:
     """The service's way to PostgreSQL. Connections are opened on first use."""
 
     def __init__(self, url: str, *, pool_size: int, timeout_s: float, name: str) -> None:
+        self._fence: dict[str, Any] = {
+            "desk_service": name,
+            "desk_account": "",
+            "desk_epoch": None,
+        }
         scheme, _, rest = url.partition("://")
         self._engine: AsyncEngine = create_async_engine(
             f"{scheme.split('+')[0]}+psycopg://{rest}",
@@ -105,6 +114,34 @@ class Database:
             },
         )
 
+    def fence_by(self, *, service: str, account: str, epoch: int) -> None:
+        """Refuse from now on every transaction that is not of this holder of the desk."""
+        self._fence = {
+            "desk_service": service,
+            "desk_account": account,
+            "desk_epoch": epoch,
+        }
+
+    @property
+    def fence(self) -> dict[str, Any]:
+        """The parameters of FENCE, for a statement of the caller's own in `single`."""
+        return self._fence
+
+    async def own_connection(self) -> AsyncConnection:
+        """Return a connection that is the caller's to close; each statement commits by itself.
+
+        Raises UnavailableError.
+        """
+        with _translated():
+            connection = await self._engine.connect()
+            return await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def translated(self) -> AsyncIterator[None]:
+        """Turn the driver's words for "not there" into UnavailableError, for `own_connection`."""
+        with _translated():
+            yield
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[WriteSession]:
         """Open a transaction that commits at the end of the block.
@@ -115,6 +152,8 @@ class Database:
         started = time.perf_counter()
         with _translated():
             async with self._engine.begin() as connection:
+                if self._fence["desk_epoch"] is not None:
+                    await connection.execute(_FENCE, self._fence)
                 session = WriteSession(connection)
                 yield session
         DB_DURATION.labels("write").observe(time.perf_counter() - started)
@@ -124,6 +163,7 @@ class Database:
     async def single(self) -> AsyncIterator[WriteSession]:
         """Open a session whose one statement is its own transaction: one round trip instead of
         three, where one server-side call does everything. Raises UnavailableError like `write`.
+        A statement that decides something names `FENCE` with the parameters `fence`.
         """
         started = time.perf_counter()
         with _translated():

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from libs.common.runtime.schema import audit, execution, market, monitoring, outbox, risk, snapshots
+from libs.common.runtime.schema import (
+    audit,
+    desks,
+    execution,
+    market,
+    monitoring,
+    outbox,
+    risk,
+    snapshots,
+)
 from libs.common.runtime.schema import strategies as strategies
 from libs.common.runtime.schema.base import WRITERS, metadata
 
 __all__ = [
     "WRITERS",
     "audit",
+    "desks",
     "execution",
     "market",
     "metadata",
