@@ -54,6 +54,9 @@ class Cancels:
         """The broker will not cancel: most often it has ended already. Look."""
         assert order.broker_order_id is not None
         found = await self._broker.order(order.broker_order_id)
+        if found is not None and found.event is OrderEvent.PENDING_REPLACE:
+            # The wish stands: asked again, or handed to the order that takes its place.
+            return await self._lifecycle.find(order.id)
         event = OrderEvent.CANCEL_REFUSED if found is None else news_of(found, order)
         if event not in _ENDS:
             event = OrderEvent.CANCEL_REFUSED
