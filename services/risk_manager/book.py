@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -26,6 +25,7 @@ from libs.common.kernel.money import ZERO, from_float, money
 from services.risk_manager.pending import Fill, Pending, Recent
 
 _HALF = Decimal("0.5")
+_EARLY_MAX: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -87,12 +87,13 @@ class Book:
         self.by_strategy: defaultdict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
         self.executions = Recent(200_000)
         self.ended = Recent(50_000)
+        # What was executed of orders that are not known yet.
+        self._early: dict[UUID, Decimal] = {}
         self.latest_ns = 0
         self._instruments = instruments
         self._lines: dict[str, Line] = {}
         self._sides: defaultdict[tuple[str, Side], dict[UUID, Pending]] = defaultdict(dict)
         self._asked: defaultdict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
-        self._heirs: defaultdict[UUID, set[UUID]] = defaultdict(set)
         self._dirty: set[str] = set()
         self._clear_sums()
 
@@ -154,7 +155,7 @@ class Book:
         self.orders.clear()
         self._sides.clear()
         self._asked.clear()
-        self._heirs.clear()
+        self._early.clear()
         self._lines.clear()
         self.by_strategy.clear()
         self.by_strategy.update(by_strategy)
@@ -183,37 +184,17 @@ class Book:
             self._put(symbol, replace(exposure, position=quantity))
 
     def reserve(self, order: Pending) -> bool:
-        """Set aside an approval or take an open order; False if its id is known already."""
+        """Set aside an approval or take an open order; False if its id is known already.
+
+        Executions that were told before it count for it.
+        """
         if order.order_id in self.orders or order.order_id in self.ended:
             return False
-        with self._recounted(order, *self._heirs_of(order)):
-            self.orders[order.order_id] = order
-            self._sides[order.symbol, order.side][order.order_id] = order
-            if order.replaces is not None:
-                self._heirs[order.replaces].add(order.order_id)
+        order.executed += self._early.pop(order.order_id, ZERO)
+        self.orders[order.order_id] = order
+        self._sides[order.symbol, order.side][order.order_id] = order
+        self._add_pending(order, order.remaining, order.held)
         return True
-
-    @contextmanager
-    def without(self, order_id: UUID | None) -> Iterator[Pending | None]:
-        """The book as if this pending order were not in it: what its amendment is judged by."""
-        order = None if order_id is None else self.orders.get(order_id)
-        if order is None:
-            yield None
-            return
-        quantity, held = self._counted(order)
-        self._add_pending(order, -quantity, -held)
-        try:
-            yield order
-        finally:
-            self._add_pending(order, quantity, held)
-
-    def resize(self, order_id: UUID, quantity: Decimal) -> None:
-        """An amended order took over less than was approved: its forerunner traded first."""
-        order = self.orders.get(order_id)
-        if order is not None and order.replaces is not None and 0 < quantity < order.quantity:
-            with self._recounted(order):
-                order.hold = money(order.hold * quantity / order.quantity)
-                order.quantity = quantity
 
     def confirm(self, order_id: UUID) -> None:
         """An order stands behind the reservation: it no longer expires."""
@@ -229,14 +210,19 @@ class Book:
         self._change(order, ended_with=filled)
         return True
 
+    def pass_over(self, order_id: UUID) -> None:
+        """An order that was never taken has ended: its approval, told again, sets nothing aside."""
+        self.ended.add(order_id)
+        self._early.pop(order_id, None)
+
     def release(self, order_id: UUID) -> bool:
         """Forget an approval that has not become an order; False if it is not there. Should the
         order turn up after all, it is taken as any order that was not known."""
         order = self.orders.get(order_id)
         if order is None:
             return False
-        with self._recounted(order, *self._heirs_of(order)):
-            self._drop(order)
+        self._add_pending(order, -order.remaining, -order.held)
+        self._drop(order)
         return True
 
     def execute(self, fill: Fill) -> bool:
@@ -249,7 +235,9 @@ class Book:
         if fill.strategy_id is not None:
             self.by_strategy[fill.strategy_id, fill.symbol] += signed
         order = self.orders.get(fill.order_id)
-        if order is not None and order.side is fill.side:
+        if order is None:
+            self._note_early(fill)
+        elif order.side is fill.side:
             self._change(order, executed=order.executed + fill.quantity)
         exposure = self.exposure(fill.symbol)
         self._put(fill.symbol, replace(exposure, position=exposure.position + signed))
@@ -274,7 +262,7 @@ class Book:
         lines, self._lines = self._lines, {}
         for symbol, line in lines.items():
             self._replace(symbol, line.at(self._price(symbol)))
-        self._held = sum((self._counted(order)[1] for order in self.orders.values()), ZERO)
+        self._held = sum((order.held for order in self.orders.values()), ZERO)
 
     # How the sums are kept ------------------------------------------------------------------
 
@@ -287,46 +275,26 @@ class Book:
     def _change(
         self, order: Pending, *, executed: Decimal | None = None, ended_with: Decimal | None = None
     ) -> None:
-        with self._recounted(order, *self._heirs_of(order)):
-            if executed is not None:
-                order.executed = executed
-            if ended_with is not None:
-                order.ended_with = ended_with
-            if order.is_over:
-                self._drop(order)
-                self.ended.add(order.order_id)
+        before, held = order.remaining, order.held
+        if executed is not None:
+            order.executed = executed
+        if ended_with is not None:
+            order.ended_with = ended_with
+        self._add_pending(order, order.remaining - before, order.held - held)
+        if order.is_over:
+            self._drop(order)
+            self.ended.add(order.order_id)
+
+    def _note_early(self, fill: Fill) -> None:
+        if fill.order_id in self.ended:
+            return
+        self._early[fill.order_id] = self._early.get(fill.order_id, ZERO) + fill.quantity
+        if len(self._early) > _EARLY_MAX:
+            del self._early[next(iter(self._early))]
 
     def _drop(self, order: Pending) -> None:
         del self.orders[order.order_id]
         del self._sides[order.symbol, order.side][order.order_id]
-        if order.replaces is not None:
-            self._heirs[order.replaces].discard(order.order_id)
-            if not self._heirs[order.replaces]:
-                del self._heirs[order.replaces]
-
-    def _heirs_of(self, order: Pending) -> list[Pending]:
-        if order.order_id not in self._heirs:
-            return []
-        return [self.orders[heir] for heir in self._heirs[order.order_id]]
-
-    def _counted(self, order: Pending) -> tuple[Decimal, Decimal]:
-        """What an order adds to the sums, quantity and money set aside. The venue has either an
-        order or its amendment, never both: of the two the larger counts."""
-        if order.order_id not in self.orders:
-            return ZERO, ZERO
-        old = None if order.replaces is None else self.orders.get(order.replaces)
-        if old is None or old.ended_with is not None:
-            return order.remaining, order.held
-        return max(ZERO, order.remaining - old.remaining), max(ZERO, order.held - old.held)
-
-    @contextmanager
-    def _recounted(self, *orders: Pending) -> Iterator[None]:
-        """Take the difference that the block makes to these orders into the sums."""
-        before = [self._counted(order) for order in orders]
-        yield
-        for order, (quantity, held) in zip(orders, before, strict=True):
-            quantity_now, held_now = self._counted(order)
-            self._add_pending(order, quantity_now - quantity, held_now - held)
 
     def _add_pending(self, order: Pending, quantity: Decimal, held: Decimal) -> None:
         self._held += held

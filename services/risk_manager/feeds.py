@@ -14,7 +14,7 @@ from libs.common.contracts.channels import (
 from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import MarketData, OrderEvent, PortfolioUpdate, Trade
 from libs.common.kernel.clock import NS_PER_SECOND
-from libs.common.kernel.money import notional
+from libs.common.kernel.money import ZERO, notional
 from services.risk_manager import metrics
 from services.risk_manager.handlers import Office
 from services.risk_manager.pending import Fill
@@ -40,12 +40,15 @@ async def _take_order_event(office: Office, event: OrderEvent) -> None:
     if event.order_id not in book.orders:
         # An order adopted from the broker, a replacement, or one whose approval had expired.
         found = await office.store.open_order(event.order_id)
-        if found is None or found.ended or found.leg:
+        if found is None or found.leg:
             return
+        if found.ended:
+            book.pass_over(event.order_id)
+            return
+        # The row knows of executions that this book may not have seen: its own count goes on.
+        found.pending.executed = ZERO
         book.reserve(found.pending)
     book.confirm(event.order_id)
-    if event.quantity is not None:
-        book.resize(event.order_id, event.quantity)
     if event.to_status.is_terminal and not book.end(event.order_id, event.filled_quantity):
         metrics.REPEATED.labels("order_event").inc()
 

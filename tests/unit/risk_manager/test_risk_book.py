@@ -76,6 +76,23 @@ def test_same_execution_twice_changes_nothing() -> None:
     assert b.cash == 96_000
 
 
+def test_executions_told_before_their_order_count_for_it() -> None:
+    b, o = book(), order()
+    b.execute(fill(o, 100))
+    assert b.reserve(o)
+    assert b.totals().held == 0
+    b.end(o.order_id, D(100))
+    assert not b.orders
+
+
+def test_an_approval_told_again_after_its_order_has_ended_reserves_nothing() -> None:
+    b, o = book(), order()
+    b.execute(fill(o, 100))
+    b.pass_over(o.order_id)
+    assert not b.reserve(o)
+    assert b.strategy_exposure("sma", "AAPL") == 100
+
+
 def test_end_told_before_the_executions_frees_nothing_too_early() -> None:
     b, o = book(), order()
     b.reserve(o)
