@@ -38,7 +38,7 @@ from libs.common.kernel.ids import (
 )
 from libs.common.runtime.runtime import Runtime
 from services.trade_executor.model import Order
-from services.trade_executor.ports import Recorded
+from services.trade_executor.ports import ReconciliationRun, Recorded
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
 from tests.support.servers import running_postgres
@@ -155,7 +155,9 @@ def _store(url: str) -> tuple[Runtime, ExecutorStore]:
 
 async def _orders(store: ExecutorStore) -> list[Order]:
     """Open the account and one large order a symbol."""
-    await store.open_account(Decimal("100000000000"), [])
+    now = dt.datetime.now(dt.UTC)
+    opened = ReconciliationRun(uuid.uuid4(), "opening", now, now, now, {"activities": []})
+    await store.open_account(Decimal("100000000000"), [], opened)
     orders = []
     for symbol in SYMBOLS:
         order_id = OrderId(uuid.uuid4())

@@ -84,7 +84,9 @@ class Committer:
         entries = orjson.dumps([entry], default=str).decode()
         async with self._database.write() as tx:
             await tx.execute(statement)
-            result = await tx.execute(_WRITE, {"batch": entries, "lift": False})
+            result = await tx.execute(
+                _WRITE, {"batch": entries, "lift": False, **self._database.fence}
+            )
             told = orjson.loads(result.scalar_one())
             self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
         return Answer(told["answers"][0])

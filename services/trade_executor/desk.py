@@ -25,6 +25,8 @@ class Desk:
         self._at_broker: dict[BrokerOrderId, OrderId] = {}
         self._locks: WeakValueDictionary[OrderId, asyncio.Lock] = WeakValueDictionary()
         self._ended_max = ended_max
+        # Set once the books have been made equal to the broker's at the start.
+        self.opened = False
 
     def lock(self, order_id: OrderId) -> asyncio.Lock:
         """Return the lock that makes the steps of one order serial."""
@@ -50,11 +52,6 @@ class Desk:
                     self._at_broker.pop(dropped.broker_order_id, None)
         ORDERS_OPEN.set(len(self._open))
         return order
-
-    def heir_of(self, order_id: OrderId) -> Order | None:
-        """Return the open order that is to take the place of another."""
-        heirs = (order for order in self._open.values() if order.replaces_id == order_id)
-        return next(heirs, None)
 
     def load(self, orders: Iterable[Order]) -> None:
         """Keep many."""

@@ -10,6 +10,7 @@ from libs.common.kernel.ids import order_id_from_client
 from services.trade_executor.desk import Desk
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.model import BrokerOrder, Order
+from services.trade_executor.opening import traded_before_us
 from services.trade_executor.ports import Books, Broker
 
 _IN_FLIGHT = frozenset({OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN})
@@ -52,7 +53,11 @@ class Identifier:
                 order = await self.known(found)
         if order is not None:
             return order
-        return await self._lifecycle.adopt(found, replaced=await self._replaced(found))
+        return await self._adopt(found, await self._replaced(found))
+
+    async def _adopt(self, found: BrokerOrder, replaced: Order | None) -> Order:
+        before_us = await traded_before_us(self._books, self._broker, found)
+        return await self._lifecycle.adopt(found, replaced=replaced, before_us=before_us)
 
     async def _replaced(self, found: BrokerOrder) -> Order | None:
         """Return our order for the one that `found` took the place of. Of a chain of
@@ -68,7 +73,7 @@ class Identifier:
             chain.append(link)
             before = link.replaces
         for link in reversed(chain):
-            order = await self._lifecycle.adopt(link, replaced=order)
+            order = await self._adopt(link, order)
         return order
 
     async def family(self, found: BrokerOrder) -> Order:

@@ -28,6 +28,8 @@ from libs.common.runtime.schema.execution import (
 )
 from services.trade_executor.entries import accounts_of
 from services.trade_executor.model import BrokerPosition, CashActivity
+from services.trade_executor.ports import ReconciliationRun
+from services.trade_executor.record_store import run_row
 
 _CASH_CODES: Final = {"FEE", "CFEE", "PTC"}
 
@@ -84,14 +86,18 @@ class LedgerStore:
         async with self._database.read() as session:
             return {row["ledger"]: row["difference"] for row in await session.rows(query)}
 
-    async def open_account(self, cash: Decimal, positions: Sequence[BrokerPosition]) -> None:
-        """Open the ledger with what the broker shows; once in an account's life."""
+    async def open_account(
+        self, cash: Decimal, positions: Sequence[BrokerPosition], opened: ReconciliationRun
+    ) -> None:
+        """Open the ledger with what the broker shows, and note what that holds already; once in
+        an account's life."""
         lines = [(CURRENCY, cash_account(self._account), cash)]
         lines += [
             (held.symbol, position_account(self._account, held.symbol), held.quantity)
             for held in positions
         ]
         async with self._database.write() as tx:
+            await tx.execute(run_row(self._account, opened))
             await _open(tx, accounts_of(self._account, Symbol("")), self._no_overdraft, {"cash"})
             for held in positions:
                 await _open(tx, accounts_of(self._account, held.symbol), self._no_overdraft)

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 
 from libs.common.domain.executions import Execution
+from libs.common.domain.orders import OrderEvent
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId
 from services.trade_executor.findings import Findings
 from services.trade_executor.identify import Identifier
@@ -60,6 +61,11 @@ class MissedExecutions:
         known = await self._identifier.known(found)
         order = known or await self._identifier.family(found)
         findings.orders_adopted += known is None
+        if order.broker_order_id is None:
+            # It traded before its answer was seen, or instead of it.
+            order = await self._lifecycle.happen(
+                order.id, OrderEvent.ACKNOWLEDGED, broker_order_id=found.broker_order_id
+            )
         aliases = []
         for one in executions:
             written = await self._lifecycle.executed(

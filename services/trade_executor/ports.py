@@ -22,7 +22,6 @@ from services.trade_executor.model import (
     BrokerOrder,
     BrokerPosition,
     CashActivity,
-    Change,
     Order,
     Update,
 )
@@ -73,13 +72,6 @@ class Broker(Protocol):
 
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
         """Send one order, once; to be called inside a slot."""
-        ...
-
-    async def replace(
-        self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
-    ) -> BrokerOrder:
-        """Ask for a replacement, once; to be called inside a slot. The answer is the new order,
-        not yet in its place: the old one stands until it is said to be replaced."""
         ...
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
@@ -145,15 +137,6 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Heir:
-    """An order that takes the place of another, with what it then asks for and holds."""
-
-    order: Order
-    quantity: Decimal | None
-    hold: Transfer | None
-
-
-@dataclass(frozen=True, slots=True)
 class Move:
     """A state change that the state table has decided, to be written if the row still stands
     where it was decided from."""
@@ -171,7 +154,6 @@ class Move:
     strategy_id: str | None = None
     submitted_at: dt.datetime | None = None
     payload: dict[str, Any] | None = None
-    heir: Heir | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +166,6 @@ class Written:
     order: Order
     anomaly: str | None = None
     lifted: tuple[str, ...] = ()
-    heir: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +278,11 @@ class Books(Protocol):
         """Return the ledger's cash, None if the account was never opened."""
         ...
 
-    async def open_account(self, cash: Decimal, positions: Sequence[BrokerPosition]) -> None:
-        """Open the ledger with what the broker shows; once in an account's life."""
+    async def open_account(
+        self, cash: Decimal, positions: Sequence[BrokerPosition], opened: ReconciliationRun
+    ) -> None:
+        """Open the ledger with what the broker shows, and in the same transaction note by
+        `opened` what that holds already; once in an account's life."""
         ...
 
     async def book_cash(self, activities: Sequence[CashActivity]) -> int:
@@ -348,12 +332,7 @@ class RiskDesk(Protocol):
     """The risk manager, asked for a judgement."""
 
     async def assess(
-        self,
-        request_id: UUID,
-        fields: OrderFields,
-        *,
-        correlation_id: UUID,
-        replaces: OrderId | None = None,
+        self, request_id: UUID, fields: OrderFields, *, correlation_id: UUID
     ) -> AssessmentReply:
         """Return its verdict. Raises UnavailableError when it is away or late."""
         ...

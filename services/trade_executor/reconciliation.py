@@ -16,7 +16,6 @@ import datetime as dt
 
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import IdSource
-from libs.common.kernel.money import plain
 from libs.common.runtime.logging import get_logger
 from services.trade_executor.balance_comparison import BalanceComparison
 from services.trade_executor.desk import Desk
@@ -26,6 +25,7 @@ from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.metrics import RECONCILIATIONS
 from services.trade_executor.missed_executions import MissedExecutions
+from services.trade_executor.opening import account_seen
 from services.trade_executor.order_comparison import OrderComparison
 from services.trade_executor.ports import Books, Broker, ReconciliationRun
 
@@ -60,6 +60,7 @@ class Reconciliation:
         self._market_clock = market_clock
         self._ids = ids
         self._overlap = overlap
+        self._settle_s = settle_s
         self._executions = MissedExecutions(books, broker, lifecycle, identifier)
         self._orders = OrderComparison(broker, desk, lifecycle, identifier, clock, settle_s)
         self._balances = BalanceComparison(
@@ -73,29 +74,29 @@ class Reconciliation:
         """Open the ledger with the broker's balances if this account was never traded by us.
 
         The run that is recorded tells what these balances already hold: everything until the
-        last execution that the broker lists, and the cash activities listed by then.
+        last execution that the broker lists, and the cash activities listed by then. Both are
+        written together, and only what two looks agree on: a balance whose execution is not
+        listed yet would be booked twice.
         """
         if await self._books.opening() is not None:
             return
         started, back = self._clock.now(), self._market_clock.now() - _OPENING_BACK
-        executions = await self._broker.executions_since(back)
-        activities = await self._broker.cash_activities_since(back)
-        cash, positions = await self._broker.cash(), await self._broker.positions()
-        if await self._books.cash() is None:
-            await self._books.open_account(cash, positions)
-        last = max((one.executed_at for one in executions), default=back)
-        self._watermark = last + dt.timedelta(microseconds=1)
-        _log.info("account_opened", cash=str(cash), positions=len(positions))
-        opened = {
-            "cash": plain(cash),
-            "positions": len(positions),
-            "activities": [one.id for one in activities],
-        }
-        await self._books.record_run(
-            ReconciliationRun(
-                self._ids.new(), "opening", started, self._clock.now(), self._watermark, opened
-            )
+        seen = await account_seen(self._broker, back)
+        while True:
+            if seen.in_use:
+                await asyncio.sleep(self._settle_s)
+            again = await account_seen(self._broker, back)
+            if again == seen:
+                break
+            seen = again
+        last = max((one.executed_at for one in seen.executions), default=back)
+        watermark = last + dt.timedelta(microseconds=1)
+        opened = ReconciliationRun(
+            self._ids.new(), "opening", started, self._clock.now(), watermark, seen.shown()
         )
+        await self._books.open_account(seen.cash, seen.positions, opened)
+        self._watermark = watermark
+        _log.info("account_opened", cash=str(seen.cash), positions=len(seen.positions))
 
     async def run(self, cause: str, *, balances: bool, deep: bool = False) -> Findings:
         """Compare orders, and with `balances` positions and cash too.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Insert, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from libs.common.contracts.channels import NOTIFICATIONS
@@ -76,17 +76,7 @@ class RecordStore:
     async def record_run(self, run: ReconciliationRun) -> None:
         """Keep what a reconciliation did."""
         async with self._database.write() as tx:
-            await tx.execute(
-                insert(reconciliations).values(
-                    id=run.id,
-                    account_id=self._account,
-                    cause=run.cause,
-                    started_at=run.started_at,
-                    finished_at=run.finished_at,
-                    watermark=run.watermark,
-                    findings=run.findings,
-                )
-            )
+            await tx.execute(run_row(self._account, run))
 
     async def open_discrepancies(self) -> list[OpenDiscrepancy]:
         """Return what is not resolved."""
@@ -185,3 +175,16 @@ class RecordStore:
             correlation_id=self._runtime.ids.new(),
             key="execution",
         )
+
+
+def run_row(account: AccountId, run: ReconciliationRun) -> Insert:
+    """Return the statement that keeps what a reconciliation did."""
+    return insert(reconciliations).values(
+        id=run.id,
+        account_id=account,
+        cause=run.cause,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        watermark=run.watermark,
+        findings=run.findings,
+    )

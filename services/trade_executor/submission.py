@@ -23,7 +23,7 @@ from libs.common.domain.ledger import OverdraftError, Transfer
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, Side
 from libs.common.kernel.clock import Clock
-from libs.common.kernel.errors import ConflictError, Refusal
+from libs.common.kernel.errors import ConflictError, Refusal, UnavailableError
 from libs.common.kernel.ids import OrderId, client_order_id
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import pauses
@@ -99,6 +99,8 @@ class Submission:
         known = self._desk.get(OrderId(approved.order_id))
         if known is not None:
             return known
+        if not self._desk.opened:
+            raise UnavailableError("starting: the books are being compared with the broker's")
         started = self._clock.monotonic_ns()
         order = order_of(
             approved,

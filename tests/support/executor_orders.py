@@ -10,6 +10,7 @@ from libs.common.contracts.messages import ApprovedOrder, OrderSpec, RiskAssessm
 from libs.common.domain.executions import Execution
 from libs.common.domain.vocabulary import OrderType, Side, Verdict
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
+from services.trade_executor.ports import ReconciliationRun
 
 NOON = dt.datetime(2022, 3, 1, 17, tzinfo=dt.UTC)
 
@@ -100,3 +101,8 @@ def execution(
         fee=Decimal(fee),
         executed_at=at,
     )
+
+
+def opening_run() -> ReconciliationRun:
+    """Return the note of an opening balance that holds everything until noon."""
+    return ReconciliationRun(uuid.uuid4(), "opening", NOON, NOON, NOON, {"activities": []})

@@ -36,7 +36,7 @@ from services.trade_executor.entries import trade_id
 from services.trade_executor.model import BrokerPosition, Order, order_of
 from services.trade_executor.ports import Move, Recorded
 from services.trade_executor.store import ExecutorStore
-from tests.support.executor_orders import NOON, approval, execution, spec
+from tests.support.executor_orders import NOON, approval, execution, opening_run, spec
 from tests.support.runtimes import runtime_for
 
 D, S, E = Decimal, OrderStatus, OrderEvent
@@ -53,7 +53,7 @@ async def books(database_url: str, redis_url: str) -> AsyncIterator[ExecutorStor
     role_url = f"postgresql://trade_executor:test-only@{address}"
     runtime = runtime_for("trade_executor", role_url, redis_url)
     store = ExecutorStore(runtime, batch_max=64, margin=False, shorting=True)
-    await store.open_account(D("100000"), [])
+    await store.open_account(D("100000"), [], opening_run())
     yield store
     await runtime.close()
 
@@ -335,7 +335,11 @@ async def test_an_account_opens_with_what_the_broker_shows(
     store = ExecutorStore(runtime, batch_max=64, margin=False, shorting=True)
     assert await store.cash() is None
     held = [BrokerPosition(Symbol("AAPL"), D(10), D(5)), BrokerPosition(Symbol("KO"), D(-3), D(50))]
-    await store.open_account(D("1000.5"), held)
+    assert await store.opening() is None
+    await store.open_account(D("1000.5"), held, opening_run())
+    opened = await store.opening()
+    assert opened is not None
+    assert opened.at == NOON
     assert await store.cash() == D("1000.5")
     assert await store.positions() == {"AAPL": 10, "KO": -3}
     assert await store.imbalances() == {}

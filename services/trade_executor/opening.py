@@ -1,0 +1,65 @@
+"""The broker's account as it is looked at before our books begin with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from libs.common.domain.executions import Execution
+from libs.common.kernel.ids import BrokerOrderId
+from libs.common.kernel.money import ZERO, plain
+from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity
+from services.trade_executor.ports import Books, Broker
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAccount:
+    """The account at one look."""
+
+    executions: tuple[Execution, ...]
+    activities: tuple[CashActivity, ...]
+    cash: Decimal
+    positions: tuple[BrokerPosition, ...]
+    open_orders: tuple[BrokerOrderId, ...]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody trades or has traded here, so that lists may lag behind balances."""
+        return bool(self.executions or self.activities or self.positions or self.open_orders)
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the opening balance holds, for the record."""
+        return {
+            "cash": plain(self.cash),
+            "positions": len(self.positions),
+            "activities": [one.id for one in self.activities],
+        }
+
+
+async def account_seen(broker: Broker, since: dt.datetime) -> SeenAccount:
+    """Look at the account, its lists from `since` (market time) on."""
+    return SeenAccount(
+        tuple(await broker.executions_since(since)),
+        tuple(await broker.cash_activities_since(since)),
+        await broker.cash(),
+        tuple(await broker.positions()),
+        tuple(one.broker_order_id for one in await broker.open_orders()),
+    )
+
+
+async def traded_before_us(
+    books: Books, broker: Broker, found: BrokerOrder
+) -> tuple[Decimal, Decimal]:
+    """Return the quantity and value of an order that the opening balance holds already: they are
+    never booked, yet without them the order would never be complete."""
+    opening, submitted = await books.opening(), found.submitted_at
+    if opening is None or submitted is None or submitted >= opening.at:
+        return ZERO, ZERO
+    held = [
+        one
+        for one in await broker.executions_since(submitted)
+        if one.broker_order_id == found.broker_order_id and one.executed_at < opening.at
+    ]
+    return sum((one.quantity for one in held), ZERO), sum((one.amount for one in held), ZERO)
