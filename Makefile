@@ -83,6 +83,12 @@ unit: $(READY) ## the fast tests only
 chaos: $(READY) ## break everything for MINUTES=10 while it trades, then look at the books (SEED=)
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+# SEED= replays one session; SEEDS= or MINUTES= play many, from SEED= on or from a fresh one.
+.PHONY: sim
+sim: $(READY) ## play seeded simulated sessions (SEED= STEPS= SEEDS= MINUTES=)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+
 .PHONY: bench
 bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.md (BENCH="path http" for some)
 	$(BIN)/python -m benchmarks $(BENCH) --write

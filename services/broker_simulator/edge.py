@@ -22,9 +22,8 @@ from libs.common.runtime.logging import get_logger
 from services.broker_simulator.engine.model import Account
 from services.broker_simulator.engine.refusals import BrokerRefusal, malformed
 from services.broker_simulator.faults import Faults, Kind
-from services.broker_simulator.garbled_answers import abort, send_garbled
 
-_TIMED_OUT = 504
+TRANSPORT = "tradewind.transport"
 _log = get_logger(__name__)
 _JSON = [(b"content-type", b"application/json; charset=UTF-8")]
 
@@ -134,8 +133,11 @@ class Edge:
             answer = Answer({"code": 50010000, "message": "internal server error"}, 500)
         self._observe(method, answer.status)
         payload = answer.encode()
-        if faults.active and await self._after(scope, method, path, answer, payload, send):
-            return
+        if faults.active:
+            replaced = self._after(scope, method, path, answer, payload)
+            if replaced is None:
+                return
+            answer, payload = replaced
         await _send(send, answer.status, payload, answer.headers)
 
     async def _serve(self, scope: Scope, method: str, path: str, body: bytes) -> Answer:
@@ -181,28 +183,33 @@ class Edge:
         error = faults.on_request(Kind.ERROR_BEFORE, method, path)
         if error is not None:
             body = msgspec.json.encode({"code": 50010000, "message": "internal server error"})
-            await _send(send, error.status or _TIMED_OUT, body, [])
+            await _send(send, error.status, body, [])
             return True
         return False
 
-    async def _after(
-        self, scope: Scope, method: str, path: str, answer: Answer, payload: bytes, send: Send
-    ) -> bool:
-        """Let faults strike the answer; True when it is over with that."""
+    def _after(
+        self, scope: Scope, method: str, path: str, answer: Answer, payload: bytes
+    ) -> tuple[Answer, bytes] | None:
+        """Let faults strike the answer; None when it is never sent."""
         faults = self._faults
         if faults.on_request(Kind.LOST_ANSWER, method, path):
             abort(scope)
-            return True
+            return None
         error = faults.on_request(Kind.ERROR_AFTER, method, path)
         if error is not None:
-            body = msgspec.json.encode({"code": 50410000, "message": "the request timed out"})
-            await _send(send, error.status or _TIMED_OUT, body, [])
-            return True
-        bad = faults.on_request(Kind.GARBLED_ANSWER, method, path)
-        if bad is not None:
-            await send_garbled(scope, send, bad, bad.status or answer.status, payload)
-            return True
-        return False
+            body = {"code": 50410000, "message": "the request timed out"}
+            return Answer(status=error.status), msgspec.json.encode(body)
+        if faults.on_request(Kind.GARBLED_ANSWER, method, path):
+            return answer, payload[: len(payload) // 2] + b"<html>"
+        return answer, payload
+
+
+def abort(scope: Scope) -> None:
+    """Drop the connection of `scope` without another byte."""
+    transport = scope.get(TRANSPORT)
+    if transport is None:
+        raise RuntimeError("this server does not let a connection be dropped")
+    transport.abort()
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from services.broker_simulator.garbled_answers import abort
+from services.broker_simulator.edge import abort
 
 
 class Client:
@@ -46,8 +46,7 @@ class Client:
         if self.closed:
             return
         self._messages.append(message)
-        # A message of any size may leave: it is a queue that grows that is cut off.
-        self._size += min(len(message), self._buffer_bytes // 16)
+        self._size += len(message)
         if self._size > self._buffer_bytes:
             self._messages = [] if self._overflow is None else [self._overflow]
             self._size = 0
@@ -96,8 +95,5 @@ class Client:
 
     def _frame(self, payload: bytes) -> dict[str, object]:
         if self.text:
-            try:
-                return {"type": "websocket.send", "text": payload.decode()}
-            except UnicodeDecodeError:
-                pass  # a garbled frame that is no text
+            return {"type": "websocket.send", "text": payload.decode()}
         return {"type": "websocket.send", "bytes": payload}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from aiolimiter import AsyncLimiter
 from purgatory import AsyncCircuitBreakerFactory
@@ -16,6 +16,9 @@ from tenacity.wait import wait_random_exponential
 from libs.common.runtime.metrics import CIRCUIT_STATE
 
 T = TypeVar("T")
+
+# Where all jitter comes from; a simulation seeds it, so that a run can be had again.
+jitter: Final = random.Random()
 
 _CIRCUIT_LEVEL = {"closed": 0, "half-opened": 1, "opened": 2}
 
@@ -58,7 +61,7 @@ async def pauses(delay_s: float, delay_s_max: float) -> AsyncIterator[int]:
     while True:
         yield attempt
         ceiling = min(delay_s_max, delay_s * 2**attempt)
-        await asyncio.sleep(random.uniform(ceiling / 2, ceiling))
+        await asyncio.sleep(jitter.uniform(ceiling / 2, ceiling))
         attempt = min(attempt + 1, 30)
 
 

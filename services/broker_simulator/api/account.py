@@ -71,8 +71,7 @@ class AccountApi:
     async def account(self, request: Request) -> Answer:
         """Return the account at market."""
         value = self._broker.registry.valuation(request.account)
-        body = account_json(request.account, value)
-        return Answer(self._broker.alterations.alter("account", body))
+        return Answer(account_json(request.account, value))
 
     async def configuration(self, request: Request) -> Answer:
         """Return the account's configuration."""
@@ -121,11 +120,9 @@ class AccountApi:
             if at is None:
                 unprocessable(f"page_token: {token!r} is not an activity")
             rows = rows[at + 1 :]
-        alter = self._broker.alterations.alter
-        bodies = (
-            fill_json(r) if isinstance(r, Execution) else activity_json(r) for r in rows[:size]
+        return Answer(
+            [fill_json(r) if isinstance(r, Execution) else activity_json(r) for r in rows[:size]]
         )
-        return Answer([alter("activity", body) for body in bodies])
 
     async def history(self, request: Request) -> Answer:
         """Return the account's value at each close, and now."""

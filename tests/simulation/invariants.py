@@ -1,0 +1,220 @@
+"""What must hold after every step, and what must hold once everything has come to rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from libs.common.domain.ledger import cash_account, imbalances, position_account
+from libs.common.domain.vocabulary import TERMINAL_STATUSES, OrderStatus, Verdict
+from libs.common.kernel.ids import AccountId, order_id_from_client
+from libs.common.kernel.money import ZERO
+from tests.simulation.venue import ENDED
+
+if TYPE_CHECKING:
+    from tests.simulation.session import Session
+
+ACCOUNT = AccountId("main")
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+class Invariants:
+    """Looks at the whole world at once, which nobody in it can."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._world = session.world
+        self._arrivals = 0
+        self._sent: Counter[str] = Counter()
+        self._late: Counter[str] = Counter()
+
+    # After every step ---------------------------------------------------------------------------
+
+    def always(self) -> None:
+        """Raise Violation unless all holds that must hold at every instant."""
+        if self._world.trace.bugs:
+            raise Violation(f"a bug was caught at an edge: {self._world.trace.bugs[0]}")
+        if self._world.bus.buried:
+            raise Violation(f"dead letter: {self._world.bus.buried[0]}")
+        self._approved()
+        self._executions_are_the_venues()
+        self._ledger()
+        self._reservations()
+
+    def _approved(self) -> None:
+        """No order reaches the venue without an approval of just this order, or twice."""
+        arrivals = self._world.venue.arrivals
+        for arrival in arrivals[self._arrivals :]:
+            named = order_id_from_client(arrival.client_order_id)
+            if named is None:
+                raise Violation(f"an order without our name was sent: {arrival}")
+            order_id, attempt = named
+            judged = self._judgement(order_id)
+            if judged is None or judged.verdict is not Verdict.APPROVED:
+                raise Violation(f"sent without approval: {arrival}")
+            wanted, spec = judged.order_spec, arrival.spec
+            if spec != wanted:
+                raise Violation(f"sent {spec}, approved was {wanted}")
+            self._sent[arrival.client_order_id] += 1
+            if self._sent[arrival.client_order_id] > 1:
+                raise Violation(f"sent twice under one name: {arrival}")
+            del attempt
+        self._arrivals = len(arrivals)
+        taken: Counter[Any] = Counter()
+        for order in self._world.venue.orders.values():
+            named = order_id_from_client(order.client_order_id)
+            if named is not None:
+                taken[named[0]] += 1
+        doubled = [order_id for order_id, times in taken.items() if times > 1]
+        if doubled:
+            raise Violation(f"doubled: the venue holds {doubled[0]} {taken[doubled[0]]} times")
+
+    def _judgement(self, order_id: Any) -> Any:
+        judged = self._world.server.tables.assessments.values()
+        return next((one for one in judged if one.order_id == order_id), None)
+
+    def _executions_are_the_venues(self) -> None:
+        theirs = self._world.venue.executions
+        for name, trade in self._world.server.tables.trades.items():
+            if name not in theirs:
+                raise Violation(f"booked, and never happened: {trade}")
+            ours, real = trade.execution, theirs[name]
+            if (ours.side, ours.quantity, ours.price) != (real.side, real.quantity, real.price):
+                raise Violation(f"booked otherwise than it happened: {ours}, {real}")
+
+    def _ledger(self) -> None:
+        tables = self._world.server.tables
+        wrong = imbalances(tables.ledger.balances)
+        if wrong:
+            raise Violation(f"the ledger does not sum to zero: {wrong}")
+        behind = {}
+        for row in tables.orders.values():
+            if row["hold_id"] is not None:
+                if row["status"] in TERMINAL_STATUSES:
+                    raise Violation(f"order {row['id']} is {row['status']} and holds")
+                behind[row["hold_id"]] = row
+        if set(behind) != set(tables.ledger.open_holds()):
+            raise Violation("holds of the ledger and holds of the orders differ")
+        for key, balance in tables.ledger.balances.items():
+            if min(balance.debits_pending, balance.credits_pending) < 0:
+                raise Violation(f"negative hold on {key}: {balance}")
+        for symbol, held in tables.positions.items():
+            booked = tables.ledger.balance(position_account(ACCOUNT, symbol)).posted
+            if booked != held.quantity:
+                raise Violation(f"{symbol}: ledger {booked}, position {held.quantity}")
+
+    def _reservations(self) -> None:
+        office = self._world.risk.office
+        if office is None or not office.rebuilt:
+            return
+        book = office.desk.book
+        for symbol, line in book._lines.items():
+            if line.exposure.buys < 0 or line.exposure.sells < 0:
+                raise Violation(f"negative reservation on {symbol}: {line.exposure}")
+        if book.totals().held < 0:
+            raise Violation(f"negative sum of reservations: {book.totals().held}")
+
+    # At rest ------------------------------------------------------------------------------------
+
+    def unrest(self) -> str | None:
+        """Return why the world is not at rest yet, None if it is."""
+        world, tables = self._world, self._world.server.tables
+        if not (world.executor.alive and world.risk.alive):
+            return "a process is down"
+        if world.bus.pending():
+            return f"{world.bus.pending()} messages are under way"
+        executor = world.executor.executor
+        if executor is None or not executor.watch or not world.executor.readiness.ready:
+            return f"executor is not ready: {world.executor.readiness.reasons}"
+        if len(executor.tasks):
+            return f"executor works on {sorted(executor.tasks._running)}"
+        if executor.blocks.shown():
+            return f"blocked: {executor.blocks.shown()}"
+        for check in (self._orders_agree, self._books_agree, self._risk_agrees):
+            why = check()
+            if why is not None:
+                return why
+        unresolved = [one for one in tables.discrepancies.values() if one.id not in tables.resolved]
+        return f"open discrepancies: {unresolved}" if unresolved else None
+
+    def _orders_agree(self) -> str | None:
+        world = self._world
+        rows = {row["broker_order_id"]: row for row in world.server.tables.orders.values()}
+        for row in rows.values():
+            status = OrderStatus(row["status"])
+            there = world.venue.orders.get(row["broker_order_id"])
+            if there is None:
+                if not status.is_terminal:
+                    return f"order {row['id']} is {status} and not at the venue"
+            elif status.is_terminal != (there.event in ENDED):
+                return f"order {row['id']} is {status}, at the venue {there.event}"
+            elif row["filled_quantity"] != there.filled_quantity:
+                return f"order {row['id']}: {row['filled_quantity']}, {there.filled_quantity}"
+            elif status.is_terminal and status != there.event:
+                return f"order {row['id']} ended {status}, at the venue {there.event}"
+        booked = self._to_be_booked()
+        for name, order in world.venue.orders.items():
+            # An order from elsewhere that ended before anybody looked leaves its executions alone.
+            past = order.event in ENDED and name not in {one.broker_order_id for one in booked}
+            if name not in rows and not past:
+                return f"{name} of the venue is not in our books"
+        return None
+
+    def _to_be_booked(self) -> list[Any]:
+        """The venue's executions that the opening balance does not hold."""
+        runs = self._world.server.tables.runs.values()
+        opened = next((run.watermark for run in runs if run.cause == "opening"), None)
+        every = self._world.venue.executions.values()
+        return [one for one in every if opened is None or one.executed_at >= opened]
+
+    def _books_agree(self) -> str | None:
+        world, tables = self._world, self._world.server.tables
+        missing = {one.execution_id for one in self._to_be_booked()} - set(tables.trades)
+        if missing:
+            return f"executions not booked: {sorted(missing)}"
+        for symbol in {*world.venue.held, *tables.positions}:
+            theirs, ours = world.venue.held.get(symbol), tables.positions.get(symbol)
+            if (theirs.quantity if theirs else ZERO) != (ours.quantity if ours else ZERO):
+                return f"position {symbol}: {ours}, at the venue {theirs}"
+        cash = tables.ledger.balance(cash_account(ACCOUNT)).posted
+        if cash != world.venue.money:
+            return f"cash {cash}, at the venue {world.venue.money}"
+        return None
+
+    def _risk_agrees(self) -> str | None:
+        office, tables = self._world.risk.office, self._world.server.tables
+        if office is None or not office.rebuilt:
+            return "the risk manager's book is not rebuilt"
+        book = office.desk.book
+        still = {
+            row["id"]
+            for row in tables.orders.values()
+            if row["status"] not in TERMINAL_STATUSES and row["parent_id"] is None
+        }
+        if set(book.orders) != still:
+            return f"risk manager's pending {set(book.orders) ^ still} are not the open orders"
+        cash = tables.ledger.balance(cash_account(ACCOUNT)).posted
+        if book.cash != cash:
+            return f"risk manager's cash {book.cash}, ledger's {cash}"
+        ours = {name: held.quantity for name, held in tables.positions.items() if held.quantity}
+        if book.positions() != ours:
+            return f"risk manager's positions {book.positions()}, table's {ours}"
+        return None
+
+    def intents(self) -> None:
+        """Raise Violation unless every wish has come to its answer."""
+        tables = self._world.server.tables
+        for signal_id in self._session.signals:
+            if signal_id not in tables.assessments:
+                raise Violation(f"intent lost: signal {signal_id} was never judged")
+        for judged in tables.assessments.values():
+            if judged.verdict is not Verdict.APPROVED:
+                continue
+            if judged.signal_id is not None and judged.order_id not in tables.orders:
+                raise Violation(f"intent lost: approval of {judged.order_id} is no order")
+        for order_id in self._session.answered:
+            if order_id not in tables.orders:
+                raise Violation(f"intent lost: order {order_id} was answered and is not there")

@@ -1,0 +1,258 @@
+"""`executor_write` as the domain's functions define it: the text in migrations/sql is held to the
+same functions by its own tests, so the simulation may trade one for the other."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy.exc import IntegrityError
+
+from libs.common.contracts.channels import ORDERS_EVENTS, TRADES_EXECUTED
+from libs.common.contracts.messages import OrderEvent, Trade
+from libs.common.domain.booking import Booked, Leg, fill_group, leg_id, release
+from libs.common.domain.executions import Execution, Progress, take
+from libs.common.domain.ledger import (
+    AccountKey,
+    OverdraftError,
+    Transfer,
+    TransferCode,
+    TransferKind,
+)
+from libs.common.domain.positions import Position, apply_fill
+from libs.common.domain.vocabulary import OrderStatus, Side
+from libs.common.kernel.ids import AccountId, OrderId, Symbol, TradeId, TransferId
+from libs.common.kernel.money import plain
+from libs.common.runtime.schema.base import Id, Instant
+from libs.common.runtime.schema.execution import orders as orders_table
+from services.trade_executor.entries import accounts_of
+from tests.simulation.vault import BookedTrade, Transaction
+
+SOURCE = "trade_executor"
+
+
+def _reader(column: Any) -> Any:
+    if isinstance(column.type, type(Id)):
+        return UUID
+    if isinstance(column.type, type(Instant)):
+        return dt.datetime.fromisoformat
+    if getattr(column.type, "asdecimal", False):
+        return Decimal
+    return None
+
+
+_READERS = {column.name: _reader(column) for column in orders_table.columns}
+_KEPT_BY_MOVE = (
+    "broker_order_id", "client_order_id", "attempt", "parent_id", "external", "strategy_id",
+    "submitted_at", "anomaly", "reject_reason",
+)  # fmt: skip
+
+
+def _typed(name: str, value: Any) -> Any:
+    read = _READERS.get(name)
+    return value if value is None or read is None else read(value)
+
+
+def executor_write(tx: Transaction, batch: str, lift: bool) -> str:
+    """Carry out a batch of entries; returns the answers as JSON."""
+    call = _Call(tx, lift)
+    answers = [call.entry(one) for one in orjson.loads(batch)]
+    return orjson.dumps({"answers": answers, "lifted": call.lifted, "messages": []}).decode()
+
+
+class _Call:
+    def __init__(self, tx: Transaction, lift: bool) -> None:
+        self.tx = tx
+        self.lift = lift
+        self.lifted: list[str] = []
+
+    def entry(self, e: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one entry."""
+        acts = {"create": self._create, "move": self._move, "book": self._book}
+        return acts[e["kind"]](e)
+
+    def _create(self, e: dict[str, Any]) -> dict[str, Any]:
+        row = dict.fromkeys(_READERS)
+        row |= {name: _typed(name, value) for name, value in e["order"].items()}
+        row["event_seq"] = len(e["events"])
+        rows = self.tx.tables.orders
+        known = rows.get(row["id"]) or self._taken(row)
+        if known is not None:
+            return {"outcome": "exists", "order": _standing(known)}
+        for name in ("parent_id", "replaces_id"):
+            if row[name] is not None and row[name] not in rows:
+                raise _refused(f"{name} {row[name]} is not an order")
+        self.tx.put(rows, row["id"], row)
+        if e["hold"] is not None:
+            account, symbol = AccountId(row["account_id"]), Symbol(row["symbol"])
+            keys = {str(key.id): key for key in accounts_of(account, symbol).values()}
+            self._commit([
+                Transfer(
+                    TransferId(row["hold_id"]), keys[e["hold"]["debit"]], keys[e["hold"]["credit"]],
+                    row["hold_amount"], TransferCode.HOLD, TransferKind.PENDING, order_id=row["id"],
+                )
+            ])  # fmt: skip
+        for seq, step in enumerate(e["events"], start=1):
+            self._tell(row, seq, step["event"], step["from"], step["to"], step["reason"], e,
+                       step["message_id"])  # fmt: skip
+        return {"outcome": "created", "order": _standing(row)}
+
+    def _taken(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        for other in self.tx.tables.orders.values():
+            if other["client_order_id"] == row["client_order_id"]:
+                return other
+            broker_id = row["broker_order_id"]
+            if broker_id is not None and other["broker_order_id"] == broker_id:
+                return other
+        return None
+
+    def _move(self, e: dict[str, Any]) -> dict[str, Any]:
+        row = self._order(e)
+        if row["status"] != e["expect"]:
+            return {"outcome": "conflict", "order": _standing(row)}
+        before, new = row["status"], dict(row)
+        new["status"] = e["to"]
+        if e["release"] and row["hold_id"] is not None:
+            self._commit([release(self.tx.tables.ledger.transfers[row["hold_id"]])])
+            new["hold_id"] = new["hold_amount"] = None
+        for name in _KEPT_BY_MOVE:
+            if e.get(name) is not None:
+                new[name] = _typed(name, e[name])
+        for name in ("broker_order_id", "client_order_id"):
+            taken = new[name] is not None and any(
+                other[name] == new[name] and other["id"] != new["id"]
+                for other in self.tx.tables.orders.values()
+            )
+            if taken:
+                raise _refused(f"{name} {new[name]} is taken")
+        new["event_seq"] += 1
+        new["updated_at"] = _typed("updated_at", e["at"])
+        self.tx.put(self.tx.tables.orders, new["id"], new)
+        self._tell(new, new["event_seq"], e["event"], before, new["status"], e["reason"], e,
+                   e["message_id"])  # fmt: skip
+        return {"outcome": "moved", "order": _standing(new)}
+
+    def _book(self, e: dict[str, Any]) -> dict[str, Any]:
+        tables, row = self.tx.tables, self._order(e)
+        if e["execution_id"] in tables.trades:
+            return {"outcome": "duplicate", "order": _standing(row)}
+        fill = Execution(
+            e["broker"], e["execution_id"], row["broker_order_id"] or "", row["symbol"],
+            Side(e["side"]), Decimal(e["quantity"]), Decimal(e["price"]),
+            dt.datetime.fromisoformat(e["executed_at"]), Decimal(e["fees"]),
+        )  # fmt: skip
+        held = row["hold_id"] and tables.ledger.transfers[row["hold_id"]]
+        before = Progress(OrderStatus(row["status"]), row["quantity"], row["filled_quantity"])
+        after, anomaly = take(before, fill)
+        trade_id = TradeId(UUID(e["trade_id"]))
+        position, realized = apply_fill(
+            tables.positions.get(row["symbol"], Position()), fill.side, fill.quantity, fill.price
+        )
+        account, symbol = AccountId(row["account_id"]), Symbol(row["symbol"])
+        open_after = not after.status.is_terminal
+        lines = fill_group(
+            Booked(trade_id, OrderId(row["id"]), account, symbol, fill.side, fill.quantity,
+                   fill.amount, fill.fee),
+            held, order_open=open_after,
+        )  # fmt: skip
+        self._commit(lines)
+        new = dict(row)
+        rehold = next((line for line in lines if line.id == leg_id(trade_id, Leg.REHOLD)), None)
+        new["hold_id"], new["hold_amount"] = (rehold.id, rehold.amount) if rehold else (None, None)
+        if held and rehold is None and held.id in tables.ledger.open_holds():
+            new["hold_id"], new["hold_amount"] = row["hold_id"], row["hold_amount"]
+        complete = row["quantity"] is not None and after.filled_quantity >= row["quantity"]
+        new |= {
+            "status": after.status.value,
+            "filled_quantity": after.filled_quantity,
+            "filled_value": row["filled_value"] + fill.amount,
+            "anomaly": anomaly or row["anomaly"],
+            "event_seq": row["event_seq"] + 1,
+            "updated_at": _typed("updated_at", e["at"]),
+        }
+        self.tx.put(tables.orders, new["id"], new)
+        self.tx.put(tables.positions, row["symbol"], position)
+        booked = BookedTrade(trade_id, row["id"], fill, self.tx.now, row["strategy_id"], realized)
+        self.tx.put(tables.trades, fill.execution_id, booked)
+        event = "filled" if complete else "partly_filled"
+        self._tell(new, new["event_seq"], event, row["status"], new["status"], anomaly, e,
+                   e["message_ids"][0])  # fmt: skip
+        self._tell_trade(new, booked, position, e)
+        return {
+            "outcome": "booked", "anomaly": anomaly, "order": _standing(new),
+            "realized_pnl": plain(realized), "position_quantity": plain(position.quantity),
+            "position_avg_cost": plain(position.avg_cost),
+        }  # fmt: skip
+
+    def _order(self, e: dict[str, Any]) -> dict[str, Any]:
+        row = self.tx.tables.orders.get(UUID(e["order_id"]))
+        if row is None:
+            raise _refused(f"order {e['order_id']} is not there")
+        return row
+
+    def _commit(self, lines: Any) -> None:
+        for line in lines:
+            for key in (line.debit, line.credit):
+                self.tx.tables.ledger.open_account(key)
+        try:
+            fallen = self.tx.tables.ledger.commit(lines, happened=self.lift)
+        except OverdraftError as error:
+            raise _refused(f"no_overdraft: {error}") from error
+        self.lifted += [f"{key.owner} {key.ledger}" for key in sorted(fallen)]
+
+    def _tell(
+        self, row: dict[str, Any], seq: int, event: str, before: str | None, after: str,
+        reason: str | None, e: dict[str, Any], message_id: str,
+    ) -> None:  # fmt: skip
+        payload = OrderEvent(
+            order_id=row["id"], client_order_id=row["client_order_id"],
+            account_id=row["account_id"], symbol=row["symbol"], side=Side(row["side"]), seq=seq,
+            event=event, from_status=before and OrderStatus(before), to_status=OrderStatus(after),
+            quantity=row["quantity"], filled_quantity=row["filled_quantity"],
+            ts=_typed("updated_at", e["at"]), reason=reason, anomaly=row["anomaly"],
+            broker_order_id=row["broker_order_id"], strategy_id=row["strategy_id"],
+            signal_id=row["signal_id"], limit_price=row["limit_price"],
+        )  # fmt: skip
+        self.tx.tell(SOURCE, ORDERS_EVENTS, payload, row["correlation_id"],
+                     message_id=UUID(message_id))  # fmt: skip
+
+    def _tell_trade(
+        self, row: dict[str, Any], booked: BookedTrade, position: Position, e: dict[str, Any]
+    ) -> None:
+        fill = booked.execution
+        payload = Trade(
+            trade_id=booked.id, order_id=row["id"], account_id=row["account_id"],
+            broker=fill.broker, execution_id=fill.execution_id, symbol=row["symbol"],
+            side=fill.side, quantity=fill.quantity, price=fill.price, commission=Decimal(0),
+            fees=fill.fee, executed_at=fill.executed_at, realized_pnl=booked.realized_pnl,
+            position_quantity=position.quantity, position_avg_cost=position.avg_cost,
+            strategy_id=row["strategy_id"], signal_id=row["signal_id"],
+        )  # fmt: skip
+        self.tx.tell(SOURCE, TRADES_EXECUTED, payload, row["correlation_id"],
+                     message_id=UUID(e["message_ids"][1]))  # fmt: skip
+
+
+def _standing(row: dict[str, Any]) -> dict[str, Any]:
+    def text(value: Any) -> str | None:
+        return None if value is None else str(value)
+
+    return {
+        "id": str(row["id"]), "status": row["status"],
+        "filled_quantity": plain(row["filled_quantity"]),
+        "filled_value": plain(row["filled_value"]), "event_seq": row["event_seq"],
+        "hold_id": text(row["hold_id"]),
+        "hold_amount": None if row["hold_amount"] is None else plain(row["hold_amount"]),
+        "anomaly": row["anomaly"], "broker_order_id": row["broker_order_id"],
+        "attempt": row["attempt"], "client_order_id": row["client_order_id"],
+    }  # fmt: skip
+
+
+def _refused(why: str) -> IntegrityError:
+    return IntegrityError("executor_write", {}, Exception(why))
+
+
+FUNCTIONS = {"executor_write": executor_write}
+__all__ = ["FUNCTIONS", "AccountKey", "executor_write"]

@@ -1,0 +1,305 @@
+"""What the people, strategies, the market and bad luck do in a session, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from libs.common.contracts.channels import (
+    COMMANDS,
+    ORDERS_APPROVED,
+    ORDERS_EVENTS,
+    SIGNALS,
+    TRADES_EXECUTED,
+)
+from libs.common.contracts.messages import Command, OrderSpec, Signal
+from libs.common.contracts.risk_api import OrderFields
+from libs.common.domain.orders import OrderEvent
+from libs.common.domain.vocabulary import OrderType, Side, StrategyMode, TradingState
+from libs.common.kernel.errors import TradewindError, UnavailableError
+from services.risk_manager.controls import set_state
+from tests.simulation.dice import Weather
+from tests.simulation.invariants import Invariants, Violation
+from tests.simulation.loop import Stalled
+from tests.simulation.trace import listen
+from tests.simulation.venue import ENDED
+from tests.simulation.world import SYMBOLS, World
+
+STRATEGIES = ("sma_cross", "rsi_reversion")
+_REST_S_MAX = 400.0
+_PATIENCE_S = 2.0
+
+
+@dataclass
+class Outcome:
+    """How a session ended."""
+
+    seed: int
+    digest: str
+    virtual_s: float
+    handles: int
+    counts: dict[str, int]
+    weather: str
+    violation: str | None = None
+    lines: list[str] = field(default_factory=list)
+
+
+class Session:
+    """One world and what is done to it."""
+
+    def __init__(self, world: World, steps: int) -> None:
+        self.world = world
+        self.steps = steps
+        self.signals: list[UUID] = []
+        self.answered: set[UUID] = set()
+        self.minute = 0
+        self._asks: list[asyncio.Task[None]] = []
+        self.invariants = Invariants(self)
+        act = self.world.dice
+        del act
+        self._acts: list[tuple[int, str, Callable[[], None]]] = [
+            (30, "signal", self._signal),
+            (20, "order", self._order),
+            (8, "cancel", self._cancel),
+            (6, "prices", self._prices),
+            (2, "switch", self._switch),
+            (3, "elsewhere", self._elsewhere),
+            (2, "venue ends", self._venue_ends),
+            (3, "cash", self._cash),
+            (2, "command", self._command),
+            (8, "fault", self._fault),
+            (8, "crash", self._crash),
+        ]
+        self._hat = [act for weight, _, act in self._acts for _ in range(weight)]
+
+    async def run(self) -> None:
+        """Do everything; raises Violation."""
+        world, dice = self.world, self.world.dice
+        for channel, group in (
+            (SIGNALS, "risk_manager"),
+            (ORDERS_EVENTS, "risk_manager"),
+            (TRADES_EXECUTED, "risk_manager"),
+            (ORDERS_APPROVED, "trade_executor"),
+            (COMMANDS, "trade_executor"),
+        ):
+            world.bus.join(channel, group)
+        kept = [asyncio.create_task(world.bus.pump("strategies")),
+                asyncio.create_task(world.quote())]  # fmt: skip
+        world.risk.start()
+        world.executor.start()
+        if dice.chance(0.8):
+            await asyncio.sleep(3.0)
+        for _ in range(self.steps):
+            await asyncio.sleep(0.0 if dice.chance(0.3) else dice.between(0.0, 1.5))
+            dice.pick(self._hat)()
+            await asyncio.sleep(0.0)
+            self.invariants.always()
+        await self._rest()
+        for task in kept:
+            task.cancel()
+
+    async def _rest(self) -> None:
+        """End all faults, wait until nothing moves, then look at the whole."""
+        world = self.world
+        world.weather.calm()
+        world.server.down_until = world.venue.down_until = 0.0
+        world.trace.note("calm")
+        for connection in world.venue.connections:
+            connection.mute = False
+        until = world.loop.time() + _REST_S_MAX
+        for process in (world.executor, world.risk):
+            if process.life is not None:
+                process.life.fuse = -1
+        why: str | None = "begun"
+        while why is not None and world.loop.time() < until:
+            await asyncio.sleep(2.0)
+            self.invariants.always()
+            why = self.invariants.unrest()
+            if why is None and not all(task.done() for task in self._asks):
+                why = "somebody still asks"
+        if why is not None:
+            raise Violation(f"no rest within {_REST_S_MAX:g} s: {why}")
+        self.invariants.intents()
+        self.invariants.always()
+
+    # Strategies and people ----------------------------------------------------------------------
+
+    def _signal(self) -> None:
+        world, dice = self.world, self.world.dice
+        self.minute += 1
+        bar = world.clock.now() + world.seconds(60.0 * self.minute)
+        symbol = dice.pick(SYMBOLS)
+        signal = Signal(
+            signal_id=world.id(), strategy_id=dice.pick(STRATEGIES), symbol=symbol,
+            timeframe="1m", bar_ts=bar, ts_event=bar, confidence=1.0, mode=StrategyMode.LIVE,
+            target=dice.pick((-1.0, -0.5, 0.0, 0.0, 0.5, 1.0)),
+            reference_price=world.venue.prices[symbol],
+        )  # fmt: skip
+        self.signals.append(signal.signal_id)
+        world.trace.note("signal", signal.strategy_id, symbol, signal.target)
+        world.server.carry_out(lambda tx: tx.tell("strategies", SIGNALS, signal, signal.signal_id))
+
+    def _order(self) -> None:
+        dice, venue = self.world.dice, self.world.venue
+        symbol, side = dice.pick(SYMBOLS), dice.pick((Side.BUY, Side.SELL))
+        kind = dice.pick((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT, OrderType.STOP))
+        near = venue.prices[symbol] + Decimal(dice.whole(-30, 30)) / 100
+        fields = OrderFields(
+            symbol=symbol, side=side, order_type=kind, quantity=Decimal(dice.whole(1, 200)),
+            limit_price=near if kind is OrderType.LIMIT else None,
+            stop_price=near if kind is OrderType.STOP else None,
+        )  # fmt: skip
+        self._asks.append(asyncio.create_task(self._insist(fields, f"key-{len(self._asks)}")))
+
+    async def _insist(self, fields: OrderFields, key: str) -> None:
+        """Place an order as a person does: again under the same key while there is no answer."""
+        world = self.world
+        for _ in range(world.dice.whole(1, 4)):
+            process = world.executor
+            if process.executor is not None and process.alive:
+                answer = world.loop.create_future()
+                task = process.spawn(process.executor.placing.place(fields, key, world.id()))
+                task.add_done_callback(
+                    lambda done, answer=answer: answer.done() or answer.set_result(done),
+                    context=world.context,
+                )
+                await asyncio.wait({answer}, timeout=12.0)
+                if answer.done() and self._answered(answer.result()):
+                    return
+            await asyncio.sleep(_PATIENCE_S)
+
+    def _answered(self, done: asyncio.Task[Any]) -> bool:
+        try:
+            self.answered.add(done.result().id)
+        except UnavailableError:
+            return False
+        except TradewindError as error:
+            raise Violation(f"an order was refused oddly: {error!r}") from error
+        return True
+
+    def _cancel(self) -> None:
+        process = self.world.executor
+        if process.executor is None or not process.alive:
+            return
+        wanted = process.executor.desk.open_orders()
+        if wanted:
+            order = self.world.dice.pick(wanted)
+            self.world.trace.note("cancel", order.id)
+            process.spawn(
+                _quietly(partial(process.executor.handlers.cancels.cancel, order.id, "asked"))
+            )
+
+    def _switch(self) -> None:
+        risk = self.world.risk
+        if risk.office is None or not risk.alive or not risk.office.rebuilt:
+            return
+        state = self.world.dice.pick((TradingState.HALTED, TradingState.ACTIVE,
+                                      TradingState.ACTIVE, TradingState.REDUCING))  # fmt: skip
+        self.world.trace.note("switch", state)
+        risk.spawn(_quietly(partial(set_state, risk.office, state, reason="sim", actor="sim")))
+
+    def _command(self) -> None:
+        name = self.world.dice.pick(("reconcile", "cancel_all"))
+        command = Command(command=name, actor="sim", ts=self.world.clock.now())
+        self.world.trace.note("command", name)
+        self.world.server.carry_out(
+            lambda tx: tx.tell("strategies", COMMANDS, command, self.world.id())
+        )
+
+    # The market -----------------------------------------------------------------------------------
+
+    def _prices(self) -> None:
+        for symbol in SYMBOLS:
+            self.world.venue.move_price(symbol)
+
+    def _elsewhere(self) -> None:
+        dice = self.world.dice
+        kind = dice.pick((OrderType.MARKET, OrderType.LIMIT))
+        symbol = dice.pick(SYMBOLS)
+        limit = self.world.venue.prices[symbol] if kind is OrderType.LIMIT else None
+        self.world.venue.order_from_elsewhere(
+            OrderSpec(symbol=symbol, side=dice.pick((Side.BUY, Side.SELL)), order_type=kind,
+                      quantity=Decimal(dice.whole(1, 20)), limit_price=limit)
+        )  # fmt: skip
+
+    def _venue_ends(self) -> None:
+        venue = self.world.venue
+        still = [name for name, order in venue.orders.items() if order.event not in ENDED]
+        if still:
+            event = self.world.dice.pick((OrderEvent.CANCELED, OrderEvent.EXPIRED))
+            venue._tell_if_open(self.world.dice.pick(still), event)
+
+    def _cash(self) -> None:
+        dice = self.world.dice
+        kind = dice.pick(("DIV", "FEE"))
+        amount = Decimal(dice.whole(1, 5000)) / 100
+        self.world.venue.move_cash(kind, amount if kind == "DIV" else -amount)
+
+    # Bad luck -------------------------------------------------------------------------------------
+
+    def _fault(self) -> None:
+        world, dice, weather = self.world, self.world.dice, self.world.weather
+        now, many = world.loop.time(), 3.0
+        for chance, act in (
+            (weather.store_outage, lambda: self._outage(world.server, now)),
+            (weather.broker_outage, lambda: self._outage(world.venue, now)),
+            (weather.bus_flush, world.bus.flush),
+            (weather.stream_cut, world.venue.cut_streams),
+        ):
+            if dice.chance(min(1.0, chance * many)):
+                act()
+
+    def _outage(self, what: Any, now: float) -> None:
+        length = self.world.dice.between(0.1, 20.0)
+        self.world.trace.note("outage", type(what).__name__, f"{length:.3f}")
+        what.down_until = now + length
+
+    def _crash(self) -> None:
+        world, dice = self.world, self.world.dice
+        if not dice.chance(min(1.0, world.weather.crash * 5)):
+            return
+        victims = dice.pick(((world.executor,), (world.executor,), (world.risk,),
+                             (world.executor, world.risk)))  # fmt: skip
+        for process in victims:
+            if process.alive and dice.chance(0.7):
+                process.life.fuse = dice.whole(0, 300)
+            else:
+                world.crash(process, "at once")
+
+
+async def _quietly(work: Callable[[], Awaitable[object]]) -> None:
+    """Somebody asks and does not mind an answer that says no."""
+    try:
+        await work()
+    except TradewindError:
+        return
+
+
+def play(seed: int, steps: int = 40, weather: Weather | None = None, **bugs: Any) -> Outcome:
+    """Play one session and tell how it ended; the same seed and steps end the same."""
+    world = World(seed, weather, **bugs)
+    listen(world.trace)
+    told = world.weather.shown()
+    session = Session(world, steps)
+    violation = None
+    task = world.loop.create_task(session.run())
+    try:
+        world.loop.run_until_complete(task)
+    except (Violation, Stalled) as error:
+        violation = f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - the finding of this seed
+        import traceback
+
+        violation = f"{error!r}\n{traceback.format_exc()}"
+    outcome = Outcome(
+        seed, world.trace.digest, world.loop.time(), world.loop.handles, world.trace.counts, told,
+        violation, list(world.trace.lines),
+    )  # fmt: skip
+    listen(None)
+    world.end()
+    return outcome

@@ -1,0 +1,290 @@
+"""The database in memory: tables, transactions that happen as a whole or not at all, and a wire to
+them that can be cut before the commit, after it, or for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+from libs.common.contracts.channels import Channel
+from libs.common.contracts.envelope import encode, seal
+from libs.common.contracts.messages import Payload
+from libs.common.domain.executions import Execution
+from libs.common.domain.ledger import Ledger
+from libs.common.domain.positions import Position
+from libs.common.kernel.errors import UnavailableError
+from libs.common.kernel.ids import IdSource
+from services.risk_manager.desk import Switch
+from services.risk_manager.limits import LimitKey
+from services.risk_manager.ports import Assessment, Valuation
+from services.trade_executor.ports import OpenDiscrepancy, ReconciliationRun
+from tests.simulation.dice import Dice, Weather
+from tests.simulation.trace import Trace
+
+T = TypeVar("T")
+Key = Any
+
+
+@dataclass
+class Row:
+    """A message of the outbox. `epoch` is the life of the bus that it was published in, `acked_at`
+    holds when each acting group was done with it; once confirmed it is not told again."""
+
+    id: UUID
+    source: str
+    channel: Channel
+    data: bytes
+    epoch: int = -1
+    confirmed: bool = False
+    acked_at: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BookedTrade:
+    """A row of `trades`."""
+
+    id: UUID
+    order_id: UUID
+    execution: Execution
+    booked_at: dt.datetime
+    strategy_id: str | None
+    realized_pnl: Decimal
+
+
+@dataclass
+class Tables:
+    """Everything that is durable. Rows are replaced, never changed, so that undoing is easy."""
+
+    orders: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    trades: dict[str, BookedTrade] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    outbox: dict[UUID, Row] = field(default_factory=dict)
+    runs: dict[UUID, ReconciliationRun] = field(default_factory=dict)
+    discrepancies: dict[UUID, OpenDiscrepancy] = field(default_factory=dict)
+    resolved: dict[UUID, str] = field(default_factory=dict)
+    switch: dict[str, Switch] = field(default_factory=dict)
+    limits: dict[LimitKey, Decimal] = field(default_factory=dict)
+    assessments: dict[UUID, Assessment] = field(default_factory=dict)
+    valuations: dict[dt.datetime, Valuation] = field(default_factory=dict)
+
+
+class Transaction:
+    """One transaction: what it wrote is taken back if it fails."""
+
+    def __init__(self, tables: Tables, now: dt.datetime, now_ns: int, ids: IdSource) -> None:
+        self.tables = tables
+        self.now = now
+        self.now_ns = now_ns
+        self.ids = ids
+        self._undo: list[tuple[dict[Key, Any], Key, Any]] = []
+        ledger = tables.ledger
+        self._ledger = ledger.balances, ledger.transfers, ledger._open
+
+    def put(self, table: dict[Key, Any], key: Key, row: Any) -> None:
+        """Write one row."""
+        self._undo.append((table, key, table.get(key)))
+        table[key] = row
+
+    def tell(
+        self,
+        source: str,
+        channel: Channel,
+        payload: Payload,
+        correlation_id: UUID,
+        causation_id: UUID | None = None,
+        message_id: UUID | None = None,
+    ) -> None:
+        """Write one message."""
+        message_id = message_id or self.ids.new()
+        sealed = seal(
+            payload,
+            message_id=message_id,
+            ts_ns=self.now_ns,
+            source=source,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        self.put(self.tables.outbox, message_id, Row(message_id, source, channel, encode(sealed)))
+
+    def roll_back(self) -> None:
+        """Take everything back."""
+        for table, key, row in reversed(self._undo):
+            if row is None:
+                table.pop(key, None)
+            else:
+                table[key] = row
+        ledger = self.tables.ledger
+        ledger.balances, ledger.transfers, ledger._open = self._ledger
+
+
+class Server:
+    """The database server. Work is done on it at one instant, as a transaction."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        dice: Dice,
+        weather: Weather,
+        trace: Trace,
+        clock: Any,
+        ids: IdSource,
+        context: Any,
+    ) -> None:
+        self.tables = Tables()
+        self.down_until = 0.0
+        self.desks: dict[str, int] = {}
+        self._loop = loop
+        self._dice = dice
+        self._weather = weather
+        self._trace = trace
+        self._clock = clock
+        self._ids = ids
+        self._context = context
+        self.on_commit: list[Callable[[], None]] = []
+
+    def carry_out(self, work: Callable[[Transaction], T]) -> T:
+        """Do `work` now, all of it or nothing."""
+        tx = Transaction(self.tables, self._clock.now(), self._clock.now_ns(), self._ids)
+        try:
+            done = work(tx)
+        except BaseException:
+            tx.roll_back()
+            raise
+        if tx._undo:
+            for callback in self.on_commit:
+                callback()
+        return done
+
+    async def ask(
+        self, what: str, work: Callable[[Transaction], T], fence: tuple[str, int] | None = None
+    ) -> T:
+        """Have `work` done at the server and return its answer.
+
+        With a `fence` (service, epoch) it is refused where somebody else has taken the desk.
+
+        Raises UnavailableError when the way there or back is cut: whether it was done is then
+        unknown. What was sent is done even if the asker dies meanwhile.
+        """
+        loop, dice, weather = self._loop, self._dice, self._weather
+        answer: asyncio.Future[T] = loop.create_future()
+        there, back = dice.latency(), dice.latency()
+        if dice.chance(weather.store_slow):
+            there += dice.between(0.01, 2.0)
+        refused = dice.chance(weather.store_refused)
+        lost = dice.chance(weather.store_answer_lost)
+
+        def settle(error: BaseException | None, value: Any) -> None:
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(value)
+
+        def reply(error: BaseException | None, value: Any = None) -> None:
+            loop.call_later(back, settle, error, value, context=self._context)
+
+        def arrive() -> None:
+            if refused or loop.time() < self.down_until:
+                self._trace.note("store.refused", what)
+                reply(UnavailableError("database: refused by the simulation"))
+                return
+            if fence is not None and self.desks.get(fence[0]) != fence[1]:
+                self._trace.note("store.fenced", what)
+                reply(UnavailableError("database: the desk is somebody else's"))
+                return
+            try:
+                value = self.carry_out(work)
+            except Exception as error:  # noqa: BLE001 - it is the asker's
+                reply(error)
+                return
+            if lost:
+                self._trace.note("store.answer_lost", what)
+                reply(UnavailableError("database: answer lost by the simulation"))
+            else:
+                reply(None, value)
+
+        loop.call_later(there, arrive, context=self._context)
+        return await answer
+
+
+class _Said:
+    """A result of one value."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def scalar_one(self) -> Any:
+        """Return it."""
+        return self._value
+
+
+class Session:
+    """What the group commit writes through: one statement, which is its own transaction."""
+
+    def __init__(self, database: SimDatabase, functions: dict[str, Callable[..., Any]]) -> None:
+        self._database = database
+        self._functions = functions
+
+    async def execute(self, statement: object, parameters: dict[str, Any]) -> _Said:
+        """Call the server-side function that the statement names."""
+        text = str(statement)
+        name = next((one for one in self._functions if one in text), None)
+        assert name is not None, f"the simulated database cannot carry out: {text}"
+        function = self._functions[name]
+        batch, lift = parameters["batch"], parameters["lift"]
+        return _Said(await self._database.ask(name, lambda tx: function(tx, batch, lift)))
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Messages are published by their own task, which looks after every commit."""
+
+
+class SimDatabase:
+    """One process's way to the server: what `Database` is, with `ask` in the place of SQL."""
+
+    def __init__(
+        self, server: Server, service: str, functions: dict[str, Callable[..., Any]]
+    ) -> None:
+        self._server = server
+        self._service = service
+        self._functions = functions
+        self._epoch: int | None = None
+
+    @property
+    def fence(self) -> dict[str, Any]:
+        """The parameters of the fence."""
+        return {"desk_service": self._service, "desk_account": "main", "desk_epoch": self._epoch}
+
+    async def take_desk(self) -> None:
+        """Take the desk: whatever an earlier life has under way is refused from now on."""
+        epoch = self._server.desks.get(self._service, 0) + 1
+
+        def take(tx: Transaction) -> None:
+            self._server.desks[self._service] = epoch
+
+        await self._server.ask("desk_take", take)
+        self._epoch = epoch
+
+    async def ask(self, what: str, work: Callable[[Transaction], T]) -> T:
+        """Have `work` done at the server. Raises UnavailableError."""
+        fence = None if self._epoch is None else (self._service, self._epoch)
+        return await self._server.ask(what, work, fence)
+
+    @asynccontextmanager
+    async def single(self) -> AsyncIterator[Session]:
+        """Open a session for one statement."""
+        yield Session(self, self._functions)
+
+
+class SimOutbox:
+    """Stands where `Outbox` does for the group commit: the server has stored the messages."""
+
+    def publish_after(self, tx: Session, messages: Any) -> None:
+        """Nothing is left to do."""

@@ -1,0 +1,335 @@
+"""A small exchange and broker: takes orders, trades them when it likes, and tells what it did.
+
+It is honest about what happened and rude about everything else: orders are rejected after they were
+accepted, suspended, ended, filled in parts and while a cancel is pending; what it knows shows late
+in its lists; its stream loses, repeats, reorders and falls silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.executions import Execution
+from libs.common.domain.orders import OrderEvent as E
+from libs.common.domain.positions import Position, apply_fill
+from libs.common.domain.vocabulary import OrderType, Side
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
+from libs.common.kernel.money import ZERO
+from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Update
+from services.trade_executor.ports import BrokerRefusedError
+from tests.simulation.dice import Dice, Weather
+from tests.simulation.loop import Life
+from tests.simulation.trace import Trace
+
+NAME = "venue"
+ENDED = frozenset({E.FILLED, E.CANCELED, E.EXPIRED, E.REJECTED, E.REPLACED})
+_TICK = Decimal("0.01")
+_LOT = Decimal(1)
+
+
+@dataclass
+class Connection:
+    """One client's stream."""
+
+    life: Life
+    queue: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
+    mute: bool = False
+    last_due: float = 0.0
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An order as it reached the venue; `late` where it came after every settle time."""
+
+    at: float
+    client_order_id: str
+    spec: OrderSpec
+    late: bool
+
+
+class Venue:
+    """Orders in, executions out."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, dice: Dice, weather: Weather, trace: Trace,
+        clock: Clock, context: Any, symbols: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        self._loop = loop
+        self._dice = dice
+        self._weather = weather
+        self._trace = trace
+        self._clock = clock
+        self._context = context
+        self._count = 0
+        self.prices = {symbol: Decimal(dice.whole(20, 300)) for symbol in symbols}
+        self.orders: dict[BrokerOrderId, BrokerOrder] = {}
+        self.shown_at: dict[str, float] = {}
+        self.executions: dict[str, Execution] = {}
+        self.held: dict[str, Position] = {}
+        self.money = Decimal(1_000_000)
+        self.activities: dict[str, CashActivity] = {}
+        self.arrivals: list[Arrival] = []
+        self.connections: list[Connection] = []
+        self.down_until = 0.0
+        self._by_client: dict[str, BrokerOrderId] = {}
+
+    # What clients ask -------------------------------------------------------------------------
+
+    def submit(self, client_order_id: str, spec: OrderSpec, *, late: bool = False) -> BrokerOrder:
+        """Take an order. Raises BrokerRefusedError."""
+        self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec, late))
+        if self._dice.chance(self._weather.venue_rejects):
+            self._trace.note("venue.refused", client_order_id)
+            raise BrokerRefusedError(403, 40310000, "refused by the simulation")
+        order = self._take(client_order_id, spec)
+        self._later(self._dice.between(0.0005, 0.05), lambda: self._proceed(order.broker_order_id))
+        return order
+
+    def _take(
+        self, client_order_id: str, spec: OrderSpec, replaces: BrokerOrderId | None = None
+    ) -> BrokerOrder:
+        now = self._clock.now()
+        broker_order_id = BrokerOrderId(self._name("order"))
+        order = BrokerOrder(
+            broker_order_id=broker_order_id, client_order_id=client_order_id,
+            symbol=Symbol(spec.symbol), side=spec.side, event=E.ACKNOWLEDGED,
+            status_word="pending_new", spec=spec, submitted_at=now, updated_at=now,
+            replaces=replaces,
+        )  # fmt: skip
+        self.orders[broker_order_id] = order
+        self._by_client[client_order_id] = broker_order_id
+        blind = self._dice.chance(self._weather.venue_blind)
+        self.shown_at[broker_order_id] = self._loop.time() + (
+            self._dice.between(0.0, 1.5) if blind else 0.0
+        )
+        self._trace.note("venue.took", broker_order_id, client_order_id, spec.side, spec.quantity,
+                         spec.symbol, spec.order_type)  # fmt: skip
+        return order
+
+    def cancel(self, broker_order_id: BrokerOrderId) -> None:
+        """Ask for an end. Raises BrokerRefusedError for an order that has ended or is not there."""
+        order = self.orders.get(broker_order_id)
+        if order is None:
+            raise BrokerRefusedError(404, 40410000, "order not found")
+        if order.event in ENDED:
+            raise BrokerRefusedError(422, 42210000, f"order is already {order.status_word}")
+        if self._dice.chance(self._weather.venue_cancel_refused):
+            self._later(0.01, lambda: self._tell_if_open(broker_order_id, E.CANCEL_REFUSED))
+        elif self._dice.chance(self._weather.venue_cancel_slow):
+            self._tell(broker_order_id, E.PENDING_CANCEL)
+            delay_s = self._dice.between(0.05, 3.0)
+            self._later(delay_s, lambda: self._tell_if_open(broker_order_id, E.CANCELED))
+        else:
+            self._tell(broker_order_id, E.CANCELED)
+
+    def find(self, client_order_id: str) -> BrokerOrder | None:
+        """Return an order by its client's id, once it shows."""
+        broker_order_id = self._by_client.get(client_order_id)
+        return None if broker_order_id is None else self.order(broker_order_id)
+
+    def order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
+        """Return an order by its id, once it shows."""
+        order = self.orders.get(broker_order_id)
+        return order if order is not None and self._shows(broker_order_id) else None
+
+    def open_orders(self) -> list[BrokerOrder]:
+        """Return the open orders that show."""
+        return [
+            order
+            for name, order in self.orders.items()
+            if order.event not in ENDED and self._shows(name)
+        ]
+
+    def orders_since(self, since: dt.datetime, symbol: str | None) -> list[BrokerOrder]:
+        """Return the orders that show, open and ended."""
+        return [
+            order
+            for name, order in self.orders.items()
+            if self._shows(name)
+            and order.submitted_at is not None
+            and order.submitted_at > since
+            and symbol in {None, order.symbol}
+        ]
+
+    def positions(self) -> list[BrokerPosition]:
+        """Return the positions."""
+        return [
+            BrokerPosition(Symbol(symbol), held.quantity, held.avg_cost)
+            for symbol, held in self.held.items()
+            if held.quantity
+        ]
+
+    def executions_since(self, since: dt.datetime) -> list[Execution]:
+        """Return the executions that show, oldest first."""
+        return [
+            one
+            for one in self.executions.values()
+            if one.executed_at >= since and self._shows(one.execution_id)
+        ]
+
+    def activities_since(self, since: dt.datetime) -> list[CashActivity]:
+        """Return what moved cash without a trade."""
+        return [one for one in self.activities.values() if one.executed_at >= since]
+
+    # What happens by itself ---------------------------------------------------------------------
+
+    def _proceed(self, name: BrokerOrderId) -> None:
+        """Bring an order into the market, or not."""
+        order = self.orders[name]
+        if order.event in ENDED:
+            return
+        if self._dice.chance(self._weather.venue_rejects):
+            self._tell(name, E.REJECTED, reason="rejected by the simulation")
+            return
+        if order.event is E.ACKNOWLEDGED:
+            self._tell(name, E.WORKING)
+        if self._dice.chance(self._weather.venue_odd_word):
+            self._tell_aside(name, E.UNRECOGNISED, "odd_word")
+        if self._dice.chance(self._weather.venue_suspends):
+            self._tell(name, E.SUSPENDED)
+            self._later(self._dice.between(0.5, 5.0), lambda: self._resume(name))
+            return
+        self._trade_soon(name)
+
+    def _resume(self, name: BrokerOrderId) -> None:
+        if self.orders[name].event is E.SUSPENDED:
+            self._tell(name, E.WORKING)
+            self._trade_soon(name)
+
+    def _trade_soon(self, name: BrokerOrderId) -> None:
+        if self._marketable(self.orders[name]):
+            slow = self._dice.chance(self._weather.venue_partial)
+            self._later(self._dice.between(0.001, 3.0 if slow else 0.1), lambda: self._trade(name))
+
+    def _marketable(self, order: BrokerOrder) -> bool:
+        price, spec, buys = self.prices[order.symbol], order.spec, order.side is Side.BUY
+        if spec.order_type is OrderType.LIMIT and spec.limit_price is not None:
+            return price <= spec.limit_price if buys else price >= spec.limit_price
+        if spec.order_type is OrderType.STOP and spec.stop_price is not None:
+            return price >= spec.stop_price if buys else price <= spec.stop_price
+        return spec.order_type is OrderType.MARKET
+
+    def _trade(self, name: BrokerOrderId) -> None:
+        order = self.orders[name]
+        if order.event in ENDED or order.event is E.SUSPENDED or not self._marketable(order):
+            return
+        left = (order.spec.quantity or ZERO) - order.filled_quantity
+        if self._dice.chance(self._weather.venue_ends):
+            self._tell(name, self._dice.pick((E.CANCELED, E.EXPIRED)))
+            return
+        part = left
+        if left > _LOT and self._dice.chance(self._weather.venue_partial):
+            part = max(_LOT, (left * Decimal(self._dice.whole(1, 9)) / 10).quantize(_LOT))
+        self.fill(name, min(part, left))
+        if self.orders[name].event not in ENDED:
+            self._trade_soon(name)
+
+    def fill(self, name: BrokerOrderId, quantity: Decimal) -> None:
+        """Let an order trade at the present price."""
+        order, price = self.orders[name], self.prices[self.orders[name].symbol]
+        execution = Execution(
+            broker=NAME, execution_id=ExecutionId(self._name("execution")), broker_order_id=name,
+            symbol=order.symbol, side=order.side, quantity=quantity, price=price,
+            executed_at=self._clock.now(),
+        )  # fmt: skip
+        self.executions[execution.execution_id] = execution
+        blind = self._dice.chance(self._weather.venue_blind)
+        self.shown_at[execution.execution_id] = self._loop.time() + (
+            self._dice.between(0.0, 2.0) if blind else 0.0
+        )
+        self.money -= order.side.sign * execution.amount
+        before = self.held.get(order.symbol, Position())
+        self.held[order.symbol] = apply_fill(before, order.side, quantity, price).position
+        done = order.filled_quantity + quantity
+        value = (order.filled_avg_price or ZERO) * order.filled_quantity + price * quantity
+        self.orders[name] = replace(
+            order, filled_quantity=done,
+            filled_avg_price=(value / done).quantize(Decimal("0.00000001")),
+        )  # fmt: skip
+        complete = done >= (order.spec.quantity or ZERO)
+        self._tell(name, E.FILLED if complete else E.PARTLY_FILLED, execution)
+
+    def move_price(self, symbol: str) -> None:
+        """Let the price move; what becomes marketable trades."""
+        step = Decimal(self._dice.whole(-20, 20)) * _TICK
+        self.prices[symbol] = max(Decimal(5), self.prices[symbol] + step)
+        for name, order in list(self.orders.items()):
+            waits = order.symbol == symbol and order.event not in ENDED
+            resting = order.spec.order_type is not OrderType.MARKET
+            if waits and resting and order.event not in {E.ACKNOWLEDGED, E.SUSPENDED}:
+                self._trade_soon(name)
+
+    def order_from_elsewhere(self, spec: OrderSpec) -> None:
+        """Take an order that somebody placed past us."""
+        order = self._take(self._name("foreign"), spec)
+        self._later(0.005, lambda: self._proceed(order.broker_order_id))
+
+    def move_cash(self, kind: str, amount: Decimal) -> None:
+        """Pay a dividend, take a fee."""
+        name = self._name(kind)
+        self.money += amount
+        self.activities[name] = CashActivity(name, kind, amount, self._clock.now())
+        self._trace.note("venue.cash", kind, amount)
+
+    # The stream ---------------------------------------------------------------------------------
+
+    def cut_streams(self) -> None:
+        """Drop every stream."""
+        for connection in self.connections:
+            connection.cut = True
+            connection.queue.put_nowait(None)
+        self.connections = []
+
+    def _tell_if_open(self, name: BrokerOrderId, event: E) -> None:
+        if self.orders[name].event not in ENDED:
+            self._tell(name, event)
+
+    def _tell_aside(self, name: BrokerOrderId, event: E, word: str) -> None:
+        self._send(Update(event, word, self.orders[name], None, self._clock.now()))
+
+    def _tell(
+        self, name: BrokerOrderId, event: E, execution: Execution | None = None,
+        reason: str | None = None,
+    ) -> None:  # fmt: skip
+        order, now = self.orders[name], self._clock.now()
+        stands = event
+        if event is E.CANCEL_REFUSED:
+            stands = E.PARTLY_FILLED if order.filled_quantity else E.WORKING
+        elif event is E.PARTLY_FILLED and order.event is E.PENDING_CANCEL:
+            stands = E.PENDING_CANCEL
+        order = replace(
+            order, event=stands, status_word=stands, updated_at=now, reason=reason or order.reason
+        )
+        self.orders[name] = order
+        self._trace.note("venue.told", name, event, order.filled_quantity)
+        self._send(Update(event, event, order, execution, now))
+
+    def _send(self, update: Update) -> None:
+        weather, dice = self._weather, self._dice
+        for connection in self.connections:
+            if connection.life.dead or connection.mute or dice.chance(weather.stream_lost):
+                continue
+            for _ in range(1 + dice.chance(weather.stream_twice)):
+                due = max(connection.last_due, self._loop.time() + dice.latency())
+                connection.last_due = due
+                if dice.chance(weather.stream_late):
+                    due += dice.between(0.0, 4.0)
+                self._loop.call_at(due, connection.queue.put_nowait, update, context=self._context)
+
+    def _shows(self, name: str) -> bool:
+        return self.shown_at.get(name, 0.0) <= self._loop.time()
+
+    def _later(self, delay_s: float, work: Callable[[], None]) -> None:
+        self._loop.call_later(delay_s, work, context=self._context)
+
+    def _name(self, what: str) -> str:
+        self._count += 1
+        return f"{what}-{self._count}"
