@@ -20,7 +20,8 @@ from services.broker_simulator.engine.engine import Engine
 from services.broker_simulator.engine.model import Account
 from services.broker_simulator.engine.registry import Terms
 from services.broker_simulator.exchange import Exchange
-from services.broker_simulator.faults import FaultRequest, Faults, read_faults
+from services.broker_simulator.fault_request import FaultRequest, read_faults
+from services.broker_simulator.faults import Faults
 from services.broker_simulator.market.archive import Archive
 from services.broker_simulator.market.feed import Feed
 from services.broker_simulator.market.source import first_day
@@ -72,7 +73,7 @@ def assemble(
         buffer_bytes=settings.simulator_client_buffer_bytes,
     )
     if settings.simulator_faults is not None:
-        broker.switch_on(_fault_plan(settings.simulator_faults))
+        broker.switches.on(_fault_plan(settings.simulator_faults))
     for key, (secret, cash) in credentials.items():
         broker.open_account(key, secret, cash, settings.simulator_multiplier)
     return broker

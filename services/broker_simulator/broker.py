@@ -21,6 +21,7 @@ from prometheus_client import Counter
 from libs.common.kernel.clock import from_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
+from services.broker_simulator.alterations import Alterations
 from services.broker_simulator.clock import MarketTime
 from services.broker_simulator.data_stream import DataStream
 from services.broker_simulator.engine.behaviour import Mishap
@@ -29,8 +30,9 @@ from services.broker_simulator.engine.model import Account, Order
 from services.broker_simulator.engine.refusals import BrokerRefusal
 from services.broker_simulator.engine.registry import Changes, Registry
 from services.broker_simulator.exchange import Exchange
-from services.broker_simulator.faults import Fault, FaultRequest, Faults, Kind, Stream
+from services.broker_simulator.faults import Faults
 from services.broker_simulator.ports import Marks, StateStore
+from services.broker_simulator.switches import Switches
 from services.broker_simulator.trading_stream import TradingStream
 from services.broker_simulator.wire_trading import order_json
 
@@ -38,7 +40,6 @@ _log = get_logger(__name__)
 _COMMITS = Counter("simulator_commits_total", "State commits")
 _EXECUTIONS = Counter("simulator_executions_total", "Executions")
 _STEPS_PER_TURN = 1
-_ORDERS = Stream.TRADING
 
 
 class Broker:
@@ -63,9 +64,15 @@ class Broker:
         self.clock = clock
         self.faults = faults
         self.data = data
+        self.alterations = Alterations(faults)
         self.trading = TradingStream(
-            self.login, faults, self.asset_id, buffer_bytes=buffer_bytes, alter=self._alter
+            self.login,
+            faults,
+            self.asset_id,
+            buffer_bytes=buffer_bytes,
+            alter=self.alterations.alter,
         )
+        self.switches = Switches(self)
         engine.registry.struck = self._struck
         self._store = store
         self._secrets = secrets_by_key
@@ -111,8 +118,8 @@ class Broker:
         """Return an order as it goes over the wire."""
         asset_id = self.asset_id(order.symbol)
         legs = [self.registry.orders[leg] for leg in order.legs] if nested else []
-        return self._alter(
-            order_json(order, asset_id, [order_json(leg, asset_id, None) for leg in legs])
+        return self.alterations.alter(
+            "order", order_json(order, asset_id, [order_json(leg, asset_id, None) for leg in legs])
         )
 
     async def settle(self) -> None:
@@ -125,6 +132,7 @@ class Broker:
 
     async def run(self) -> None:
         """Move the exchange along with the clock, for ever."""
+        self.switches.begin()
         while True:
             arrived = self.turn()
             await asyncio.sleep(self._tick_s if arrived else 0)
@@ -161,6 +169,7 @@ class Broker:
 
     def close(self) -> None:
         """Store what is left and close the state file."""
+        self.switches.planner.stop()
         self._commit()
         self._save(force=True)
         self._store.close()
@@ -209,30 +218,6 @@ class Broker:
 
     def _struck(self, mishap: Mishap, order: Order) -> bool:
         return self.faults.on_order(mishap, (order.id, order.client_order_id), order.symbol)
-
-    def _alter(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Let object faults strike an order on its way out."""
-        if not self.faults.active:
-            return body
-        if self.faults.on_message(Kind.UNKNOWN_FIELD, _ORDERS, body["status"]):
-            body = {**body, "surprise": {"nested": [1, 2, 3]}}
-        if self.faults.on_message(Kind.UNKNOWN_STATUS, _ORDERS, body["status"]):
-            body = {**body, "status": "pending_quantum"}
-        if self.faults.on_message(Kind.MISSING_FIELD, _ORDERS, body["status"]):
-            body = {name: value for name, value in body.items() if name != "filled_avg_price"}
-        return body
-
-    def switch_on(self, wanted: FaultRequest) -> list[Fault]:
-        """Turn the wanted faults on; returns them with their ids."""
-        added = [self.faults.add(fault) for fault in wanted.faults]
-        if wanted.behaviour is not None:
-            self.registry.behaviour = wanted.behaviour
-        self.apply_standing_faults()
-        return added
-
-    def apply_standing_faults(self) -> None:
-        """Let faults that are states, not events, take effect."""
-        self.exchange.stale = self.faults.standing(Kind.STALE_FEED) is not None
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Account:
         """Return the account of a request's headers. Raises BrokerRefusal 401, 503."""

@@ -22,8 +22,9 @@ from libs.common.runtime.logging import get_logger
 from services.broker_simulator.engine.model import Account
 from services.broker_simulator.engine.refusals import BrokerRefusal, malformed
 from services.broker_simulator.faults import Faults, Kind
+from services.broker_simulator.garbled_answers import abort, send_garbled
 
-TRANSPORT = "tradewind.transport"
+_TIMED_OUT = 504
 _log = get_logger(__name__)
 _JSON = [(b"content-type", b"application/json; charset=UTF-8")]
 
@@ -133,11 +134,8 @@ class Edge:
             answer = Answer({"code": 50010000, "message": "internal server error"}, 500)
         self._observe(method, answer.status)
         payload = answer.encode()
-        if faults.active:
-            replaced = self._after(scope, method, path, answer, payload)
-            if replaced is None:
-                return
-            answer, payload = replaced
+        if faults.active and await self._after(scope, method, path, answer, payload, send):
+            return
         await _send(send, answer.status, payload, answer.headers)
 
     async def _serve(self, scope: Scope, method: str, path: str, body: bytes) -> Answer:
@@ -183,33 +181,28 @@ class Edge:
         error = faults.on_request(Kind.ERROR_BEFORE, method, path)
         if error is not None:
             body = msgspec.json.encode({"code": 50010000, "message": "internal server error"})
-            await _send(send, error.status, body, [])
+            await _send(send, error.status or _TIMED_OUT, body, [])
             return True
         return False
 
-    def _after(
-        self, scope: Scope, method: str, path: str, answer: Answer, payload: bytes
-    ) -> tuple[Answer, bytes] | None:
-        """Let faults strike the answer; None when it is never sent."""
+    async def _after(
+        self, scope: Scope, method: str, path: str, answer: Answer, payload: bytes, send: Send
+    ) -> bool:
+        """Let faults strike the answer; True when it is over with that."""
         faults = self._faults
         if faults.on_request(Kind.LOST_ANSWER, method, path):
             abort(scope)
-            return None
+            return True
         error = faults.on_request(Kind.ERROR_AFTER, method, path)
         if error is not None:
-            body = {"code": 50410000, "message": "the request timed out"}
-            return Answer(status=error.status), msgspec.json.encode(body)
-        if faults.on_request(Kind.GARBLED_ANSWER, method, path):
-            return answer, payload[: len(payload) // 2] + b"<html>"
-        return answer, payload
-
-
-def abort(scope: Scope) -> None:
-    """Drop the connection of `scope` without another byte."""
-    transport = scope.get(TRANSPORT)
-    if transport is None:
-        raise RuntimeError("this server does not let a connection be dropped")
-    transport.abort()
+            body = msgspec.json.encode({"code": 50410000, "message": "the request timed out"})
+            await _send(send, error.status or _TIMED_OUT, body, [])
+            return True
+        bad = faults.on_request(Kind.GARBLED_ANSWER, method, path)
+        if bad is not None:
+            await send_garbled(scope, send, bad, bad.status or answer.status, payload)
+            return True
+        return False
 
 
 @functools.lru_cache(maxsize=256)

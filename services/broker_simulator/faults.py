@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import fnmatch
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from libs.common.kernel.errors import InvalidInputError
-from services.broker_simulator.engine.behaviour import Behaviour, Mishap, draw
+from services.broker_simulator.engine.behaviour import Mishap, draw
+from services.broker_simulator.garble import Form
 
 
 class Kind(StrEnum):
@@ -34,10 +36,12 @@ class Kind(StrEnum):
     DELAY = "delay"
     MISSING = "missing"
     MUTE = "mute"
+    GARBLED_FRAME = "garbled_frame"
     # an object in an answer or message
     UNKNOWN_FIELD = "unknown_field"
     UNKNOWN_STATUS = "unknown_status"
     MISSING_FIELD = "missing_field"
+    WRONG_FIELD = "wrong_field"
     # one order at the exchange
     REJECT_ORDER = Mishap.REJECT_ORDER.value
     CANCEL_REJECTED = Mishap.CANCEL_REJECTED.value
@@ -60,7 +64,11 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     `method` and `path` (a shell pattern) choose requests, `stream` and `event` (such as `fill`,
     or `q` for quotes) messages, `order` (a pattern for the broker's or the client's id) and
     `symbol` what befalls an order at the exchange. `seconds` to `seconds_max` is how long a delay
-    or latency takes, or the clock's skew. `status` is the answer of the error kinds.
+    or latency takes, or the clock's skew. `status` is the answer of the error kinds (504) and of
+    garbled answers (as it was).
+    `form` and `size` say how an answer or frame is garbled. `object` (a pattern: order, activity,
+    position, account, update) chooses what the kinds of objects hit, whose `event` is its status,
+    type, symbol or event; `field` and `value` what is missing or wrong in it.
     """
 
     kind: Kind
@@ -75,7 +83,12 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     symbol: str = "*"
     seconds: float = 0.0
     seconds_max: float = 0.0
-    status: int = 504
+    status: int | None = None
+    form: Form = Form.TRUNCATED
+    size: int = 50_000_000
+    object: str = "order"
+    field: str | None = None
+    value: Any = None
     asked: int = 0
     hits: int = 0
 
@@ -85,8 +98,13 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
             raise InvalidInputError(f"probability {self.probability} must be between 0 and 1")
         if self.count is not None and self.count < 1:
             raise InvalidInputError(f"count {self.count} must be at least 1")
-        if not 400 <= self.status <= 599:
-            raise InvalidInputError(f"status {self.status} must be between 400 and 599")
+        lowest = 200 if self.kind is Kind.GARBLED_ANSWER else 400
+        if self.status is not None and not lowest <= self.status <= 599:
+            raise InvalidInputError(f"status {self.status} must be between {lowest} and 599")
+        if not 0 <= self.size <= 1_000_000_000:
+            raise InvalidInputError(f"size {self.size} must be between 0 and 1000000000")
+        if self.kind is Kind.WRONG_FIELD and self.field is None:
+            raise InvalidInputError("wrong_field takes field and value")
         if self.kind is not Kind.CLOCK_SKEW and not 0 <= self.seconds <= 3600:
             raise InvalidInputError(f"seconds {self.seconds} must be between 0 and 3600")
 
@@ -138,6 +156,19 @@ class Faults:
                 return fault
         return None
 
+    def on_object(self, kind: Kind, what: str, word: str) -> Fault | None:
+        """Return the fault of `kind` that hits this object, None if none does."""
+        for fault in self.active:
+            if (
+                fault.kind is kind
+                and fault.stream in (None, Stream.TRADING)
+                and fnmatch.fnmatchcase(what, fault.object)
+                and fnmatch.fnmatchcase(word, fault.event)
+                and self._strikes(fault)
+            ):
+                return fault
+        return None
+
     def on_order(self, mishap: Mishap, ids: tuple[str, ...], symbol: str) -> bool:
         """Tell whether `mishap` befalls the order with these ids."""
         if not self.active:
@@ -172,25 +203,3 @@ class Faults:
             return False
         fault.hits += 1
         return True
-
-
-class FaultRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /sim/faults`: switches to turn on, actions to carry out now."""
-
-    faults: list[Fault] = []
-    behaviour: Behaviour | None = None
-    disconnect: list[Stream] = []
-    refuse_s: float = 0.0
-
-
-def read_faults(text: bytes, what: str) -> FaultRequest:
-    """Read switches from JSON. Raises InvalidInputError naming `what` and the field."""
-    try:
-        wanted = msgspec.json.decode(text, type=FaultRequest)
-    except msgspec.DecodeError as error:
-        raise InvalidInputError(f"{what}: {error}") from error
-    if not 0 <= wanted.refuse_s <= 600:
-        raise InvalidInputError(f"{what}: refuse_s {wanted.refuse_s} must be between 0 and 600")
-    for fault in wanted.faults:
-        fault.check()
-    return wanted

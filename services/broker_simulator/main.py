@@ -61,6 +61,7 @@ class Simulator:
         self.broker = assemble(settings, calendar, self.market, store, snapshot, ids, wall_ns)
         self.readiness = Readiness()
         self.broker.on_failure = self._stop_serving
+        self.broker.switches.refuse = self._refuse
         self.server: SimulatorServer | None = None
         router = Router()
         OrdersApi(self.broker).register(router)
@@ -96,7 +97,7 @@ class Simulator:
         app.add_middleware(AlpacaFront, simulator=self)
         install_problem_handlers(app)
         app.include_router(self._operations())
-        app.include_router(control_router(self.broker, self._refuse, self._tell))
+        app.include_router(control_router(self.broker, self._tell))
         app.include_router(interventions_router(self.broker))
         check_permissions(app)
         app.state.simulator = self

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from libs.common.runtime.logging import get_logger
-from services.broker_simulator.edge import TRANSPORT
+from services.broker_simulator.garbled_answers import TRANSPORT
 
 _log = get_logger(__name__)
 

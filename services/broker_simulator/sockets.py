@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from services.broker_simulator.edge import abort
+from services.broker_simulator.garbled_answers import abort
 
 
 class Client:
@@ -46,7 +46,8 @@ class Client:
         if self.closed:
             return
         self._messages.append(message)
-        self._size += len(message)
+        # A message of any size may leave: it is a queue that grows that is cut off.
+        self._size += min(len(message), self._buffer_bytes // 16)
         if self._size > self._buffer_bytes:
             self._messages = [] if self._overflow is None else [self._overflow]
             self._size = 0
@@ -95,5 +96,8 @@ class Client:
 
     def _frame(self, payload: bytes) -> dict[str, object]:
         if self.text:
-            return {"type": "websocket.send", "text": payload.decode()}
+            try:
+                return {"type": "websocket.send", "text": payload.decode()}
+            except UnicodeDecodeError:
+                pass  # a garbled frame that is no text
         return {"type": "websocket.send", "bytes": payload}

@@ -14,6 +14,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from services.broker_simulator.engine.model import Account, TradeUpdate
 from services.broker_simulator.engine.refusals import BrokerRefusal
 from services.broker_simulator.faults import Fault, Faults, Kind, Stream
+from services.broker_simulator.garble import Form, garbled, padded
 from services.broker_simulator.sockets import Client
 from services.broker_simulator.wire_trading import update_json
 
@@ -31,7 +32,7 @@ class TradingStream:
         asset_id: Callable[[str], str],
         *,
         buffer_bytes: int,
-        alter: Callable[[dict[str, Any]], dict[str, Any]],
+        alter: Callable[[str, dict[str, Any]], dict[str, Any]],
     ) -> None:
         self._login = login
         self._faults = faults
@@ -58,7 +59,8 @@ class TradingStream:
             if not self._listeners.get(update.account):
                 continue
             body = update_json(update, self._asset_id(update.order.symbol))
-            body["order"] = self._alter(body["order"])
+            body["order"] = self._alter("order", body["order"])
+            body = self._alter("update", body)
             message = msgspec.json.encode({"stream": "trade_updates", "data": body})
             self._pass(update.account, update.event, message)
 
@@ -135,6 +137,10 @@ class TradingStream:
 
         if struck(Kind.MUTE) or struck(Kind.MISSING):
             return
+        bad = struck(Kind.GARBLED_FRAME)
+        if bad is not None:
+            oversized = bad.form is Form.HUGE
+            message = padded(message, bad.size) if oversized else garbled(bad.form, message)
         if struck(Kind.REORDER):
             self._held.append((account, message))
             asyncio.get_running_loop().call_later(_REORDER_WAIT_S, self._release)

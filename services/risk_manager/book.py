@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -94,6 +95,7 @@ class Book:
         self._lines: dict[str, Line] = {}
         self._sides: defaultdict[tuple[str, Side], dict[UUID, Pending]] = defaultdict(dict)
         self._asked: defaultdict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
+        self._heirs: defaultdict[UUID, set[UUID]] = defaultdict(set)
         self._dirty: set[str] = set()
         self._clear_sums()
 
@@ -155,6 +157,7 @@ class Book:
         self.orders.clear()
         self._sides.clear()
         self._asked.clear()
+        self._heirs.clear()
         self._early.clear()
         self._lines.clear()
         self.by_strategy.clear()
@@ -191,10 +194,34 @@ class Book:
         if order.order_id in self.orders or order.order_id in self.ended:
             return False
         order.executed += self._early.pop(order.order_id, ZERO)
-        self.orders[order.order_id] = order
-        self._sides[order.symbol, order.side][order.order_id] = order
-        self._add_pending(order, order.remaining, order.held)
+        with self._recounted(order, *self._heirs_of(order)):
+            self.orders[order.order_id] = order
+            self._sides[order.symbol, order.side][order.order_id] = order
+            if order.replaces is not None:
+                self._heirs[order.replaces].add(order.order_id)
         return True
+
+    @contextmanager
+    def without(self, order_id: UUID | None) -> Iterator[Pending | None]:
+        """The book as if this pending order were not in it: what its amendment is judged by."""
+        order = None if order_id is None else self.orders.get(order_id)
+        if order is None:
+            yield None
+            return
+        quantity, held = self._counted(order)
+        self._add_pending(order, -quantity, -held)
+        try:
+            yield order
+        finally:
+            self._add_pending(order, quantity, held)
+
+    def resize(self, order_id: UUID, quantity: Decimal) -> None:
+        """An amended order took over less than was approved: its forerunner traded first."""
+        order = self.orders.get(order_id)
+        if order is not None and order.replaces is not None and 0 < quantity < order.quantity:
+            with self._recounted(order):
+                order.hold = money(order.hold * quantity / order.quantity)
+                order.quantity = quantity
 
     def confirm(self, order_id: UUID) -> None:
         """An order stands behind the reservation: it no longer expires."""
@@ -221,8 +248,8 @@ class Book:
         order = self.orders.get(order_id)
         if order is None:
             return False
-        self._add_pending(order, -order.remaining, -order.held)
-        self._drop(order)
+        with self._recounted(order, *self._heirs_of(order)):
+            self._drop(order)
         return True
 
     def execute(self, fill: Fill) -> bool:
@@ -262,7 +289,7 @@ class Book:
         lines, self._lines = self._lines, {}
         for symbol, line in lines.items():
             self._replace(symbol, line.at(self._price(symbol)))
-        self._held = sum((order.held for order in self.orders.values()), ZERO)
+        self._held = sum((self._counted(order)[1] for order in self.orders.values()), ZERO)
 
     # How the sums are kept ------------------------------------------------------------------
 
@@ -275,15 +302,14 @@ class Book:
     def _change(
         self, order: Pending, *, executed: Decimal | None = None, ended_with: Decimal | None = None
     ) -> None:
-        before, held = order.remaining, order.held
-        if executed is not None:
-            order.executed = executed
-        if ended_with is not None:
-            order.ended_with = ended_with
-        self._add_pending(order, order.remaining - before, order.held - held)
-        if order.is_over:
-            self._drop(order)
-            self.ended.add(order.order_id)
+        with self._recounted(order, *self._heirs_of(order)):
+            if executed is not None:
+                order.executed = executed
+            if ended_with is not None:
+                order.ended_with = ended_with
+            if order.is_over:
+                self._drop(order)
+                self.ended.add(order.order_id)
 
     def _note_early(self, fill: Fill) -> None:
         if fill.order_id in self.ended:
@@ -295,6 +321,34 @@ class Book:
     def _drop(self, order: Pending) -> None:
         del self.orders[order.order_id]
         del self._sides[order.symbol, order.side][order.order_id]
+        if order.replaces is not None:
+            self._heirs[order.replaces].discard(order.order_id)
+            if not self._heirs[order.replaces]:
+                del self._heirs[order.replaces]
+
+    def _heirs_of(self, order: Pending) -> list[Pending]:
+        if order.order_id not in self._heirs:
+            return []
+        return [self.orders[heir] for heir in self._heirs[order.order_id]]
+
+    def _counted(self, order: Pending) -> tuple[Decimal, Decimal]:
+        """What an order adds to the sums, quantity and money set aside. The venue has either an
+        order or its amendment, never both: of the two the larger counts."""
+        if order.order_id not in self.orders:
+            return ZERO, ZERO
+        old = None if order.replaces is None else self.orders.get(order.replaces)
+        if old is None or old.ended_with is not None:
+            return order.remaining, order.held
+        return max(ZERO, order.remaining - old.remaining), max(ZERO, order.held - old.held)
+
+    @contextmanager
+    def _recounted(self, *orders: Pending) -> Iterator[None]:
+        """Take the difference that the block makes to these orders into the sums."""
+        before = [self._counted(order) for order in orders]
+        yield
+        for order, (quantity, held) in zip(orders, before, strict=True):
+            quantity_now, held_now = self._counted(order)
+            self._add_pending(order, quantity_now - quantity, held_now - held)
 
     def _add_pending(self, order: Pending, quantity: Decimal, held: Decimal) -> None:
         self._held += held

@@ -49,6 +49,8 @@ async def _take_order_event(office: Office, event: OrderEvent) -> None:
         found.pending.executed = ZERO
         book.reserve(found.pending)
     book.confirm(event.order_id)
+    if event.quantity is not None:
+        book.resize(event.order_id, event.quantity)
     if event.to_status.is_terminal and not book.end(event.order_id, event.filled_quantity):
         metrics.REPEATED.labels("order_event").inc()
 

@@ -184,17 +184,34 @@ async def judge_request(
         if request.request_id in known:
             _repeat(office, known[request.request_id])
             return reply_of(known[request.request_id], replayed=True)
+        leg = await _is_leg(office, request.replaces)
         _seconds_left(office, request.deadline)
-        done = _judge_request(office, request, correlation_id)
+        done = _judge_request(office, request, correlation_id, leg=leg)
         await _record(office, [done])
     finally:
         office.lock.release()
     return reply_of(done.assessment, replayed=False)
 
 
-def _judge_request(office: Office, request: AssessmentRequest, correlation_id: UUID) -> _Done:
+async def _is_leg(office: Office, replaces: UUID | None) -> bool:
+    """Tell whether the order to amend is an exit leg; one that the book has not heard of yet is
+    taken into it."""
+    if replaces is None:
+        return False
+    found = await office.store.open_order(replaces)
+    if found is None:
+        raise NotFoundError(f"replaces: there is no order {replaces}")
+    if not (found.leg or found.ended):
+        office.desk.book.reserve(found.pending)
+    return found.leg
+
+
+def _judge_request(
+    office: Office, request: AssessmentRequest, correlation_id: UUID, *, leg: bool
+) -> _Done:
     now, started = office.market.moment(), office.clock.monotonic_ns()
-    ask = Ask(request.request_id, request.order.to_spec(), request.strategy_id)
+    spec = request.order.to_spec()
+    ask = Ask(request.request_id, spec, request.strategy_id, replaces=request.replaces, leg=leg)
     judgement = judge(office.desk, ask, now)
     assessment = _keep(
         office,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
+from typing import Final
 from uuid import UUID
 
 from msgspec import structs
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.checks import Case, Check, Flow, Limits, OrderFacts, first_denial
+from libs.common.domain.checks import Case, Check, Flow, Limits, Mark, OrderFacts, first_denial
 from libs.common.domain.checks import judge as run_checks
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.sizing import quantity_of_notional
@@ -22,6 +23,9 @@ from libs.common.kernel.money import PRICE_QUANTUM, ZERO, money
 from services.risk_manager.book import crossing
 from services.risk_manager.desk import Desk, Moment
 from services.risk_manager.pending import Pending
+
+AMENDMENT: Final = "AMENDMENT"
+LESSENS: Final = "lessens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,10 @@ class Ask:
     spec: OrderSpec
     strategy_id: str | None = None
     before: tuple[Check, ...] = ()
+    # The order that this one amends, and whether that is an exit leg of a group: such a leg is no
+    # part of the book, for it can only close what its entry opened.
+    replaces: UUID | None = None
+    leg: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +60,20 @@ def judge(desk: Desk, ask: Ask, now: Moment) -> Judgement:
     """Run every check on `ask`; changes nothing."""
     spec, symbol = ask.spec, ask.spec.symbol
     instrument = desk.instruments.get(symbol)
-    limits = desk.limits_for(ask.strategy_id, symbol)
     mark = desk.book.mark(symbol, now.market_ns, now.factor)
     spec, quantity = _in_units(spec, instrument, mark.price if mark else None)
     order = _facts(spec, quantity, ask.strategy_id)
-    totals = desk.book.totals("" if instrument is None else instrument.sector)
-    case = Case(
-        order=order,
-        state=desk.switch.state,
-        instrument=instrument,
-        session=now.session,
-        mark=mark,
-        exposure=desk.book.exposure(symbol),
-        totals=replace(
-            totals,
-            loss_today=desk.losses.loss_today(totals.equity),
-            drawdown=desk.losses.drawdown(totals.equity),
-        ),
-        flow=_flow(desk, order, limits, now),
-        limits=limits,
-    )
-    checks = (*ask.before, *run_checks(case))
+    with desk.book.without(ask.replaces) as replaced:
+        case = _case(desk, order, instrument, mark, now)
     hold = money(case.opening * case.reserve_price) if case.reserve_price is not None else ZERO
+    checks = ask.before
+    if ask.replaces is not None:
+        improves = ask.leg or _improves(replaced, order, hold)
+        case = replace(case, improves=improves)
+        hold = ZERO if ask.leg else hold
+        word = LESSENS if improves else "adds"
+        checks += (Check(AMENDMENT, True, word, str(ask.replaces), "in the place of this order"),)
+    checks += run_checks(case)
     return Judgement(
         ask=ask,
         spec=spec,
@@ -83,6 +83,38 @@ def judge(desk: Desk, ask: Ask, now: Moment) -> Judgement:
         price=None if mark is None else mark.price,
         hold=hold,
         reducing=case.reducing,
+    )
+
+
+def _case(
+    desk: Desk, order: OrderFacts, instrument: Instrument | None, mark: Mark | None, now: Moment
+) -> Case:
+    limits = desk.limits_for(order.strategy_id, order.symbol)
+    totals = desk.book.totals("" if instrument is None else instrument.sector)
+    return Case(
+        order=order,
+        state=desk.switch.state,
+        instrument=instrument,
+        session=now.session,
+        mark=mark,
+        exposure=desk.book.exposure(order.symbol),
+        totals=replace(
+            totals,
+            loss_today=desk.losses.loss_today(totals.equity),
+            drawdown=desk.losses.drawdown(totals.equity),
+        ),
+        flow=_flow(desk, order, limits, now),
+        limits=limits,
+    )
+
+
+def _improves(replaced: Pending | None, order: OrderFacts, hold: Decimal) -> bool:
+    """Tell whether an amendment asks for no more than what it replaces, in shares and money."""
+    return (
+        replaced is not None
+        and replaced.side is order.side
+        and order.quantity <= replaced.remaining
+        and hold <= replaced.held
     )
 
 
@@ -99,8 +131,10 @@ def reserve(desk: Desk, judgement: Judgement, now: Moment, expires_at: float) ->
         order_type=spec.order_type,
         limit_price=spec.limit_price,
         expires_at=expires_at,
+        replaces=ask.replaces,
     )
-    desk.book.reserve(pending)
+    if not ask.leg:
+        desk.book.reserve(pending)
     limits = desk.limits_for(ask.strategy_id, spec.symbol)
     desk.rates.add(ask.strategy_id, now.wall)
     facts = _facts(spec, judgement.quantity, ask.strategy_id)

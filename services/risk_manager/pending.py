@@ -26,6 +26,8 @@ class Pending:
     order_type: OrderType = OrderType.MARKET
     limit_price: Decimal | None = None
     expires_at: float | None = None
+    # The order that this one amends: while it stands, only what exceeds it counts.
+    replaces: UUID | None = None
     executed: Decimal = ZERO
     ended_with: Decimal | None = None
 

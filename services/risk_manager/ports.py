@@ -44,6 +44,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     order_spec: OrderSpec | None = None
     hold: Decimal | None = None
     bar_ts: dt.datetime | None = None
+    replaces_id: UUID | None = None
     expires_at: dt.datetime | None = None
 
 

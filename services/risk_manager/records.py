@@ -21,7 +21,7 @@ from libs.common.domain.checks.results import text
 from libs.common.domain.vocabulary import Level, OrderClass, OrderType, Verdict
 from libs.common.kernel.money import ZERO
 from services.risk_manager.desk import Desk
-from services.risk_manager.judgement import Judgement
+from services.risk_manager.judgement import AMENDMENT, LESSENS, Judgement
 from services.risk_manager.pending import Pending
 from services.risk_manager.ports import Assessment, Outgoing
 
@@ -92,6 +92,7 @@ def assessment_of(
         order_spec=spec if approved else None,
         hold=judgement.hold if approved else None,
         bar_ts=bar_ts,
+        replaces_id=judgement.ask.replaces,
         expires_at=expires_at if approved else None,
     )
 
@@ -123,7 +124,8 @@ def order_of(assessment: Assessment, message: RiskAssessment) -> ApprovedOrder |
     if spec is None or expires_at is None:
         return None
     # An approval sets nothing aside if and only if the order closes what is there.
-    reducing = assessment.hold == 0
+    closes = assessment.hold == 0
+    reducing = closes or any(c.code == AMENDMENT and c.value == LESSENS for c in assessment.checks)
     exit_only = spec.order_class is OrderClass.OCO or spec.order_type in _STOPS
     return ApprovedOrder(
         order_id=assessment.order_id,
@@ -133,7 +135,7 @@ def order_of(assessment: Assessment, message: RiskAssessment) -> ApprovedOrder |
         generation=assessment.generation,
         expires_at=expires_at,
         reducing=reducing,
-        protective=reducing and exit_only,
+        protective=closes and exit_only,
         strategy_id=assessment.strategy_id,
         signal_id=assessment.signal_id,
         request_id=assessment.request_id,
@@ -155,6 +157,7 @@ def pending_of(assessment: Assessment) -> Pending:
         order_type=spec.order_type,
         limit_price=spec.limit_price,
         expires_at=expires_at.timestamp(),
+        replaces=assessment.replaces_id,
     )
 
 

@@ -33,7 +33,7 @@ TRADES_SINCE: Final = """
 
 _ORDER: Final = """
     SELECT o.id, o.symbol, o.side, o.quantity, o.filled_quantity, o.status, o.order_type,
-           o.limit_price, o.strategy_id, a.hold, a.quantity AS assessed_quantity,
+           o.limit_price, o.strategy_id, o.replaces_id, a.hold, a.quantity AS assessed_quantity,
            (o.parent_id IS NOT NULL AND o.order_class <> 'simple') AS leg
     FROM orders o LEFT JOIN risk_assessments a ON a.order_id = o.id AND a.verdict = 'approved'
     WHERE o.account_id = :account

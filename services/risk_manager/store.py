@@ -181,6 +181,7 @@ def _pending(row: Mapping[Any, Any]) -> Pending:
         strategy_id=row["strategy_id"],
         order_type=OrderType(row["order_type"]),
         limit_price=row["limit_price"],
+        replaces=row["replaces_id"],
         executed=executed,
         ended_with=executed if ended else None,
     )

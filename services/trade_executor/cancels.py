@@ -18,6 +18,7 @@ from services.trade_executor.ports import Broker, BrokerRefusedError
 
 _log = get_logger(__name__)
 
+_ENDS = frozenset({OrderEvent.FILLED, OrderEvent.CANCELED, OrderEvent.EXPIRED, OrderEvent.REPLACED})
 _CANCELLABLE = statuses_allowing(OrderEvent.ASK_CANCEL)
 
 
@@ -53,13 +54,19 @@ class Cancels:
         """The broker will not cancel: most often it has ended already. Look."""
         assert order.broker_order_id is not None
         found = await self._broker.order(order.broker_order_id)
+        if found is not None and found.event is OrderEvent.PENDING_REPLACE:
+            # The wish stands: asked again, or handed to the order that takes its place.
+            return await self._lifecycle.find(order.id)
         event = OrderEvent.CANCEL_REFUSED if found is None else news_of(found, order)
-        if event not in {OrderEvent.FILLED, OrderEvent.CANCELED, OrderEvent.EXPIRED}:
+        if event not in _ENDS:
             event = OrderEvent.CANCEL_REFUSED
         return await self._lifecycle.happen(order.id, event, reason=why)
 
-    async def cancel_open(self, reason: str, *, spare_protective: bool) -> Sequence[Order]:
-        """Ask for the cancel of every open order; return those that were asked for.
+    async def cancel_open(
+        self, reason: str, *, spare_protective: bool, symbol: str | None = None
+    ) -> Sequence[Order]:
+        """Ask for the cancel of every open order, of `symbol` alone where it is given; return
+        those that were asked for.
 
         One failure does not stop the others; what could not be asked is on record as
         `pending_cancel` and asked again by the watch.
@@ -67,7 +74,9 @@ class Cancels:
         wanted = [
             order
             for order in self._desk.open_orders()
-            if order.status in _CANCELLABLE and not (spare_protective and order.protective)
+            if order.status in _CANCELLABLE
+            and not (spare_protective and order.protective)
+            and symbol in {None, order.symbol}
         ]
         results = await asyncio.gather(
             *(self.cancel(order.id, reason) for order in wanted), return_exceptions=True

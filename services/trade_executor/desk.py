@@ -53,6 +53,11 @@ class Desk:
         ORDERS_OPEN.set(len(self._open))
         return order
 
+    def heir_of(self, order_id: OrderId) -> Order | None:
+        """Return the open order that is to take the place of another."""
+        heirs = (order for order in self._open.values() if order.replaces_id == order_id)
+        return next(heirs, None)
+
     def load(self, orders: Iterable[Order]) -> None:
         """Keep many."""
         for order in orders:

@@ -24,7 +24,7 @@ from libs.common.domain.ledger import (
 from libs.common.kernel.clock import format_ns, from_ns
 from libs.common.kernel.ids import AccountId, IdSource, OrderId, Symbol, TradeId, derived_id
 from services.trade_executor.model import Order
-from services.trade_executor.ports import Move, Recorded
+from services.trade_executor.ports import Heir, Move, Recorded
 
 LEG_KEYS = (
     "take_profit_limit_price",
@@ -116,9 +116,28 @@ class EntryMaker:
             "release": release,
             "release_id": release_id(order.hold_id) if release and order.hold_id else None,
             "accounts": self.accounts(order.account_id, order.symbol) if release else None,
+            "heir": move.heir and self._heir(move.heir),
             "message_id": self._ids.new(),
             "causation_id": None,
             **_times(now_ns),
+        }
+
+    def _heir(self, heir: Heir) -> dict[str, Any]:
+        order, hold = heir.order, heir.hold
+        return {
+            "id": order.id,
+            "quantity": _text(heir.quantity),
+            "release_id": release_id(order.hold_id) if order.hold_id else None,
+            "accounts": self.accounts(order.account_id, order.symbol),
+            "hold": hold
+            and {
+                "id": hold.id,
+                "amount": str(hold.amount),
+                "debit": hold.debit.id,
+                "credit": hold.credit.id,
+                "ledger": hold.ledger,
+            },
+            "message_id": self._ids.new(),
         }
 
     def book(self, order: Order, execution: Execution, now_ns: int) -> dict[str, Any]:
@@ -189,6 +208,8 @@ def _row(order: Order, hold: Transfer | None, now: dt.datetime) -> dict[str, Any
         "request_id": order.request_id,
         "idempotency_key": order.idempotency_key,
         "request": order.request,
+        "succession": order.succession
+        and {"total": _text(order.succession.total), "hold": _text(order.succession.hold)},
         "risk_assessment_id": order.risk_assessment_id,
         "generation": order.generation,
         "correlation_id": order.correlation_id,

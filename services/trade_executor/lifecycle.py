@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from libs.common.kernel.errors import ConflictError, NotFoundError
 from libs.common.kernel.ids import ClientOrderId, ExecutionId, OrderId, order_id_from_client
 from libs.common.kernel.money import ZERO
 from libs.common.runtime.logging import get_logger
+from services.trade_executor import logic
 from services.trade_executor.agreement import Names, Source, has_room, restated
 from services.trade_executor.desk import Desk
 from services.trade_executor.entries import order_id_of_external
@@ -47,6 +48,8 @@ class Lifecycle:
         self._broker = broker
         self._names = Names()
         self._listed: set[OrderId] = set()  # orders with executions that no stream told of first
+        # Told of every move after it was written, outside of the order's lock.
+        self.hearers: list[Callable[[Order, Order], Awaitable[None]]] = []
 
     async def find(self, order_id: OrderId) -> Order:
         """Return an order from memory or the books. Raises NotFoundError."""
@@ -63,6 +66,16 @@ class Lifecycle:
         What changes nothing is not written. Raises ConflictError if the event is an act of ours
         that the order's status refuses.
         """
+        before, after = await self._happen(order_id, event, reason, facts)
+        if after is not before:
+            for hear in self.hearers:
+                await hear(before, after)
+        return after
+
+    async def _happen(
+        self, order_id: OrderId, event: OrderEvent, reason: str | None, facts: dict[str, Any]
+    ) -> tuple[Order, Order]:
+        """Return the order before and after; the same object where nothing was written."""
         async with self._desk.lock(order_id):
             order = await self.find(order_id)
             if facts.get("broker_order_id") and order.submitted_at is None:
@@ -77,23 +90,40 @@ class Lifecycle:
                     if value is not None and getattr(order, name, None) != value
                 }
                 if not (step.changed or step.anomaly or learnt.keys() - {"payload"}):
-                    return order
+                    return order, order
                 anomaly = f"{event}_after_{order.status}" if step.anomaly else None
                 if anomaly and order.anomaly == anomaly and not step.changed:
-                    return order
-                written = await self._books.move(
-                    order, Move(event, step.status, reason=reason, anomaly=anomaly, **learnt)
-                )
+                    return order, order
+                move = Move(event, step.status, reason=reason, anomaly=anomaly, **learnt)
+                written = await self._move(order, move)
                 # A move writes what the order learnt; memory learns it from the same facts.
                 known = {name: value for name, value in learnt.items() if hasattr(order, name)}
-                order = self._desk.put(
-                    replace(written.order, **known) if written.outcome == "moved" else written.order
+                before, order = (
+                    order,
+                    self._desk.put(
+                        replace(written.order, **known)
+                        if written.outcome == "moved"
+                        else written.order
+                    ),
                 )
                 if written.outcome == "moved":
                     ORDERS.labels(order.status).inc()
                     if anomaly:
                         await self._flag(order, anomaly)
-                    return order
+                    return before, order
+
+    async def _move(self, order: Order, move: Move) -> Written:
+        """Write a move; an order that is replaced hands its hold to its heir with it."""
+        heir = self._desk.heir_of(order.id) if move.to_status is OrderStatus.REPLACED else None
+        if heir is None:
+            return await self._books.move(order, move)
+        # Locks are taken from an order to its heir, never the other way round.
+        async with self._desk.lock(heir.id):
+            heir = await self.find(heir.id)
+            written = await self._books.move(order, replace(move, heir=logic.heir_of(order, heir)))
+            if written.heir is not None:
+                self._desk.put(written.heir)
+        return written
 
     async def executed(
         self,
@@ -104,13 +134,15 @@ class Lifecycle:
         sum_there: Decimal,
         named: Container[ExecutionId] = (),
     ) -> Written:
-        """Book one execution, in whatever state the order is.
+        """Book one execution, in whatever state the order is. One of an amendment proves that it
+        has taken the place of its forerunner.
 
         It may be booked already by the name that the other source gave it: `alias` (see
         `Names`). `sum_there` is what the venue says the order has traded in all: what a list
         names beyond that is not booked (`no_room`), what the stream tells is, for streams come
         out of order. `named`: what the same source names besides.
         """
+        await self._take_over(order_id)
         async with self._desk.lock(order_id):
             order = await self.find(order_id)
             outcome = await self._doubt(order, execution, source, sum_there, named)
@@ -167,6 +199,16 @@ class Lifecycle:
             self._desk.put(replace(written.order, spec=terms))
         _log.warning("order_restated", order=str(order_id), symbol=order.symbol)
         return True
+
+    async def _take_over(self, order_id: OrderId) -> None:
+        order = await self.find(order_id)
+        if order.replaces_id is None or order.filled_quantity:
+            return
+        forerunner = await self.find(order.replaces_id)
+        if not forerunner.status.is_terminal:
+            await self.happen(
+                forerunner.id, OrderEvent.REPLACED, reason=f"its replacement {order_id} trades"
+            )
 
     async def adopt(
         self,

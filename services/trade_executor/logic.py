@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from libs.common.domain.booking import hold, hold_amount
 from libs.common.domain.ledger import Transfer
 from libs.common.domain.orders import OrderEvent
-from libs.common.domain.vocabulary import TradingState
+from libs.common.domain.vocabulary import Side, TradingState
 from libs.common.kernel.errors import Refusal
-from libs.common.kernel.ids import AccountId, Symbol
-from libs.common.kernel.money import ZERO, plain
+from libs.common.kernel.ids import AccountId, Symbol, TransferId, derived_id
+from libs.common.kernel.money import MONEY_QUANTUM, PRICE_QUANTUM, ZERO, plain
 from services.trade_executor.model import BrokerOrder, Order, worst_price
-from services.trade_executor.ports import Discrepancy, Gate
+from services.trade_executor.ports import Discrepancy, Gate, Heir
 
 APPROVAL_EXPIRED: Final = "APPROVAL_EXPIRED"
 TRADING_STATE_UNKNOWN: Final = "TRADING_STATE_UNKNOWN"
@@ -31,6 +31,8 @@ PRICE_UNKNOWN: Final = "PRICE_UNKNOWN"
 NOT_EXPRESSIBLE: Final = "NOT_EXPRESSIBLE"
 BROKER_UNAVAILABLE: Final = "BROKER_UNAVAILABLE"
 NEVER_ARRIVED: Final = "NEVER_ARRIVED"
+NOT_REPLACEABLE: Final = "NOT_REPLACEABLE"
+SYMBOL_BLOCKED: Final = "SYMBOL_BLOCKED"
 
 
 def refusal_at_the_wire(
@@ -73,6 +75,34 @@ def hold_for(order: Order, reference_price: Decimal | None, collar: Decimal) -> 
     if not amount or amount <= 0:
         return None
     return hold(order.id, AccountId(order.account_id), order.symbol, order.spec.side, amount)
+
+
+def heir_of(forerunner: Order, heir: Order) -> Heir:
+    """Return what an amendment asks for and holds in the moment of taking over: what its
+    forerunner traded meanwhile is no longer asked for.
+
+    Asked for 100 in all, 10 traded when judged and 30 now: 70 of the 90 judged are left, and
+    70/90 of what 90 would hold, rounded up.
+    """
+    plan = heir.succession
+    if plan is None or plan.total is None or heir.spec.quantity is None:
+        held = plan.hold if plan else heir.hold_amount
+        return Heir(heir, heir.spec.quantity, _takeover_hold(heir, held))
+    left = plan.total - forerunner.filled_quantity
+    if left <= 0:  # more traded than was asked for: the venue knows what is left
+        return Heir(heir, heir.spec.quantity, _takeover_hold(heir, plan.hold))
+    held = plan.hold
+    if held is not None:
+        quantum = MONEY_QUANTUM if heir.spec.side is Side.BUY else PRICE_QUANTUM
+        held = (held * left / heir.spec.quantity).quantize(quantum, rounding=ROUND_CEILING)
+    return Heir(heir, left, _takeover_hold(heir, held))
+
+
+def _takeover_hold(heir: Order, amount: Decimal | None) -> Transfer | None:
+    if not amount:
+        return None
+    first = hold(heir.id, AccountId(heir.account_id), heir.symbol, heir.spec.side, amount)
+    return replace(first, id=TransferId(derived_id("takeover_hold", str(heir.id))))
 
 
 def _seen_price(order: Order, reference_price: Decimal | None) -> Decimal | None:

@@ -20,6 +20,7 @@ from services.trade_executor.adapters.alpaca_record import RecordingAdapter
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
 from services.trade_executor.adapters.risk import HttpRiskDesk
+from services.trade_executor.amends import Amends
 from services.trade_executor.api import routes
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.desk import Desk
@@ -58,6 +59,7 @@ class Executor:
     follower: StreamFollower
     watch: Watch
     placing: Placing
+    amends: Amends
     desk: Desk
     blocks: Blocks
     tasks: Tasks
@@ -105,6 +107,24 @@ def assemble(
         attempts_max=settings.attempts_max,
     )
     cancels = Cancels(broker, desk, lifecycle)
+    amends = Amends(
+        books=books,
+        broker=broker,
+        desk=desk,
+        lifecycle=lifecycle,
+        submission=submission,
+        cancels=cancels,
+        gate=gate,
+        blocks=blocks,
+        risk=risk,
+        clock=clock,
+        tasks=tasks,
+        lookups=lookups,
+        identifier=identifier,
+        account_id=settings.account_id,
+        collar=Decimal(str(settings.market_collar_percent)) / 100,
+        answer_s=settings.broker_timeout_s,
+    )
     reconciliation = Reconciliation(
         books=books,
         broker=broker,
@@ -125,6 +145,7 @@ def assemble(
         blocks=blocks,
         lifecycle=lifecycle,
         submission=submission,
+        amends=amends,
         cancels=cancels,
         gate=gate,
         reconciliation=reconciliation,
@@ -158,7 +179,7 @@ def assemble(
     placing = Placing(
         books, risk, submission, clock, account_id=settings.account_id, broker=broker.name
     )
-    return Executor(handlers, follower, watch, placing, desk, blocks, tasks, gate, books)
+    return Executor(handlers, follower, watch, placing, amends, desk, blocks, tasks, gate, books)
 
 
 def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> AlpacaBroker:
@@ -245,6 +266,7 @@ def service(
         runtime,
         routers=routes(
             placing=executor.placing,
+            amends=executor.amends,
             cancels=handlers.cancels,
             reconciliation=handlers.reconciliation,
             lists=lists,

@@ -12,7 +12,7 @@ from uuid import UUID
 from libs.common.contracts.messages import ApprovedOrder, OrderSpec
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent
-from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, Side
+from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from libs.common.kernel.ids import (
     BrokerOrderId,
     ClientOrderId,
@@ -25,6 +25,30 @@ from libs.common.kernel.ids import (
 from libs.common.kernel.money import ZERO, notional
 
 EXIT_CLASSES: Final = frozenset({OrderClass.BRACKET, OrderClass.OTO})
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """What an amendment comes to once it has taken its place.
+
+    `total` is the quantity asked for in all, what its forerunner traded included; None for an
+    order by an amount of money. `hold` is what the order's own quantity holds as a whole.
+    """
+
+    total: Decimal | None
+    hold: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an amendment changes; None leaves as it is. `trail` is a price or a per cent, as the
+    order's own is. `quantity` is the total, executions included."""
+
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    time_in_force: TimeInForce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +81,7 @@ class Order:
     request_id: UUID | None = None
     idempotency_key: str | None = None
     request: Mapping[str, Any] | None = None
+    succession: Succession | None = None
     risk_assessment_id: UUID | None = None
     generation: int = 0
     updated_at: dt.datetime | None = None

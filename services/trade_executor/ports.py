@@ -22,6 +22,7 @@ from services.trade_executor.model import (
     BrokerOrder,
     BrokerPosition,
     CashActivity,
+    Change,
     Order,
     Update,
 )
@@ -72,6 +73,13 @@ class Broker(Protocol):
 
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
         """Send one order, once; to be called inside a slot."""
+        ...
+
+    async def replace(
+        self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
+    ) -> BrokerOrder:
+        """Ask for a replacement, once; to be called inside a slot. The answer is the new order,
+        not yet in its place: the old one stands until it is said to be replaced."""
         ...
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
@@ -137,6 +145,15 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Heir:
+    """An order that takes the place of another, with what it then asks for and holds."""
+
+    order: Order
+    quantity: Decimal | None
+    hold: Transfer | None
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """A state change that the state table has decided, to be written if the row still stands
     where it was decided from."""
@@ -154,6 +171,7 @@ class Move:
     strategy_id: str | None = None
     submitted_at: dt.datetime | None = None
     payload: dict[str, Any] | None = None
+    heir: Heir | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +184,7 @@ class Written:
     order: Order
     anomaly: str | None = None
     lifted: tuple[str, ...] = ()
+    heir: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +351,12 @@ class RiskDesk(Protocol):
     """The risk manager, asked for a judgement."""
 
     async def assess(
-        self, request_id: UUID, fields: OrderFields, *, correlation_id: UUID
+        self,
+        request_id: UUID,
+        fields: OrderFields,
+        *,
+        correlation_id: UUID,
+        replaces: OrderId | None = None,
     ) -> AssessmentReply:
         """Return its verdict. Raises UnavailableError when it is away or late."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from fastapi.responses import Response
 from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.messages import OrderSpec
@@ -19,7 +20,9 @@ from libs.common.kernel.ids import (
     TransferId,
 )
 from libs.common.kernel.money import plain
-from services.trade_executor.model import Order
+from libs.common.runtime.app import json_response
+from services.trade_executor.model import Order, Succession
+from services.trade_executor.ports import Page
 
 
 def order_from(row: RowMapping) -> Order:
@@ -66,6 +69,7 @@ def order_from(row: RowMapping) -> Order:
         request_id=row["request_id"],
         idempotency_key=row["idempotency_key"],
         request=row["request"],
+        succession=_succession(row["succession"]),
         risk_assessment_id=row["risk_assessment_id"],
         generation=row["generation"],
         updated_at=row["updated_at"],
@@ -123,6 +127,7 @@ def shown(order: Order) -> dict[str, Any]:
         "protective": order.protective,
         "reducing": order.reducing,
         "parent_id": order.parent_id,
+        "replaces_id": order.replaces_id,
         "strategy_id": order.strategy_id,
         "signal_id": order.signal_id,
         "correlation_id": order.correlation_id,
@@ -130,6 +135,20 @@ def shown(order: Order) -> dict[str, Any]:
         "submitted_at": order.submitted_at,
         "updated_at": order.updated_at,
     }
+
+
+def _succession(kept: dict[str, str | None] | None) -> Succession | None:
+    if kept is None:
+        return None
+    total, held = kept["total"], kept["hold"]
+    return Succession(
+        None if total is None else Decimal(total), None if held is None else Decimal(held)
+    )
+
+
+def paged(page: Page) -> Response:
+    """Return the answer that holds one page of a list."""
+    return json_response({"items": page.items, "next": page.next})
 
 
 def text(value: Decimal | None) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from msgspec import structs
 from sqlalchemy import select, update
 
 from libs.common.contracts.messages import OrderSpec
@@ -22,7 +24,7 @@ from services.trade_executor.committer import Answer, Committer
 from services.trade_executor.entries import EntryMaker
 from services.trade_executor.ledger_store import LedgerStore
 from services.trade_executor.model import Order, with_standing
-from services.trade_executor.ports import Move, Recorded, Written
+from services.trade_executor.ports import Heir, Move, Recorded, Written
 from services.trade_executor.record_store import RecordStore
 from services.trade_executor.rows import execution_from, order_from
 
@@ -69,14 +71,29 @@ class ExecutorStore(LedgerStore, RecordStore):
         answer = await self.committer.write(
             self._entries.move(order, move, self._runtime.clock.now_ns())
         )
-        written = _written(order, answer, self._runtime.clock.now())
+        now = self._runtime.clock.now()
+        written = _written(order, answer, now)
         ours = (
             answer.repeated
             and written.outcome == "conflict"
             and written.order.status is move.to_status
             and written.order.event_seq == order.event_seq + 1
         )
-        return Written("moved", written.order) if ours else written
+        heir = None
+        if move.heir is not None:
+            heir = await self._heir(move.heir, answer, now, repeated=ours)
+        return replace(written, outcome="moved" if ours else written.outcome, heir=heir)
+
+    async def _heir(
+        self, heir: Heir, answer: Answer, now: dt.datetime, *, repeated: bool
+    ) -> Order | None:
+        """Return the order that took over, as it stands now; None if nothing took over."""
+        if repeated:
+            return await self.order(heir.order.id)
+        if "heir" not in answer.said:
+            return None
+        spec = structs.replace(heir.order.spec, quantity=heir.quantity)
+        return with_standing(replace(heir.order, spec=spec), answer.said["heir"], now)
 
     async def restate(self, order: Order, terms: OrderSpec) -> Written:
         """Write what the venue changed in a resting order's terms, and a line of its history."""

@@ -9,14 +9,15 @@ from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, TradingState
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
-from libs.common.kernel.ids import OrderId
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.readiness import Readiness
+from services.trade_executor.amends import Amends
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.desk import Desk
 from services.trade_executor.gate import Blocks, TradingGate
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.metrics import STREAM_DISTRUSTED
+from services.trade_executor.model import Order
 from services.trade_executor.ports import Books, Broker, Gate
 from services.trade_executor.reconciliation import Findings, Reconciliation
 from services.trade_executor.submission import Submission
@@ -52,6 +53,7 @@ class Watch:
         blocks: Blocks,
         lifecycle: Lifecycle,
         submission: Submission,
+        amends: Amends,
         cancels: Cancels,
         gate: TradingGate,
         reconciliation: Reconciliation,
@@ -70,6 +72,7 @@ class Watch:
         self._blocks = blocks
         self._lifecycle = lifecycle
         self._submission = submission
+        self._amends = amends
         self._cancels = cancels
         self._gate = gate
         self._reconciliation = reconciliation
@@ -123,10 +126,11 @@ class Watch:
         self._desk.opened = True
         for order in self._desk.open_orders():
             if order.status in {OrderStatus.CREATED, OrderStatus.OUTCOME_UNKNOWN}:
-                self._resume(order.id)
+                self._resume(order)
 
-    def _resume(self, order_id: OrderId) -> None:
-        self._tasks.spawn(f"order {order_id}", lambda: self._submission.bring(order_id))
+    def _resume(self, order: Order) -> None:
+        desk = self._submission if order.replaces_id is None else self._amends
+        self._tasks.spawn(f"order {order.id}", lambda: desk.bring(order.id))
 
     async def follow_gate(self) -> None:
         """Notice a halt and cancel what may not rest."""
@@ -166,6 +170,7 @@ class Watch:
             lacking = self._lacking.is_set()
             self._lacking.clear()
             await self._repeat_cancels()
+            await self._repair_amendments()
             due = (self._clock.monotonic_ns() - last) / 1e9 >= self._orders_s
             if not (due or lacking or self._overdue()):
                 continue
@@ -191,6 +196,12 @@ class Watch:
                     await self._cancels.ask(order)
                 except UnavailableError as error:
                     _log.warning("cancel_waits", order=str(order.id), error=str(error))
+
+    async def _repair_amendments(self) -> None:
+        try:
+            await self._amends.repair(self._clock.now() - dt.timedelta(seconds=self._watch_s))
+        except UnavailableError as error:
+            _log.warning("amendments_wait", error=str(error))
 
     async def follow_books(self) -> None:
         """Compare positions and cash every `books_s`, sooner while something is in doubt."""

@@ -17,7 +17,7 @@ from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
 from services.trade_executor.adapters.alpaca import AlpacaBroker
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
-from services.trade_executor.model import BrokerOrder, Update
+from services.trade_executor.model import BrokerOrder, Change, Update
 from services.trade_executor.ports import (
     Broker,
     BrokerRefusedError,
@@ -265,3 +265,21 @@ def test_a_number_that_the_wire_would_change_is_not_sent() -> None:
     long = spec("buy", "123456789012.12345678")
     assert "quantity" in (adapter.check(long) or "")
     assert Decimal(repr(float(Decimal("123456789012.12345678")))) != long.quantity
+
+
+async def test_a_replacement_is_a_new_order_under_our_id(venue: Venue) -> None:
+    old, second, third = await submit(venue, "buy", "10", limit="50"), name(), name()
+    async with venue.broker.slot():
+        answer = await venue.broker.replace(
+            old.broker_order_id, second, Change(quantity=Decimal(12), limit_price=Decimal(51))
+        )
+    assert answer.broker_order_id != old.broker_order_id
+    assert (answer.client_order_id, answer.replaces) == (second, old.broker_order_id)
+    assert (answer.spec.quantity, answer.spec.limit_price) == (12, 51)
+    seen = await settled(venue, old)
+    assert (seen.event, seen.replaced_by) == (OrderEvent.REPLACED, answer.broker_order_id)
+    async with venue.broker.slot():
+        with pytest.raises(BrokerRefusedError):
+            await venue.broker.replace(old.broker_order_id, third, Change(limit_price=Decimal(52)))
+    assert await venue.broker.find(third) is None
+    await venue.broker.cancel(answer.broker_order_id)

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from msgspec import structs
+
 from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent
@@ -21,7 +23,7 @@ from libs.common.domain.positions import Position, apply_fill
 from libs.common.domain.vocabulary import OrderType
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from libs.common.kernel.money import ZERO
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Update
+from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Change, Update
 from services.trade_executor.ports import (
     BrokerRefusedError,
     Gap,
@@ -29,7 +31,10 @@ from services.trade_executor.ports import (
     StreamItem,
 )
 
-_ENDED = {OrderEvent.FILLED, OrderEvent.CANCELED, OrderEvent.EXPIRED, OrderEvent.REJECTED}
+_ENDED = {
+    OrderEvent.FILLED, OrderEvent.CANCELED, OrderEvent.EXPIRED, OrderEvent.REJECTED,
+    OrderEvent.REPLACED,
+}  # fmt: skip
 
 
 @dataclass
@@ -73,7 +78,12 @@ class FakeBroker:
             raise OutcomeUnknownError("lost by test")
         return self._accept(client_order_id, spec)
 
-    def _accept(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
+    def _accept(
+        self,
+        client_order_id: ClientOrderId,
+        spec: OrderSpec,
+        replaces: BrokerOrderId | None = None,
+    ) -> BrokerOrder:
         if any(order.client_order_id == client_order_id for order in self.orders.values()):
             raise OutcomeUnknownError("client_order_id must be unique")
         order = BrokerOrder(
@@ -85,6 +95,7 @@ class FakeBroker:
             status_word="new",
             spec=spec,
             submitted_at=self.now,
+            replaces=replaces,
         )
         self._tell(order, OrderEvent.WORKING)
         if spec.order_type is OrderType.MARKET:
@@ -120,6 +131,34 @@ class FakeBroker:
         order = replace(order, event=event, status_word=event, updated_at=self.now)
         self.orders[order.broker_order_id] = order
         self._queue.put_nowait(Update(event, event, order, execution, self.now))
+
+    async def replace(
+        self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
+    ) -> BrokerOrder:
+        """Replace at once; fails as told, as a submission does."""
+        old = self.orders.get(broker_order_id)
+        if self.refuse_next or old is None or old.event in _ENDED:
+            self.refuse_next = max(0, self.refuse_next - 1)
+            raise BrokerRefusedError(422, 42210000, "cannot be replaced")
+        changed = {
+            "limit_price": change.limit_price,
+            "stop_price": change.stop_price,
+            "time_in_force": change.time_in_force,
+        }
+        total = change.quantity or old.spec.quantity or ZERO
+        spec = structs.replace(
+            old.spec,
+            quantity=total - old.filled_quantity,
+            **{name: value for name, value in changed.items() if value is not None},
+        )
+        lost, self.lose_next = self.lose_next, max(0, self.lose_next - 1)
+        if lost and not self.arrives:
+            raise OutcomeUnknownError("lost by test")
+        new = self._accept(client_order_id, spec, replaces=broker_order_id)
+        self._tell(replace(old, replaced_by=new.broker_order_id), OrderEvent.REPLACED)
+        if lost:
+            raise OutcomeUnknownError("lost by test")
+        return new
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
         """Return the order known by our id."""

@@ -135,7 +135,9 @@ class OrderFields(_Request):
 class AssessmentRequest(_Request):
     """Ask for a binding judgement: an approval reserves its headroom until `expires_at`
     of the reply. `request_id` is the caller's order id; the same id gives the same verdict.
-    `deadline` is wall time; a judgement that cannot be given before it is refused."""
+    `replaces` is the order that this one amends: `order` is then what would be left to trade, and
+    is judged as if that order were not there. `deadline` is wall time; a judgement that cannot be
+    given before it is refused."""
 
     request_id: UUID
     account_id: Name
@@ -143,6 +145,7 @@ class AssessmentRequest(_Request):
     source: Annotated[str, Field(min_length=1, max_length=64)] = "manual"
     strategy_id: Name | None = None
     signal_id: UUID | None = None
+    replaces: UUID | None = None
     correlation_id: UUID | None = None
     deadline: AwareDatetime
 

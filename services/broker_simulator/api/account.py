@@ -71,7 +71,8 @@ class AccountApi:
     async def account(self, request: Request) -> Answer:
         """Return the account at market."""
         value = self._broker.registry.valuation(request.account)
-        return Answer(account_json(request.account, value))
+        body = account_json(request.account, value)
+        return Answer(self._broker.alterations.alter("account", body))
 
     async def configuration(self, request: Request) -> Answer:
         """Return the account's configuration."""
@@ -120,9 +121,11 @@ class AccountApi:
             if at is None:
                 unprocessable(f"page_token: {token!r} is not an activity")
             rows = rows[at + 1 :]
-        return Answer(
-            [fill_json(r) if isinstance(r, Execution) else activity_json(r) for r in rows[:size]]
+        alter = self._broker.alterations.alter
+        bodies = (
+            fill_json(r) if isinstance(r, Execution) else activity_json(r) for r in rows[:size]
         )
+        return Answer([alter("activity", body) for body in bodies])
 
     async def history(self, request: Request) -> Answer:
         """Return the account's value at each close, and now."""

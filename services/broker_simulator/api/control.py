@@ -19,18 +19,15 @@ from services.broker_simulator.api.control_models import (
 from services.broker_simulator.api.ledger import ledger_body
 from services.broker_simulator.api.market_changes import carry_out
 from services.broker_simulator.broker import Broker
-from services.broker_simulator.engine.behaviour import Behaviour
-from services.broker_simulator.faults import FaultRequest, Stream, read_faults
+from services.broker_simulator.fault_request import FaultRequest, read_faults
 
 _READ = requires("simulator:read")
 _CONTROL = requires("simulator:control")
 
 
-def control_router(
-    broker: Broker, refuse: Callable[[float], None], tell: Callable[[str, Any], None]
-) -> APIRouter:
-    """Return the control paths. `refuse` closes the port for so many seconds; `tell` hands a
-    scripted market what happened, so that history knows it."""
+def control_router(broker: Broker, tell: Callable[[str, Any], None]) -> APIRouter:
+    """Return the control paths. `tell` hands a scripted market what happened, so that history
+    knows it."""
     router = APIRouter(prefix="/sim", tags=["simulator"])
 
     @router.get("/clock", dependencies=[_READ])
@@ -53,33 +50,25 @@ def control_router(
 
     @router.get("/faults", dependencies=[_READ])
     async def faults() -> Response:
-        """List the switches that are on, with how often they struck."""
+        """List the switches that are on, with how often they struck, and what a plan did."""
         return _json(_faults_body(broker))
 
     @router.post("/faults", dependencies=[_CONTROL], openapi_extra=_body_of("FaultRequest"))
     async def add_faults(request: Request) -> Response:
-        """Turn faults on; carry out disconnections and refusals now."""
-        wanted = read_faults(await request.body(), "faults")
-        added = broker.switch_on(wanted)
-        for stream in wanted.disconnect:
-            (broker.trading if stream is Stream.TRADING else broker.data).drop_all()
-        if wanted.refuse_s > 0:
-            refuse(wanted.refuse_s)
+        """Turn faults on; carry out disconnections and refusals now; begin a plan."""
+        added = broker.switches.on(read_faults(await request.body(), "faults"))
         return _json({"items": msgspec.to_builtins(added)}, 201)
 
     @router.delete("/faults", dependencies=[_CONTROL])
     async def clear_faults() -> dict[str, int]:
-        """Turn every fault off and let the exchange behave."""
-        removed = broker.faults.remove()
-        broker.registry.behaviour = Behaviour()
-        broker.apply_standing_faults()
-        return {"removed": removed}
+        """Turn every fault off, end a plan, and let the exchange behave."""
+        return {"removed": broker.switches.off()}
 
     @router.delete("/faults/{fault_id}", dependencies=[_CONTROL])
     async def clear_fault(fault_id: int) -> dict[str, int]:
         """Turn one fault off."""
         removed = broker.faults.remove(fault_id)
-        broker.apply_standing_faults()
+        broker.switches.apply_standing()
         return {"removed": removed}
 
     @router.post("/market", dependencies=[_CONTROL])
@@ -153,6 +142,7 @@ def _faults_body(broker: Broker) -> dict[str, Any]:
         "items": msgspec.to_builtins(broker.faults.active),
         "next": None,
         "behaviour": msgspec.to_builtins(broker.registry.behaviour),
+        "plan": broker.switches.planner.shown(),
     }
 
 

@@ -113,10 +113,11 @@ class PositionsApi:
         side = Side.SELL if position.qty > 0 else Side.BUY
         open_orders = registry.open_orders(account.id, position.symbol)
         available = abs(position.qty) - reserved_shares(open_orders, side)
-        return position_json(
+        body = position_json(
             position,
             registry.assets[position.symbol],
             book.mark,
             price_of(book.previous_close),
             available if position.qty > 0 else -available,
         )
+        return self._broker.alterations.alter("position", body)

@@ -9,10 +9,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 import requests
+from alpaca.trading.enums import TimeInForce as AlpacaTimeInForce
 from alpaca.trading.requests import (
     LimitOrderRequest,
     MarketOrderRequest,
     OrderRequest,
+    ReplaceOrderRequest,
     StopLimitOrderRequest,
     StopLossRequest,
     StopOrderRequest,
@@ -41,7 +43,7 @@ from services.trade_executor.adapters.alpaca_words import (
     order_from,
     position_from,
 )
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity
+from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Change
 from services.trade_executor.ports import BrokerRefusedError, StreamItem
 
 _PAGE_ORDERS: Final = 500
@@ -88,6 +90,16 @@ class AlpacaBroker:
         """Send one order, once; inside a slot."""
         request = request_of(client_order_id, spec)
         body = await self._wire.send("submit", lambda: self._client.submit_order(request))
+        return read(order_from, body)
+
+    async def replace(
+        self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
+    ) -> BrokerOrder:
+        """Ask for a replacement, once; inside a slot."""
+        request = replacement_of(client_order_id, change)
+        body = await self._wire.send(
+            "replace", lambda: self._client.replace_order_by_id(broker_order_id, request)
+        )
         return read(order_from, body)
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
@@ -224,3 +236,19 @@ def request_of(client_order_id: ClientOrderId, spec: OrderSpec) -> OrderRequest:
             limit_price=None if limit is None else float(limit),
         )
     return _REQUESTS[spec.order_type](**fields)
+
+
+def replacement_of(client_order_id: ClientOrderId, change: Change) -> ReplaceOrderRequest:
+    """Return the library's request for a replacement; whole shares only, as it takes no others."""
+    quantity, tif = change.quantity, change.time_in_force
+    prices = {
+        "limit_price": change.limit_price,
+        "stop_price": change.stop_price,
+        "trail": change.trail,
+    }
+    return ReplaceOrderRequest(
+        qty=None if quantity is None else int(quantity),
+        time_in_force=None if tif is None else AlpacaTimeInForce(tif.value),
+        client_order_id=client_order_id,
+        **{name: float(price) for name, price in prices.items() if price is not None},
+    )

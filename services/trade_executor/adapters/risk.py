@@ -16,6 +16,7 @@ from libs.common.contracts.risk_api import (
 )
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
+from libs.common.kernel.ids import OrderId
 
 
 class HttpRiskDesk:
@@ -28,13 +29,19 @@ class HttpRiskDesk:
         self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
 
     async def assess(
-        self, request_id: UUID, fields: OrderFields, *, correlation_id: UUID
+        self,
+        request_id: UUID,
+        fields: OrderFields,
+        *,
+        correlation_id: UUID,
+        replaces: OrderId | None = None,
     ) -> AssessmentReply:
         """Return the verdict. Raises UnavailableError when it is away, late or unreadable."""
         request = AssessmentRequest(
             request_id=request_id,
             account_id=self._account_id,
             order=fields,
+            replaces=replaces,
             correlation_id=correlation_id,
             deadline=self._clock.now() + dt.timedelta(seconds=self._timeout_s),
         )

@@ -38,7 +38,7 @@ def buying_power(case: Case) -> Check:
     power = money(
         case.limits.buying_power_multiple * totals.equity - totals.positions_value - totals.held
     )
-    if case.opening == 0:
+    if case.opening == 0 or case.improves:
         return Check("BUYING_POWER_EXCEEDED", True, ZERO, power, NOT_INCREASED)
     if case.reserve_price is None:
         return unknown("BUYING_POWER_EXCEEDED", NO_PRICE, power)
@@ -83,13 +83,14 @@ def net_leverage(case: Case) -> Check:
         after = max(abs(high + value), abs(low))
     else:
         after = max(abs(high), abs(low - value))
-    return _share(code, after, after - before, share, case.totals.equity)
+    added = ZERO if case.improves else after - before
+    return _share(code, after, added, share, case.totals.equity)
 
 
 def shortable(case: Case) -> Check:
     """A sale beyond what is held needs an instrument that can be borrowed, and our leave."""
     code = "NOT_SHORTABLE"
-    if case.order.side is Side.BUY or case.opening == 0:
+    if case.order.side is Side.BUY or case.opening == 0 or case.improves:
         return Check(code, True, "no short sale", "shortable")
     if case.instrument is None:
         return unknown(code, "instrument unknown")

@@ -152,6 +152,9 @@ class Case:
     totals: Totals
     flow: Flow
     limits: Limits
+    # An amendment that asks for no more than the order it takes the place of; that one is then
+    # not in `exposure` and `totals`.
+    improves: bool = False
     reducing: bool = field(init=False)
     opening: Decimal = field(init=False)
     reserve_price: Decimal | None = field(init=False)
@@ -165,14 +168,14 @@ class Case:
         after = self.exposure.with_order(order.side, order.quantity)
         set_ = object.__setattr__
         set_(self, "opening", opening)
-        set_(self, "reducing", opening == 0 and order.quantity > 0)
+        set_(self, "reducing", order.quantity > 0 and (opening == 0 or self.improves))
         set_(self, "after", after)
         set_(self, "reserve_price", reserve_price(order, self.mark, self.limits.market_buffer))
-        set_(
-            self,
-            "added",
-            None if self.mark is None else (after.worst - self.exposure.worst) * self.mark.price,
-        )
+        added = None
+        if self.mark is not None:
+            added = (after.worst - self.exposure.worst) * self.mark.price
+            added = min(added, ZERO) if self.improves else added
+        set_(self, "added", added)
 
 
 def reserve_price(order: OrderFacts, mark: Mark | None, buffer: Decimal) -> Decimal | None:

@@ -58,6 +58,8 @@ orders = table(
     Column("idempotency_key", Text),
     # What the caller asked for under that key, in its canonical form.
     Column("request", Json),
+    # Of an amendment: what it asks for in all, and holds, once it has taken its place.
+    Column("succession", Json),
     Column("risk_assessment_id", Id),
     Column("algo_id", Id),
     Column("generation", BigInteger, nullable=False, server_default="0"),

@@ -85,6 +85,8 @@ risk_assessments = table(
     # The decision's bar, for a signal: an older one that comes late is superseded.
     Column("bar_ts", Instant),
     Column("source", Text, nullable=False, server_default="signal"),
+    # The order that this one would take the place of: an amendment.
+    Column("replaces_id", Id),
     Column("generation", BigInteger, nullable=False),
     Column("latency_us", Integer, nullable=False),
     Column("correlation_id", Id, nullable=False),
