@@ -27,7 +27,6 @@ from libs.common.domain.executions import Execution
 from libs.common.domain.vocabulary import OrderClass, OrderType
 from libs.common.kernel.clock import format_ns, to_ns
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
-from libs.common.kernel.money import decimal
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import (
     AlpacaLimits,
@@ -38,6 +37,7 @@ from services.trade_executor.adapters.alpaca_wire import (
 from services.trade_executor.adapters.alpaca_words import (
     NAME,
     cash_activity_from,
+    cash_from,
     execution_from,
     inexpressible,
     order_from,
@@ -139,7 +139,7 @@ class AlpacaBroker:
     async def cash(self) -> Decimal:
         """Return the account's cash."""
         body = await self._wire.ask("account", self._client.get_account)
-        return read(lambda account: decimal(str(account["cash"]), "cash"), body)
+        return read(cash_from, body)
 
     async def executions_since(self, since: dt.datetime) -> Sequence[Execution]:
         """Return all executions after `since` (market time), oldest first."""

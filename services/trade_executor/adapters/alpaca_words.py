@@ -4,23 +4,21 @@ only what an order cannot be without (its ids, symbol, side) is insisted on."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderClass, OrderType, Side, TimeInForce
-from libs.common.kernel.clock import from_ns, parse_ns
+from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
-from libs.common.kernel.money import ZERO, decimal
+from libs.common.kernel.money import MONEY_LIMIT, ZERO
+from services.trade_executor.adapters.alpaca_fields import Fields
 from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Update
 
 NAME: Final = "alpaca"
 E = OrderEvent
-W = TypeVar("W", bound=StrEnum)
 
 # "stopped": a trade is guaranteed at a stated price or better and has not happened yet, so the
 # order works. "calculated": no more executions today, only the settlement sums are pending.
@@ -71,94 +69,111 @@ _EXECUTING: Final = frozenset({"fill", "partial_fill", "trade_correct"})
 _AMENDING: Final = frozenset({"trade_bust", "trade_correct"})
 
 
-def order_from(body: Mapping[str, Any]) -> BrokerOrder:
-    """Read an order. Raises KeyError or ValueError where what must be there is not."""
-    word = str(body.get("status", ""))
+def order_from(body: object) -> BrokerOrder:
+    """Read an order. Raises InvalidInputError naming the field that cannot be read."""
+    return _order(Fields(body, "order"))
+
+
+def _order(fields: Fields, *, with_legs: bool = True) -> BrokerOrder:
+    word = fields.word("status")
+    identity = fields.name("id")
     return BrokerOrder(
-        broker_order_id=BrokerOrderId(str(body["id"])),
-        client_order_id=str(body.get("client_order_id") or body["id"]),
-        symbol=Symbol(str(body["symbol"])),
-        side=Side(str(body["side"])),
+        broker_order_id=BrokerOrderId(identity),
+        client_order_id=fields.optional_name("client_order_id") or identity,
+        symbol=Symbol(fields.name("symbol")),
+        side=fields.enum(Side, "side"),
         event=STATUS_WORDS.get(word, E.UNRECOGNISED),
         status_word=word,
-        spec=_spec(body),
-        filled_quantity=_number(body.get("filled_qty"), "filled_qty") or ZERO,
-        filled_avg_price=_number(body.get("filled_avg_price"), "filled_avg_price"),
-        submitted_at=_moment(body.get("submitted_at")),
-        updated_at=_moment(body.get("updated_at")),
-        replaces=_id(body.get("replaces")),
-        replaced_by=_id(body.get("replaced_by")),
-        reason=body.get("reject_reason") or body.get("reason"),
-        legs=tuple(order_from(leg) for leg in body.get("legs") or ()),
+        spec=_spec(fields),
+        filled_quantity=fields.optional_not_negative("filled_qty") or ZERO,
+        filled_avg_price=fields.optional_not_negative("filled_avg_price"),
+        submitted_at=fields.optional_moment("submitted_at"),
+        updated_at=fields.optional_moment("updated_at"),
+        replaces=_id(fields, "replaces"),
+        replaced_by=_id(fields, "replaced_by"),
+        reason=fields.reason("reject_reason", "reason"),
+        # A leg has none of its own; what claims to is not followed.
+        legs=tuple(_order(leg, with_legs=False) for leg in fields.objects("legs"))
+        if with_legs
+        else (),
     )
 
 
-def update_from(data: Mapping[str, Any]) -> Update:
-    """Read the data of a `trade_updates` message. Raises KeyError or ValueError."""
-    word = str(data.get("event", ""))
-    order = order_from(data["order"])
-    amended = data.get("previous_execution_id") if word in _AMENDING else None
+def update_from(body: object) -> Update:
+    """Read the data of a `trade_updates` message. Raises InvalidInputError naming the field."""
+    data = Fields(body, "update")
+    word = data.word("event")
+    order = _order(data.inner("order"))
+    amended = data.optional_name("previous_execution_id") if word in _AMENDING else None
     return Update(
         event=EVENT_WORDS.get(word, E.UNRECOGNISED),
         event_word=word,
         order=order,
         execution=_stream_execution(data, order) if word in _EXECUTING else None,
-        amends=ExecutionId(str(amended)) if amended else None,
-        reason=data.get("reason") or order.reason,
-        ts=_moment(data.get("timestamp")),
+        amends=ExecutionId(amended) if amended else None,
+        reason=data.reason("reason") or order.reason,
+        ts=data.optional_moment("timestamp"),
     )
 
 
-def _stream_execution(data: Mapping[str, Any], order: BrokerOrder) -> Execution:
+def _stream_execution(data: Fields, order: BrokerOrder) -> Execution:
     return Execution(
         broker=NAME,
-        execution_id=ExecutionId(str(data["execution_id"])),
+        execution_id=ExecutionId(data.name("execution_id")),
         broker_order_id=order.broker_order_id,
         symbol=order.symbol,
         side=order.side,
-        quantity=_needed(data["qty"], "qty"),
-        price=_needed(data["price"], "price"),
-        executed_at=from_ns(parse_ns(str(data["timestamp"]), "timestamp")),
+        quantity=data.positive("qty"),
+        price=data.positive("price"),
+        executed_at=data.moment("timestamp"),
     )
 
 
-def execution_from(body: Mapping[str, Any]) -> Execution:
+def execution_from(body: object) -> Execution:
     """Read a FILL activity. Its id is `<time>::<execution id>`: the part after the colons is what
     the stream calls the execution, so either way it is the same one."""
-    side = str(body["side"])
+    fields = Fields(body, "activity")
+    side = fields.word("side")
     return Execution(
         broker=NAME,
-        execution_id=ExecutionId(str(body["id"]).rpartition("::")[2]),
-        broker_order_id=BrokerOrderId(str(body["order_id"])),
-        symbol=Symbol(str(body["symbol"])),
-        side=Side.SELL if side.startswith("sell") else Side(side),
-        quantity=_needed(body["qty"], "qty"),
-        price=_needed(body["price"], "price"),
-        executed_at=from_ns(parse_ns(str(body["transaction_time"]), "transaction_time")),
+        execution_id=ExecutionId(fields.name("id").rpartition("::")[2]),
+        broker_order_id=BrokerOrderId(fields.name("order_id")),
+        symbol=Symbol(fields.name("symbol")),
+        side=Side.SELL if side.startswith("sell") else fields.enum(Side, "side"),
+        quantity=fields.positive("qty"),
+        price=fields.positive("price"),
+        executed_at=fields.moment("transaction_time"),
     )
 
 
-def cash_activity_from(body: Mapping[str, Any]) -> CashActivity:
+def cash_activity_from(body: object) -> CashActivity:
     """Read a non-trade activity."""
-    identity = str(body["id"])
+    fields = Fields(body, "activity")
+    identity = fields.name("id")
     return CashActivity(
         id=identity,
-        kind=str(body["activity_type"]),
-        amount=_number(body.get("net_amount"), "net_amount") or ZERO,
+        kind=fields.name("activity_type"),
+        amount=fields.optional_money("net_amount") or ZERO,
         executed_at=_id_time(identity),
-        symbol=str(body.get("symbol") or ""),
+        symbol=fields.optional_name("symbol") or "",
     )
 
 
-def position_from(body: Mapping[str, Any]) -> BrokerPosition:
+def position_from(body: object) -> BrokerPosition:
     """Read a position; a short one has a negative quantity whichever way it is written."""
-    quantity = abs(_needed(body["qty"], "qty"))
-    short = str(body.get("side", "long")) == "short" or str(body["qty"]).startswith("-")
+    fields = Fields(body, "position")
+    quantity = fields.number("qty")
+    short = fields.word("side") == "short" or quantity < 0
     return BrokerPosition(
-        symbol=Symbol(str(body["symbol"])),
-        quantity=-quantity if short else quantity,
-        avg_cost=_needed(body["avg_entry_price"], "avg_entry_price"),
+        symbol=Symbol(fields.name("symbol")),
+        quantity=-abs(quantity) if short else quantity,
+        avg_cost=fields.number("avg_entry_price"),
     )
+
+
+def cash_from(body: object) -> Decimal:
+    """Read the cash of an account."""
+    return Fields(body, "account").number("cash", below=MONEY_LIMIT)
 
 
 def inexpressible(spec: OrderSpec) -> str | None:
@@ -177,52 +192,35 @@ def inexpressible(spec: OrderSpec) -> str | None:
     return None
 
 
-def _spec(body: Mapping[str, Any]) -> OrderSpec:
-    limit = _number(body.get("limit_price"), "limit_price")
+def _spec(fields: Fields) -> OrderSpec:
+    limit = fields.optional_not_negative("limit_price")
     plain_type = OrderType.LIMIT if limit is not None else OrderType.MARKET
     return OrderSpec(
-        symbol=str(body["symbol"]),
-        side=Side(str(body["side"])),
-        order_type=_word(OrderType, body.get("type") or body.get("order_type"), plain_type),
-        time_in_force=_word(TimeInForce, body.get("time_in_force"), TimeInForce.DAY),
-        order_class=_word(OrderClass, body.get("order_class"), OrderClass.SIMPLE),
-        quantity=_number(body.get("qty"), "qty"),
-        notional=_number(body.get("notional"), "notional"),
+        symbol=fields.name("symbol"),
+        side=fields.enum(Side, "side"),
+        order_type=fields.enum_or(OrderType, plain_type, "type", "order_type"),
+        time_in_force=fields.enum_or(TimeInForce, TimeInForce.DAY, "time_in_force"),
+        order_class=fields.enum_or(OrderClass, OrderClass.SIMPLE, "order_class"),
+        quantity=fields.optional_not_negative("qty"),
+        notional=fields.optional_not_negative("notional"),
         limit_price=limit,
-        stop_price=_number(body.get("stop_price"), "stop_price"),
-        trail_price=_number(body.get("trail_price"), "trail_price"),
-        trail_percent=_number(body.get("trail_percent"), "trail_percent"),
-        extended_hours=bool(body.get("extended_hours", False)),
+        stop_price=fields.optional_not_negative("stop_price"),
+        trail_price=fields.optional_not_negative("trail_price"),
+        trail_percent=fields.optional_not_negative("trail_percent"),
+        extended_hours=fields.flag("extended_hours"),
     )
 
 
-def _word(kind: type[W], value: object, otherwise: W) -> W:
-    try:
-        return kind(str(value))
-    except ValueError:
-        return otherwise
-
-
-def _number(value: object, what: str) -> Decimal | None:
-    if value is None or value == "":
-        return None
-    return _needed(value, what)
-
-
-def _needed(value: object, what: str) -> Decimal:
-    return decimal(repr(value) if isinstance(value, float) else str(value), what)
-
-
-def _moment(value: object) -> dt.datetime | None:
-    return None if not value else from_ns(parse_ns(str(value)))
-
-
-def _id(value: object) -> BrokerOrderId | None:
-    return BrokerOrderId(str(value)) if value else None
+def _id(fields: Fields, field: str) -> BrokerOrderId | None:
+    name = fields.optional_name(field)
+    return BrokerOrderId(name) if name else None
 
 
 def _id_time(identity: str) -> dt.datetime:
     """Read the time in an activity's id: `20190304093001123::<uuid>`."""
     digits = identity.partition("::")[0]
-    whole = dt.datetime.strptime(digits[:14], "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
-    return whole + dt.timedelta(milliseconds=int(digits[14:17] or 0))
+    try:
+        whole = dt.datetime.strptime(digits[:14], "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
+        return whole + dt.timedelta(milliseconds=int(digits[14:17] or 0))
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(f"activity.id: {identity!r} does not begin with a time") from error
