@@ -77,7 +77,14 @@ class Identifier:
         return order
 
     async def family(self, found: BrokerOrder) -> Order:
-        """Identify an order together with its legs, which become its children."""
+        """Identify an order together with its legs, which become its children.
+
+        A list shows legs beside their parent without naming whose they are: of a group that is
+        not in the books, the parent is asked.
+        """
+        grouped = found.spec.order_class is not OrderClass.SIMPLE and not found.legs
+        if grouped and await self.known(found) is None:
+            found = await self._broker.order(found.broker_order_id) or found
         order = await self.identify(found)
         await self.legs(order, found)
         return order

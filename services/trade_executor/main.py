@@ -23,7 +23,10 @@ from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.amends import Amends
 from services.trade_executor.api import routes
 from services.trade_executor.cancels import Cancels
+from services.trade_executor.close import CloseWatch
 from services.trade_executor.desk import Desk
+from services.trade_executor.discrepancies import DiscrepancyDesk
+from services.trade_executor.discrepancy_api import discrepancy_routes
 from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.follow import StreamFollower
 from services.trade_executor.gate import Blocks, TradingGate
@@ -65,6 +68,8 @@ class Executor:
     tasks: Tasks
     gate: TradingGate
     books: Books
+    lifecycle: Lifecycle
+    close: CloseWatch
 
 
 def assemble(
@@ -179,7 +184,26 @@ def assemble(
     placing = Placing(
         books, risk, submission, clock, account_id=settings.account_id, broker=broker.name
     )
-    return Executor(handlers, follower, watch, placing, amends, desk, blocks, tasks, gate, books)
+    close = CloseWatch(
+        reconciliation,
+        market_clock,
+        poll_s=settings.close_poll_s,
+        settle_s=settings.settle_s,
+    )
+    return Executor(
+        handlers,
+        follower,
+        watch,
+        placing,
+        amends,
+        desk,
+        blocks,
+        tasks,
+        gate,
+        books,
+        lifecycle,
+        close,
+    )
 
 
 def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> AlpacaBroker:
@@ -262,20 +286,24 @@ def service(
     executor = assemble(runtime, settings, books, broker, risk)
     handlers, watch, tasks = executor.handlers, executor.watch, executor.tasks
     lists = ListStore(runtime.database, settings.account_id)
+    discrepancies = DiscrepancyDesk(
+        runtime, settings.account_id, executor.lifecycle, executor.blocks
+    )
+    routers = routes(
+        placing=executor.placing,
+        amends=executor.amends,
+        cancels=handlers.cancels,
+        reconciliation=handlers.reconciliation,
+        lists=lists,
+        dossiers=DossierStore(runtime.database),
+        blocks=executor.blocks.shown,
+        readiness=runtime.readiness,
+        ids=runtime.ids,
+        answer_s_max=settings.answer_s_max,
+    )
     app = create_app(
         runtime,
-        routers=routes(
-            placing=executor.placing,
-            amends=executor.amends,
-            cancels=handlers.cancels,
-            reconciliation=handlers.reconciliation,
-            lists=lists,
-            dossiers=DossierStore(runtime.database),
-            blocks=executor.blocks.shown,
-            readiness=runtime.readiness,
-            ids=runtime.ids,
-            answer_s_max=settings.answer_s_max,
-        ),
+        routers=[*routers, discrepancy_routes(discrepancies)],
         sole=True,
         start=[watch.start],
         stop=[partial(_finish, tasks, books, broker, risk, wire_log, settings.shutdown_timeout_s)],
@@ -292,6 +320,7 @@ def service(
             ("kill switch", watch.follow_gate),
             ("open orders", watch.follow_orders),
             ("books", watch.follow_books),
+            ("close", executor.close.run),
             ("wire log", wire_log.run),
         ],
         figures=lambda: {

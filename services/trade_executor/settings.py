@@ -52,6 +52,7 @@ class ExecutorSettings(ServiceSettings):
 
     reconcile_orders_s: float = Field(default=30.0, gt=0)
     reconcile_books_s: float = Field(default=60.0, gt=0)
+    close_poll_s: float = Field(default=1.0, gt=0)
     # A difference must be seen twice, this long after the last event, before it counts.
     settle_s: float = Field(default=5.0, gt=0)
     watch_s: float = Field(default=5.0, gt=0)

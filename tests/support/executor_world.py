@@ -42,6 +42,7 @@ QUICK: dict[str, Any] = {
     "gate_poll_s": 0.2,
     "reconcile_orders_s": 1.0,
     "reconcile_books_s": 1.0,
+    "close_poll_s": 0.2,
     "stream_reconnect_s_max": 0.5,
 }
 

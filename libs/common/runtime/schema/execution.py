@@ -253,6 +253,10 @@ discrepancies = table(
     Column("opened_at", Instant, nullable=False, server_default=func.now()),
     Column("resolved_at", Instant),
     Column("resolution", Text),
+    Column("acknowledged_at", Instant),
+    Column("acknowledged_by", Text),
+    Column("acknowledgement", Text),
+    Column("resolved_by", Text),
     Index(
         "uq_discrepancies_open",
         "account_id",
