@@ -34,6 +34,7 @@ class Moment:
     market_ns: int
     factor: float
     session: SessionState
+    time_of_day: dt.time | None = None
 
 
 @dataclass

@@ -64,7 +64,7 @@ def judge(desk: Desk, ask: Ask, now: Moment) -> Judgement:
     spec, quantity = _in_units(spec, instrument, mark.price if mark else None)
     order = _facts(spec, quantity, ask.strategy_id)
     with desk.book.without(ask.replaces) as replaced:
-        case = _case(desk, order, instrument, mark, now)
+        case = _case(desk, order, instrument, mark, now, ask.replaces)
     hold = money(case.opening * case.reserve_price) if case.reserve_price is not None else ZERO
     checks = ask.before
     if ask.replaces is not None:
@@ -87,7 +87,12 @@ def judge(desk: Desk, ask: Ask, now: Moment) -> Judgement:
 
 
 def _case(
-    desk: Desk, order: OrderFacts, instrument: Instrument | None, mark: Mark | None, now: Moment
+    desk: Desk,
+    order: OrderFacts,
+    instrument: Instrument | None,
+    mark: Mark | None,
+    now: Moment,
+    replaces: UUID | None,
 ) -> Case:
     limits = desk.limits_for(order.strategy_id, order.symbol)
     totals = desk.book.totals("" if instrument is None else instrument.sector)
@@ -103,8 +108,9 @@ def _case(
             loss_today=desk.losses.loss_today(totals.equity),
             drawdown=desk.losses.drawdown(totals.equity),
         ),
-        flow=_flow(desk, order, limits, now),
+        flow=_flow(desk, order, limits, now, replaces),
         limits=limits,
+        time_of_day=now.time_of_day,
     )
 
 
@@ -150,13 +156,17 @@ def forget(desk: Desk, judgement: Judgement) -> None:
         desk.repeats.drop(judgement.ask.order_id)
 
 
-def _flow(desk: Desk, order: OrderFacts, limits: Limits, now: Moment) -> Flow:
+def _flow(
+    desk: Desk, order: OrderFacts, limits: Limits, now: Moment, replaces: UUID | None
+) -> Flow:
     window = float(limits.rate_window_s)
     strategy = order.strategy_id
+    duplicate = desk.repeats.find(order, now.wall, float(limits.duplicate_window_s))
     return Flow(
         orders_strategy=desk.rates.count(strategy, now.wall, window) if strategy else 0,
         orders_account=desk.rates.count(None, now.wall, window),
-        duplicate_of=desk.repeats.find(order, now.wall, float(limits.duplicate_window_s)),
+        # An amendment may well be worded as the order that it replaces, but for its trail.
+        duplicate_of=None if duplicate == str(replaces) else duplicate,
         crosses=crossing(desk.book, order.symbol, order.side, order.limit_price),
     )
 
@@ -193,5 +203,6 @@ def _facts(spec: OrderSpec, quantity: Decimal, strategy_id: str | None) -> Order
         stop_loss=spec.stop_loss_stop_price,
         stop_loss_limit=spec.stop_loss_limit_price,
         extended_hours=spec.extended_hours,
+        by_notional=spec.notional is not None,
         strategy_id=strategy_id,
     )

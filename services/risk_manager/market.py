@@ -36,7 +36,13 @@ class MarketView:
     def moment(self) -> Moment:
         """Return the present moment. Raises UnavailableError without a market clock."""
         ns = self._now_ns()
-        return Moment(self._wall.now_ns() / 1e9, ns, self._clock.factor, self._session(ns))
+        return Moment(
+            self._wall.now_ns() / 1e9,
+            ns,
+            self._clock.factor,
+            self._session(ns),
+            from_ns(ns).astimezone(NEW_YORK).time(),
+        )
 
     def date(self) -> dt.date:
         """Return the exchange's date."""

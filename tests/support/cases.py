@@ -36,6 +36,8 @@ FACTS: dict[str, Any] = {
     "totals": TOTALS,
     "flow": Flow(),
     "limits": Limits(),
+    "time_of_day": None,
+    "improves": False,
 }
 
 

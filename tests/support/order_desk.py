@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import psycopg
 import uvicorn
 
@@ -49,6 +50,15 @@ class OrderDesk(World):
         )
         assert answer.status_code == 201, answer.text
         return answer.json()
+
+    async def preview(self, **body: Any) -> str:
+        """Return the code of the judgement that an order would get now."""
+        async with httpx.AsyncClient(base_url=self.risk_url, trust_env=False) as risk:
+            wanted = {"symbol": "AAPL", "side": "buy", "quantity": "10", **body}
+            answer = await risk.post(
+                "/api/v1/risk/preview", json={"account_id": "main", "order": wanted}
+            )
+            return str(answer.json()["code"])
 
     async def placed(self, *statuses: str, **body: Any) -> Any:
         """Place an order and wait until it has one of the statuses."""

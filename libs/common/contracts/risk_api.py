@@ -37,9 +37,13 @@ written_plainly = BeforeValidator(_written_plainly)
 Amount = Annotated[Decimal, Field(gt=0, max_digits=20, decimal_places=8), written_plainly]
 """A positive finite quantity, price or money amount; a string in JSON."""
 
+Cents = Annotated[Decimal, Field(ge=1, max_digits=18, decimal_places=2), written_plainly]
+"""An amount of money to trade for: at least 1, in whole cents."""
+
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][\w.:/\-]*$")]
 """A symbol, strategy or account as we write it."""
 
+RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 PRICED_BY_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 PRICED_BY_STOP = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 
@@ -70,7 +74,7 @@ class OrderFields(_Request):
     order_type: OrderType = OrderType.MARKET
     time_in_force: TimeInForce = TimeInForce.DAY
     quantity: Amount | None = None
-    notional: Amount | None = None
+    notional: Cents | None = None
     limit_price: Amount | None = None
     stop_price: Amount | None = None
     trail_price: Amount | None = None
@@ -97,6 +101,23 @@ class OrderFields(_Request):
             raise ValueError(
                 f"trail_price or trail_percent (one of them) does not fit order_type {kind.value}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _time_of_its_type(self) -> Self:
+        kind, tif = self.order_type, self.time_in_force
+        plain_type = kind in {OrderType.MARKET, OrderType.LIMIT}
+        if self.extended_hours and (kind is not OrderType.LIMIT or tif not in RESTING):
+            raise ValueError("extended_hours is for limit orders with time_in_force day or gtc")
+        if tif not in RESTING and not plain_type:
+            raise ValueError(f"time_in_force {tif.value} does not fit order_type {kind.value}")
+        if self.order_class is not OrderClass.SIMPLE:
+            if tif not in RESTING:
+                raise ValueError(f"time_in_force {tif.value} does not fit {self.order_class.value}")
+            if self.extended_hours:
+                raise ValueError(f"extended_hours does not fit order_class {self.order_class}")
+        if self.order_class is OrderClass.OCO and kind is not OrderType.LIMIT:
+            raise ValueError("order_type of an oco order is limit: its take_profit's")
         return self
 
     @model_validator(mode="after")

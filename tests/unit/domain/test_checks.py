@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,8 @@ def test_good_order_passes_every_check() -> None:
         "PRICE_OFF_TICK",
         "PRICE_OUTSIDE_COLLAR",
         "EXIT_LEGS_CROSSED",
+        "FRACTION_UNSUPPORTED",
+        "EXIT_WITHOUT_POSITION",
     ]
 
 
@@ -300,3 +304,59 @@ def test_drawdown() -> None:
     assert passed("DRAWDOWN_ABOVE_LIMIT", drawdown=D("0.200001")) is False
     assert passed("DRAWDOWN_ABOVE_LIMIT", drawdown=D("0.5"), **EXIT) is True
     assert passed("DRAWDOWN_ABOVE_LIMIT", drawdown=None) is None
+
+
+@pytest.mark.parametrize(
+    ("tif", "at", "session", "fine"),
+    [
+        (TimeInForce.OPG, time(9, 27), SessionState.PRE, True),
+        (TimeInForce.OPG, time(9, 28), SessionState.PRE, False),
+        (TimeInForce.OPG, time(10, 0), SessionState.REGULAR, False),
+        (TimeInForce.CLS, time(15, 49), SessionState.REGULAR, True),
+        (TimeInForce.CLS, time(15, 50), SessionState.REGULAR, False),
+        (TimeInForce.DAY, time(15, 50), SessionState.REGULAR, True),
+    ],
+)
+def test_auctions_close_their_doors(
+    tif: TimeInForce, at: time, session: SessionState, fine: bool
+) -> None:
+    facts = {"time_in_force": tif, "time_of_day": at, "session": session}
+    assert passed("SESSION_CLOSED", **facts) is fine
+
+
+@pytest.mark.parametrize(
+    ("facts", "fine"),
+    [
+        ({"quantity": D("1.5")}, True),
+        ({"by_notional": True}, True),
+        ({"quantity": D("1.5"), "time_in_force": TimeInForce.GTC}, False),
+        ({"by_notional": True, "order_class": OrderClass.BRACKET}, False),
+        ({"quantity": D("1.5"), "order_type": OrderType.TRAILING_STOP}, False),
+        ({"quantity": D("1.5"), "side": Side.SELL}, False),
+        ({"quantity": D("1.5"), "side": Side.SELL, "exposure": HOLDING}, True),
+        ({"quantity": D("2"), "time_in_force": TimeInForce.GTC}, None),
+    ],
+)
+def test_parts_of_a_share_go_in_simple_day_orders(facts: dict[str, Any], fine: bool | None) -> None:
+    assert passed("FRACTION_UNSUPPORTED", **facts) is fine
+
+
+def test_a_pair_of_exits_needs_a_position_to_leave() -> None:
+    pair = {"order_class": OrderClass.OCO, "order_type": OrderType.LIMIT, "side": Side.SELL}
+    assert passed("EXIT_WITHOUT_POSITION", **pair) is False
+    assert passed("EXIT_WITHOUT_POSITION", exposure=HOLDING, **pair) is True
+    assert passed("EXIT_WITHOUT_POSITION", exposure=HOLDING, **pair, quantity=D(101)) is False
+
+
+@pytest.mark.parametrize(
+    ("prices", "fine"),
+    [
+        ({"take_profit": D(101), "limit_price": D(100)}, True),
+        ({"take_profit": D(100), "limit_price": D(100)}, False),
+        ({"stop_loss": D(100), "limit_price": D(100)}, False),
+        ({"stop_loss": D(99), "stop_loss_limit": D("99.5")}, False),
+        ({"stop_loss": D(99), "stop_loss_limit": D("98.5")}, True),
+    ],
+)
+def test_exits_lie_beyond_the_entry(prices: dict[str, Any], fine: bool) -> None:
+    assert passed("EXIT_LEGS_CROSSED", order_class=OrderClass.OTO, **prices) is fine

@@ -10,6 +10,7 @@ in which pending orders fill never matters.
 """
 
 from dataclasses import dataclass, field
+from datetime import time
 from decimal import Decimal
 
 from libs.common.domain.instruments import Instrument
@@ -40,6 +41,8 @@ class OrderFacts:
     stop_loss: Decimal | None = None
     stop_loss_limit: Decimal | None = None
     extended_hours: bool = False
+    # For an amount of money: `quantity` is then what it comes to at the last price.
+    by_notional: bool = False
     strategy_id: str | None = None
 
 
@@ -155,6 +158,8 @@ class Case:
     # An amendment that asks for no more than the order it takes the place of; that one is then
     # not in `exposure` and `totals`.
     improves: bool = False
+    # The exchange's own time of day.
+    time_of_day: time | None = None
     reducing: bool = field(init=False)
     opening: Decimal = field(init=False)
     reserve_price: Decimal | None = field(init=False)

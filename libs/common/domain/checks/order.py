@@ -1,5 +1,6 @@
 """Checks of the order itself: state, instrument, session, price, size."""
 
+from datetime import time
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -12,6 +13,7 @@ from libs.common.domain.checks.results import (
     at_most,
     unknown,
 )
+from libs.common.domain.instruments import AssetClass
 from libs.common.domain.vocabulary import (
     OrderClass,
     OrderType,
@@ -24,7 +26,8 @@ from libs.common.kernel.money import is_multiple, money
 
 NO_INSTRUMENT: Final = "instrument unknown"
 _QUEUES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
-_AUCTIONS: Final = frozenset({TimeInForce.OPG, TimeInForce.CLS})
+# New York; the venue takes none from then on (Alpaca's order rules).
+AUCTION_ENTRY_ENDS: Final = {TimeInForce.OPG: time(9, 28), TimeInForce.CLS: time(15, 50)}
 
 
 def trading_state(case: Case) -> Check:
@@ -68,15 +71,20 @@ def session_open(case: Case) -> Check:
     """The venue can execute the order now, or it reduces and may queue for the next open.
 
     Regular hours take everything but `opg`; pre-market and post-market take limit orders marked
-    for extended hours; `opg` and `cls` wait for their auction from the pre-market on. What else
-    is sent while the venue is shut would execute at an unknown later price: only an exit may.
+    for extended hours; `opg` and `cls` wait for their auction from the pre-market on, until the
+    venue closes its doors to them (09:28 and 15:50). What else is sent while the venue is shut
+    would execute at an unknown later price: only an exit may.
     """
     order, session = case.order, case.session
     value, limit = session.value, f"open for {order.order_type.value} {order.time_in_force.value}"
     code, tif = "SESSION_CLOSED", order.time_in_force
+    shut = AUCTION_ENTRY_ENDS.get(tif)
+    if shut is not None and case.time_of_day is not None and case.time_of_day >= shut:
+        entry = f"before {shut:%H:%M} for {tif.value}"
+        return Check(code, False, f"{case.time_of_day:%H:%M}", entry)
     if session is SessionState.REGULAR:
         return Check(code, tif is not TimeInForce.OPG, value, limit)
-    if tif in _AUCTIONS:
+    if tif in AUCTION_ENTRY_ENDS:
         return Check(code, session is SessionState.PRE, value, limit)
     extended = order.extended_hours and order.order_type is OrderType.LIMIT and tif in _QUEUES
     if extended and session is not SessionState.CLOSED:
@@ -204,15 +212,54 @@ def quantity_collar(case: Case) -> Check:
 
 
 def legs_in_order(case: Case) -> Check:
-    """The exits of a bracket lie on their own sides: a long takes profit above its stop."""
+    """The exits of a group lie on their own sides of the entry's limit and of each other: a long
+    takes profit above and stops its loss below, at a limit no better than the stop."""
     code, order = "EXIT_LEGS_CROSSED", case.order
-    profit, stop = order.take_profit, order.stop_loss
-    if profit is None or stop is None:
-        return Check(code, None, None, None, "not two exits")
+    profit, stop, stop_limit = order.take_profit, order.stop_loss, order.stop_loss_limit
+    if profit is None and stop is None:
+        return Check(code, None, None, None, "no exits")
     # An entry that buys is left by selling: profit above, loss below. An OCO is the exit itself.
-    exit_side = order.side if order.order_class is OrderClass.OCO else order.side.opposite
-    fine = profit > stop if exit_side is Side.SELL else profit < stop
-    return Check(code, fine, profit, stop)
+    exits = order.order_class is OrderClass.OCO
+    sign = 1 if (order.side if exits else order.side.opposite) is Side.SELL else -1
+    base = None if exits else order.limit_price
+    for better, worse, what in (
+        (profit, stop, "take profit against stop loss"),
+        (profit, base, "take profit against the entry's limit"),
+        (base, stop, "the entry's limit against stop loss"),
+    ):
+        if better is not None and worse is not None and (better - worse) * sign <= 0:
+            return Check(code, False, better, worse, what)
+    if stop is not None and stop_limit is not None and (stop - stop_limit) * sign < 0:
+        return Check(code, False, stop, stop_limit, "stop loss against its own limit")
+    return Check(code, True, profit or stop, base or stop)
+
+
+def fraction_fits(case: Case) -> Check:
+    """Parts of a share, and amounts of money, go in simple day orders that sell no more than is
+    held; other assets know no such rule."""
+    code, order = "FRACTION_UNSUPPORTED", case.order
+    if not (order.by_notional or order.quantity % 1):
+        return Check(code, None, order.quantity, None, "whole shares")
+    if case.instrument is None:
+        return unknown(code, NO_INSTRUMENT)
+    if case.instrument.asset_class is not AssetClass.US_EQUITY:
+        return Check(code, None, order.quantity, None, "not shares")
+    wrong = {
+        order.time_in_force.value: order.time_in_force is not TimeInForce.DAY,
+        order.order_class.value: order.order_class is not OrderClass.SIMPLE,
+        order.order_type.value: order.order_type is OrderType.TRAILING_STOP,
+        "short sale": order.side is Side.SELL and case.opening > 0,
+    }
+    found = next((word for word, is_wrong in wrong.items() if is_wrong), None)
+    return Check(code, found is None, found or "fits", "a simple day order, no short sale")
+
+
+def exit_has_position(case: Case) -> Check:
+    """A pair of exits (OCO) has a position to leave, not spoken for by other orders."""
+    code = "EXIT_WITHOUT_POSITION"
+    if case.order.order_class is not OrderClass.OCO:
+        return Check(code, None, None, None, "not a pair of exits")
+    return Check(code, case.opening == 0, case.order.quantity - case.opening, case.order.quantity)
 
 
 CHECKS: Final = (
@@ -231,4 +278,6 @@ CHECKS: Final = (
     price_collar,
     quantity_collar,
     legs_in_order,
+    fraction_fits,
+    exit_has_position,
 )
