@@ -157,8 +157,9 @@ class Watch:
         _log.warning("halt_cancelled_orders", orders=len(asked), generation=gate.generation)
 
     async def follow_orders(self) -> None:
-        """Compare open orders every `orders_s`, sooner while one waits for news too long."""
-        last = self._clock.monotonic_ns()
+        """Compare open orders every `orders_s`, sooner while one waits for news too long, and at
+        the next look where the broker or the books were away at the last."""
+        last, waits = self._clock.monotonic_ns(), False
         while True:
             try:
                 async with asyncio.timeout(self._watch_s):
@@ -172,10 +173,11 @@ class Watch:
             await self._repeat_cancels()
             await self._repair_amendments()
             due = (self._clock.monotonic_ns() - last) / 1e9 >= self._orders_s
-            if not (due or lacking or self._overdue()):
+            if not (due or lacking or waits or self._overdue()):
                 continue
             last = self._clock.monotonic_ns()
-            await self._compare("lacking" if lacking else "orders", balances=False)
+            found = await self._compare("lacking" if lacking else "orders", balances=False)
+            waits = found is None
 
     def _overdue(self) -> bool:
         """Tell whether an order has waited for news longer than the watch time."""

@@ -1,6 +1,6 @@
 """Which faults strike, when and for how long: all of it from a seed.
 
-A session is a row of rounds. In a round one to three faults strike, now and then at once; the
+A session is a row of rounds. In a round two to six faults strike, now and then at once; the
 next round begins when the system has recovered and traded again. A round's faults depend on the
 seed and the rounds before it alone, so a longer session begins like a shorter one of its seed.
 What does not replay is how the faults meet the system: in the middle of which statement a process
@@ -110,6 +110,8 @@ KINDS: Sequence[Kind] = (
 )
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
+ROUND_MAX = 6
+
 SHORT: Sequence[Sequence[str]] = (
     ("kill:trade_executor", "venue_lost_answer", "pg_immediate"),
     ("pause:trade_executor", "redis_flush", "kill:risk_manager", "venue_duplicate"),
@@ -130,11 +132,11 @@ def rounds(seed: int, without: frozenset[str] = frozenset()) -> Iterator[tuple[F
     while True:
         chance = random.Random(f"{seed}/{number}")
         number += 1
-        if len(pack) < 4:
+        if len(pack) < ROUND_MAX:
             fresh = [k.name for k in KINDS for _ in range(k.cards) if k.name not in without]
             chance.shuffle(fresh)
             pack = fresh + pack
-        names = [pack.pop() for _ in range(chance.choice((2, 3, 3, 4)))]
+        names = [pack.pop() for _ in range(chance.choice((2, 3, 4, 4, 5, ROUND_MAX)))]
         yield _round(chance, names)
 
 

@@ -30,6 +30,7 @@ FIRST_TRADES = 10
 FIRST_TRADES_S_MAX = 180.0
 RECOVERY_S_MAX = 240.0
 STABLE_S = 1.5
+SLOW_S = 10.0
 TRADING_S_MAX = 45.0
 SETTLE_S_MAX = 180.0
 AGREE_S_MAX = 120.0
@@ -146,7 +147,7 @@ def _round(stage: Stage, faults: tuple[Fault, ...], outcome: Outcome, say: Say) 
         thread.start()
     for thread in threads:
         thread.join()
-    well_at, reasons = _recover(stage)
+    well_at, reasons, last = _recover(stage)
     for one in struck:
         if well_at is not None and one.hit:
             one.recovered_s = max(0.0, well_at - one.ended_at)
@@ -156,8 +157,9 @@ def _round(stage: Stage, faults: tuple[Fault, ...], outcome: Outcome, say: Say) 
         return
     traded = _trading(stage, before)
     took = max((one.recovered_s or 0.0 for one in struck), default=0.0)
+    slow = f" ({last})" if took >= SLOW_S else ""
     say(
-        f"round {outcome.rounds}: all ready {took:.1f} s after; "
+        f"round {outcome.rounds}: all ready {took:.1f} s after{slow}; "
         + (f"{traded} executions so far" if traded else f"no trade in {TRADING_S_MAX:g} s")
     )
     _keep_active(stage, outcome, say)
@@ -180,22 +182,24 @@ def _strike(stage: Stage, struck: Struck, say: Say) -> None:
     struck.ended_at = time.monotonic()
 
 
-def _recover(stage: Stage) -> tuple[float | None, dict[str, str]]:
-    """Return when everything was ready, for good, and otherwise why not."""
+def _recover(stage: Stage) -> tuple[float | None, dict[str, str], str]:
+    """Return when everything was ready, for good, and otherwise why not; and who came last."""
     deadline = time.monotonic() + RECOVERY_S_MAX
     since: float | None = None
     reasons: dict[str, str] = {}
+    last = ""
     while time.monotonic() < deadline:
         asked_at = time.monotonic()
         reasons = stage.not_ready()
         if reasons:
             since = None
+            last = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())[:300]
         else:
             since = since or asked_at
             if time.monotonic() - since >= STABLE_S:
-                return since, {}
+                return since, {}, last
         time.sleep(0.25)
-    return None, reasons
+    return None, reasons, last
 
 
 def _executions(stage: Stage) -> int:

@@ -26,12 +26,12 @@ def faults_found(system: System, tales: Sequence[Tale]) -> list[str]:
         found = [
             *differences(system),
             *loose_ends(connection),
-            *_told(connection, tales),
+            *told_otherwise(connection, tales),
         ]
     return [*found, *_answers(system)]
 
 
-def _told(connection: psycopg.Connection, tales: Sequence[Tale]) -> list[str]:
+def told_otherwise(connection: psycopg.Connection, tales: Sequence[Tale]) -> list[str]:
     """Each key became exactly one order, and it is the one its caller heard of."""
     rows: dict[str, list[tuple[str, str, str, str]]] = {}
     for key, order_id, symbol, side, status in connection.execute(

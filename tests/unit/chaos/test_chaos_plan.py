@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from tests.chaos.blows import blow_of
-from tests.chaos.plan import KINDS, rounds, short_rounds
+from tests.chaos.plan import KINDS, ROUND_MAX, rounds, short_rounds
 
 
 def test_a_seed_gives_one_plan_and_a_longer_session_begins_like_a_shorter_one() -> None:
@@ -16,7 +16,7 @@ def test_a_seed_gives_one_plan_and_a_longer_session_begins_like_a_shorter_one() 
 
 def test_every_kind_is_dealt_within_one_pack() -> None:
     cards = sum(kind.cards for kind in KINDS)
-    dealt = [fault for faults in islice(rounds(3), cards) for fault in faults][: cards + 4]
+    dealt = [fault for faults in islice(rounds(3), cards) for fault in faults][: cards + ROUND_MAX]
     assert {fault.kind for fault in dealt} == {kind.name for kind in KINDS}
 
 
