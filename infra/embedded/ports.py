@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from infra.embedded.errors import PortTakenError
 
 LOOPBACK = "127.0.0.1"
+GIVEN_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST = 12_000
+ENOUGH = 4_000
+TRIES = 1_000
 
 
 def is_free(port: int) -> bool:
@@ -29,7 +35,35 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that were free a moment ago."""
+    """Return `count` different ports that were free a moment ago.
+
+    None of them is one that the system gives to connections going out: a part that is down for a
+    second could find its port taken by a connection of its neighbour, for as long as that lasts.
+    """
+    first_given = _first_given()
+    if first_given - LOWEST < ENOUGH:
+        return _given(count)
+    chance = random.SystemRandom()
+    found: set[int] = set()
+    for _ in range(TRIES):
+        port = chance.randrange(LOWEST, first_given)
+        if port not in found and is_free(port):
+            found.add(port)
+        if len(found) == count:
+            return list(found)
+    return _given(count)
+
+
+def _first_given() -> int:
+    """Return the lowest port that the system gives by itself, 0 where it does not say."""
+    try:
+        return int(GIVEN_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _given(count: int) -> list[int]:
+    """Return ports that the system gives."""
     with contextlib.ExitStack() as listeners:
         ports = []
         for _ in range(count):

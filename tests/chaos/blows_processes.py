@@ -82,17 +82,26 @@ def pg_immediate(stage: Stage, fault: Fault) -> Iterator[str]:
 def power_cut(stage: Stage, fault: Fault) -> Iterator[str]:
     """SIGKILL every process, the supervisor first, and start again."""
     system = stage.system
-    assert system.process is not None
-    parts = [pid for name in system.state().get("children", {}) if (pid := system.pid(name))]
-    victims = [child for pid in parts for child in _family(pid)]
-    system.process.kill()
-    _each(victims, signal.SIGKILL)
-    system.process.wait(10)
-    psutil.wait_procs([p for pid in victims if (p := _process(pid))], timeout=20)
-    try:
+    with stage.started_again():
+        assert system.process is not None
+        parts = [pid for name in system.state().get("children", {}) if (pid := system.pid(name))]
+        victims = [child for pid in parts for child in _family(pid)]
+        system.process.kill()
+        _each(victims, signal.SIGKILL)
+        system.process.wait(10)
+        psutil.wait_procs([p for pid in victims if (p := _process(pid))], timeout=20)
         yield f"killed {len(victims) + 1} processes"
-    finally:
-        system.start()
+
+
+@contextmanager
+def supervisor_kill(stage: Stage, fault: Fault) -> Iterator[str]:
+    """SIGKILL the supervisor alone and start another at once, while its children still end."""
+    with stage.started_again():
+        process = stage.system.process
+        assert process is not None
+        process.kill()
+        process.wait(10)
+        yield f"killed pid {process.pid}"
 
 
 def _family(pid: int) -> list[int]:
@@ -120,4 +129,5 @@ BLOWS: dict[str, Callable[[Stage, Fault], AbstractContextManager[str]]] = {
     "pg_backend_kill": pg_backend_kill,
     "pg_immediate": pg_immediate,
     "power_cut": power_cut,
+    "supervisor_kill": supervisor_kill,
 }

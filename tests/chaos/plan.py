@@ -90,6 +90,7 @@ KINDS: Sequence[Kind] = (
     Kind("disk_full", ("postgres",), (1, 10)),
     Kind("clock_jump", SERVICES, (3, 15), (-7200, 7200), cards=2),
     Kind("power_cut", ("everything",)),
+    Kind("supervisor_kill", ("everything",)),
     Kind("venue_lost_answer", _VENUE, (3, 10), (0.2, 0.8)),
     Kind("venue_error_after", _VENUE, (3, 10), (0.2, 0.8)),
     Kind("venue_error_before", _VENUE, (3, 10), (0.2, 0.8)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx
@@ -18,6 +20,7 @@ from tests.support.system import System
 T = TypeVar("T")
 
 READY_S_MAX = 2.0
+STARTS_MAX = 4
 
 
 class MissedError(Exception):
@@ -32,6 +35,27 @@ class Stage:
     links: Links
     disk: SmallDisk | None
     clocks: Clocks | None
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def started_again(self) -> Iterator[None]:
+        """Let the block end the supervisor; start another after it, one at a time.
+
+        A start may meet the other faults of its round, a full disk for one, and give up as it
+        should; then it is tried again, as an operator would.
+        """
+        with self._starting:
+            try:
+                yield
+            finally:
+                for attempt in range(1, STARTS_MAX + 1):
+                    try:
+                        self.system.start()
+                        break
+                    except AssertionError:
+                        if attempt == STARTS_MAX:
+                            raise
+                        time.sleep(5)
 
     def pid(self, name: str, within_s: float = 20.0) -> int:
         """Return the process id of a part, which may just be coming back. Raises MissedError."""
