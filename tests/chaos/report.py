@@ -19,6 +19,9 @@ def lines(outcome: Outcome) -> list[str]:
         times = [s.recovered_s for s in hit if s.recovered_s is not None]
         shown = f"{median(times):>15.1f} s{max(times):>7.1f} s" if times else f"{'-':>17}{'-':>9}"
         table.append(f"{kind:<22}{len(hit):>7}{len(all_struck) - len(hit):>8}{shown}")
+    if outcome.recovered_s:
+        middle, worst = median(outcome.recovered_s), max(outcome.recovered_s)
+        table.append(f"{'a round':<22}{outcome.rounds:>7}{'':>8}{middle:>15.1f} s{worst:>7.1f} s")
     restarts = ", ".join(f"{k} {v}" for k, v in sorted(outcome.restarts.items()) if v)
     return [
         *table,

@@ -38,7 +38,10 @@ AGREE_S_MAX = 120.0
 
 @dataclass
 class Struck:
-    """A fault that happened: what it hit, when it was taken back, how long all took to be well."""
+    """A fault that happened: what it hit, when it was taken back, how long all took to be well.
+
+    `recovered_s` is counted where it was the last of its round to end (to a second).
+    """
 
     fault: Fault
     effect: str = ""
@@ -54,6 +57,7 @@ class Outcome:
     seed: int
     struck: list[Struck] = field(default_factory=list)
     rounds: int = 0
+    recovered_s: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     exceptions: dict[str, int] = field(default_factory=dict)
@@ -148,15 +152,17 @@ def _round(stage: Stage, faults: tuple[Fault, ...], outcome: Outcome, say: Say) 
     for thread in threads:
         thread.join()
     well_at, reasons, last = _recover(stage)
-    for one in struck:
-        if well_at is not None and one.hit:
-            one.recovered_s = max(0.0, well_at - one.ended_at)
+    last_end = max(one.ended_at for one in struck)
     if well_at is None:
         outcome.wrong.append(f"round {outcome.rounds}: not ready again: {reasons}")
         say(f"round {outcome.rounds}: NOT READY AGAIN: {reasons}")
         return
     traded = _trading(stage, before)
-    took = max((one.recovered_s or 0.0 for one in struck), default=0.0)
+    took = max(0.0, well_at - last_end)
+    outcome.recovered_s.append(took)
+    for one in struck:
+        if one.hit and one.ended_at >= last_end - 1.0:
+            one.recovered_s = took
     slow = f" ({last})" if took >= SLOW_S else ""
     say(
         f"round {outcome.rounds}: all ready {took:.1f} s after{slow}; "

@@ -150,7 +150,8 @@ def loose_ends(connection: psycopg.Connection) -> list[str]:
 
     Holds without an open order, balances that are not the sum of their transfers, signals judged
     by nobody, approvals that became no order, signals with two orders, orders of strangers,
-    discrepancies, messages that were not delivered or were given up.
+    discrepancies, messages that were not delivered or were given up. What strategies and
+    portfolio said in the last fifteen seconds may still be on its way.
     """
     found = []
     for what, query in LOOSE_ENDS.items():
@@ -186,7 +187,7 @@ LOOSE_ENDS = {
     "signal that nobody judged": (
         "SELECT s.id, s.strategy_id, s.symbol, s.created_at FROM signals s "
         "LEFT JOIN risk_assessments r ON r.signal_id = s.id "
-        "WHERE s.mode = 'live' AND r.id IS NULL"
+        "WHERE s.mode = 'live' AND r.id IS NULL AND s.created_at < now() - interval '15 seconds'"
     ),
     "approval that became no order": (
         "SELECT r.id, r.symbol, r.source, r.ts FROM risk_assessments r "
@@ -202,7 +203,8 @@ LOOSE_ENDS = {
     ),
     "message not delivered": (
         "SELECT source, channel, count(*) FROM outbox "
-        "WHERE confirmed_at IS NULL GROUP BY source, channel"
+        "WHERE confirmed_at IS NULL AND created_at < now() - interval '15 seconds' "
+        "GROUP BY source, channel"
     ),
     "message given up": (
         "SELECT source, title, message FROM alerts WHERE title LIKE '%gave up on a message%'"

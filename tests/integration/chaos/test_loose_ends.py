@@ -71,8 +71,8 @@ def signal_unjudged(connection: psycopg.Connection) -> None:
     )
     connection.execute(
         "INSERT INTO signals (id, strategy_id, symbol, timeframe, bar_ts, ts, target, confidence, "
-        "reference_price, mode, features, correlation_id) "
-        "VALUES (%s, 's', 'KO', '1m', now(), now(), 1, 1, 10, 'live', '{}', %s)",
+        "reference_price, mode, features, correlation_id, created_at) VALUES (%s, 's', 'KO', '1m', "
+        "now(), now(), 1, 1, 10, 'live', '{}', %s, now() - interval '1 minute')",
         (uuid.uuid4(), uuid.uuid4()),
     )
 
@@ -96,8 +96,8 @@ def discrepancy(connection: psycopg.Connection) -> None:
 
 def undelivered(connection: psycopg.Connection) -> None:
     connection.execute(
-        "INSERT INTO outbox (id, source, channel, stream, message) "
-        "VALUES (%s, 'risk_manager', 'orders.approved', 'log:orders.approved', '')",
+        "INSERT INTO outbox (id, source, channel, stream, message, created_at) VALUES "
+        "(%s, 'risk_manager', 'commands', 'log:commands', '', now() - interval '1 minute')",
         (uuid.uuid4(),),
     )
 
