@@ -75,7 +75,7 @@ class Cancels:
             order
             for order in self._desk.open_orders()
             if order.status in _CANCELLABLE
-            and not (spare_protective and order.protective)
+            and not (spare_protective and order.protects)
             and symbol in {None, order.symbol}
         ]
         results = await asyncio.gather(

@@ -91,12 +91,12 @@ class Identifier:
 
     async def legs(self, order: Order, found: BrokerOrder) -> None:
         """Make the legs that `found` names children of `order`, also those that were met first
-        and taken for external."""
+        and taken for external, be it while we adopt them."""
         for leg in found.legs:
             child = await self.known(leg)
             if child is None:
-                await self._lifecycle.adopt(leg, parent=order)
-            elif child.parent_id is None:
+                child = await self._lifecycle.adopt(leg, parent=order)
+            if child.parent_id is None:
                 await self._lifecycle.happen(
                     child.id,
                     OrderEvent.UNRECOGNISED,

@@ -100,6 +100,12 @@ class Order:
         return not (self.reducing or self.protective)
 
     @property
+    def protects(self) -> bool:
+        """Whether it guards a position: marked so, or the exit of a group, which may have been
+        met and adopted before its group was known."""
+        return self.protective or self.parent_id is not None
+
+    @property
     def filled_avg_price(self) -> Decimal | None:
         """The mean price of what has traded, None before the first execution."""
         if not self.filled_quantity:

@@ -124,7 +124,7 @@ def shown(order: Order) -> dict[str, Any]:
         "reject_reason": order.reject_reason,
         "anomaly": order.anomaly,
         "external": order.external,
-        "protective": order.protective,
+        "protective": order.protects,
         "reducing": order.reducing,
         "parent_id": order.parent_id,
         "replaces_id": order.replaces_id,

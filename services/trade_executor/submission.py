@@ -232,7 +232,11 @@ class Submission:
             return
 
     async def acknowledge(self, order: Order, answer: BrokerOrder) -> Order:
-        """Note the venue's answer and its ids; its executions come by their own way."""
+        """Note the venue's answer and its ids; its executions come by their own way.
+
+        Its legs first: while the order counts as being sent, what the stream tells of them waits.
+        """
+        await self._identifier.legs(order, answer)
         event = logic.news_of(answer, order)
         reason = answer.reason if event is OrderEvent.REJECTED else None
         order = await self._lifecycle.happen(
@@ -242,7 +246,6 @@ class Submission:
             reject_reason=reason,
             broker_order_id=answer.broker_order_id,
         )
-        await self._identifier.legs(order, answer)
         LEG.labels("created_to_acknowledged").observe(
             max(0.0, (self._clock.now() - order.created_at).total_seconds())
         )
