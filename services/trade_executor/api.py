@@ -16,18 +16,23 @@ from libs.common.runtime.readiness import Readiness
 from services.trade_executor.amends import Amends
 from services.trade_executor.answering import Answering
 from services.trade_executor.api_orders import PREFIX, READ, Limit, one_order_routes, order_routes
+from services.trade_executor.api_triggers import trigger_routes
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
 from services.trade_executor.reconciliation import Reconciliation
 from services.trade_executor.rows import paged
+from services.trade_executor.trigger_store import TriggerStore
+from services.trade_executor.triggers import Triggers
 
 
 def routes(
     *,
     placing: Placing,
     amends: Amends,
+    triggers: Triggers,
+    trigger_store: TriggerStore,
     cancels: Cancels,
     reconciliation: Reconciliation,
     lists: ListStore,
@@ -41,6 +46,7 @@ def routes(
     answer = Answering(readiness, answer_s_max)
     return [
         order_routes(placing, cancels, lists, readiness, ids, answer),
+        trigger_routes(triggers, trigger_store, readiness, ids, answer),
         _record_routes(reconciliation, lists, blocks),
         one_order_routes(amends, cancels, lists, dossiers, readiness, ids, answer),
     ]

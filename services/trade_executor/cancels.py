@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 from libs.common.domain.orders import OrderEvent, statuses_allowing
 from libs.common.domain.vocabulary import OrderStatus
@@ -18,6 +19,15 @@ from services.trade_executor.ports import Broker, BrokerRefusedError
 
 _log = get_logger(__name__)
 
+
+class Also(Protocol):
+    """Cancels what waits elsewhere."""
+
+    async def __call__(
+        self, reason: str, *, spare_protective: bool, symbol: str | None
+    ) -> Sequence[object]: ...
+
+
 _ENDS = frozenset({OrderEvent.FILLED, OrderEvent.CANCELED, OrderEvent.EXPIRED, OrderEvent.REPLACED})
 _CANCELLABLE = statuses_allowing(OrderEvent.ASK_CANCEL)
 
@@ -29,6 +39,8 @@ class Cancels:
         self._broker = broker
         self._desk = desk
         self._lifecycle = lifecycle
+        # Orders kept back, which are cancelled with those that are open.
+        self.also: list[Also] = []
 
     async def cancel(self, order_id: OrderId, reason: str) -> Order:
         """Ask for one order's cancel. Raises NotFoundError, ConflictError where its status does
@@ -71,6 +83,8 @@ class Cancels:
         One failure does not stop the others; what could not be asked is on record as
         `pending_cancel` and asked again by the watch.
         """
+        for cancel in self.also:
+            await cancel(reason, spare_protective=spare_protective, symbol=symbol)
         wanted = [
             order
             for order in self._desk.open_orders()

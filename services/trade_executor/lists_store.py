@@ -66,12 +66,12 @@ class ListStore:
             query = query.where(orders.c.symbol == symbol)
         if strategy_id is not None:
             query = query.where(orders.c.strategy_id == strategy_id)
-        query = _page(query, orders.c.created_at, orders.c.id, limit, after)
+        query = page(query, orders.c.created_at, orders.c.id, limit, after)
         async with self._database.read() as session:
             found = [order_from(row) for row in await session.rows(query)]
         following = None
         if len(found) == limit:
-            following = _cursor(found[-1].created_at, found[-1].id)
+            following = cursor(found[-1].created_at, found[-1].id)
         return Page([shown(order) for order in found], following)
 
     async def events(self, order_id: OrderId) -> Page:
@@ -102,7 +102,7 @@ class ListStore:
             query = query.where(trades.c.order_id == order_id)
         if strategy_id is not None:
             query = query.where(trades.c.strategy_id == strategy_id)
-        query = _page(query, trades.c.booked_at, trades.c.id, limit, after)
+        query = page(query, trades.c.booked_at, trades.c.id, limit, after)
         async with self._database.read() as session:
             rows = await session.rows(query)
         items = [
@@ -116,7 +116,7 @@ class ListStore:
             }
             for row in rows
         ]
-        following = _cursor(rows[-1]["booked_at"], rows[-1]["id"]) if len(rows) == limit else None
+        following = cursor(rows[-1]["booked_at"], rows[-1]["id"]) if len(rows) == limit else None
         return Page(items, following)
 
     async def reconciliation(self) -> dict[str, Any]:
@@ -142,19 +142,21 @@ class ListStore:
             }
 
 
-def _page(
+def page(
     query: Select[Any],
     moment: ColumnElement[Any],
     identity: ColumnElement[Any],
     limit: int,
     after: str | None,
 ) -> Select[Any]:
+    """Return `query` for one page, newest first, from the cursor `after` on."""
     if after is not None:
         query = query.where(tuple_(moment, identity) < _read_cursor(after))
     return query.order_by(moment.desc(), identity.desc()).limit(limit)
 
 
-def _cursor(moment: dt.datetime, identity: UUID) -> str:
+def cursor(moment: dt.datetime, identity: UUID) -> str:
+    """Return where the page after this row begins."""
     return f"{moment.astimezone(dt.UTC):%Y%m%dT%H%M%S.%f}-{identity.hex}"
 
 

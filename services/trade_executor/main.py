@@ -19,6 +19,7 @@ from services.trade_executor.adapters.alpaca import AlpacaBroker
 from services.trade_executor.adapters.alpaca_record import RecordingAdapter
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
+from services.trade_executor.adapters.market_feed import TriggerFeed
 from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.amends import Amends
 from services.trade_executor.api import routes
@@ -35,6 +36,7 @@ from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.lookup import Lookups
+from services.trade_executor.open_hours import OpenHours
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Broker, RiskDesk
 from services.trade_executor.reconciliation import Reconciliation
@@ -42,6 +44,8 @@ from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
 from services.trade_executor.submission import Submission
 from services.trade_executor.tasks import Tasks
+from services.trade_executor.trigger_store import TriggerStore
+from services.trade_executor.triggers import TriggerBook, Triggers
 from services.trade_executor.watch import Watch
 from services.trade_executor.wire_log import WireLog, WireMessage
 from services.trade_executor.wire_store import BrokerMessageStore
@@ -206,6 +210,26 @@ def assemble(
     )
 
 
+def triggers_of(
+    runtime: Runtime, settings: ExecutorSettings, executor: Executor, book: TriggerBook
+) -> Triggers:
+    """Return the triggers of an executor; what cancels its orders cancels them too."""
+    triggers = Triggers(
+        book=book,
+        books=executor.books,
+        placing=executor.placing,
+        gate=executor.gate,
+        hours=OpenHours(runtime.market_clock),
+        clock=runtime.clock,
+        market_clock=runtime.market_clock,
+        tasks=executor.tasks,
+        account_id=settings.account_id,
+        price_age_s_max=settings.trigger_price_age_s_max,
+    )
+    executor.handlers.cancels.also.append(triggers.cancel_all)
+    return triggers
+
+
 def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> AlpacaBroker:
     """Return the broker that the settings name; what is said to it and by it goes to the log."""
     key = settings.broker_key.get_secret_value()
@@ -285,6 +309,9 @@ def service(
     """Return the app over given books, broker and risk desk."""
     executor = assemble(runtime, settings, books, broker, risk)
     handlers, watch, tasks = executor.handlers, executor.watch, executor.tasks
+    trigger_store = TriggerStore(runtime)
+    triggers = triggers_of(runtime, settings, executor, trigger_store)
+    feed = TriggerFeed(runtime.bus, triggers, runtime.readiness)
     lists = ListStore(runtime.database, settings.account_id)
     discrepancies = DiscrepancyDesk(
         runtime, settings.account_id, executor.lifecycle, executor.blocks
@@ -292,6 +319,8 @@ def service(
     routers = routes(
         placing=executor.placing,
         amends=executor.amends,
+        triggers=triggers,
+        trigger_store=trigger_store,
         cancels=handlers.cancels,
         reconciliation=handlers.reconciliation,
         lists=lists,
@@ -305,7 +334,7 @@ def service(
         runtime,
         routers=[*routers, discrepancy_routes(discrepancies)],
         sole=True,
-        start=[watch.start],
+        start=[triggers.load, watch.start, triggers.begin],
         stop=[partial(_finish, tasks, books, broker, risk, wire_log, settings.shutdown_timeout_s)],
         consumers=[
             LogConsumer(ORDERS_APPROVED, handlers.on_approved),
@@ -320,6 +349,8 @@ def service(
             ("kill switch", watch.follow_gate),
             ("open orders", watch.follow_orders),
             ("books", watch.follow_books),
+            ("triggers", feed.run),
+            ("trigger expiry", triggers.expire),
             ("close", executor.close.run),
             ("wire log", wire_log.run),
         ],

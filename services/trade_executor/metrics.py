@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from libs.common.runtime.metrics import LATENCY_BUCKETS
 
 ORDERS = Counter("orders_total", "Order state changes", ["status"])
+TRIGGERS = Counter("order_triggers_total", "Triggers by what became of them", ["status"])
 ORDERS_OPEN = Gauge("orders_open", "Orders that have not come to an end")
 OUTCOMES_UNKNOWN = Counter("orders_outcome_unknown_total", "Answers that never came")
 OUTCOMES_PENDING = Gauge("orders_outcome_pending", "Orders whose fate is being looked up")

@@ -48,34 +48,48 @@ class Placing:
         require_same(key, order.request, request, f"order {order.id}")
         return order
 
+    async def trigger(
+        self, order_id: OrderId, fields: OrderFields, request: Request, correlation_id: UUID
+    ) -> Order:
+        """Return the order that a trigger sends. Raises UnavailableError where it could not be
+        judged: it is to be asked for again while its price is fresh."""
+        return await self._judge(order_id, fields, None, request, correlation_id, patient=True)
+
     async def _judge(
-        self, order_id: OrderId, fields: OrderFields, key: str, request: Request, correlation: UUID
+        self,
+        order_id: OrderId,
+        fields: OrderFields,
+        key: str | None,
+        request: Request,
+        correlation_id: UUID,
+        *,
+        patient: bool = False,
     ) -> Order:
         spec = fields.to_spec()
-        refusal: Refusal | None = None
         try:
-            reply = await self._risk.assess(order_id, fields, correlation_id=correlation)
+            reply = await self._risk.assess(order_id, fields, correlation_id=correlation_id)
         except UnavailableError as error:
+            if patient:
+                raise
             refusal = Refusal(logic.RISK_UNAVAILABLE, {"why": str(error)})
         else:
-            if reply.verdict is not Verdict.APPROVED or reply.order is None:
-                refusal = Refusal(reply.code, {"why": reply.detail})
-            elif not _answers(reply.order.spec, spec):
-                raise ConflictError(
-                    f"Idempotency-Key {key!r} was used for another request, which was judged and "
-                    "did not become an order"
-                )
-            else:
+            if reply.verdict is Verdict.APPROVED and reply.order is not None:
+                if not _answers(reply.order.spec, spec):
+                    raise ConflictError(
+                        f"Idempotency-Key {key!r} was used for another request, which was judged "
+                        "and did not become an order"
+                    )
                 return await self._submission.take(
-                    reply.order, correlation_id=correlation, idempotency_key=key, request=request
+                    reply.order, correlation_id=correlation_id, idempotency_key=key, request=request
                 )
+            refusal = Refusal(reply.code, {"why": reply.detail})
         order = Order(
             id=order_id,
             client_order_id=client_order_id(order_id, 1),
             broker=self._broker,
             account_id=self._account_id,
             spec=spec,
-            correlation_id=correlation,
+            correlation_id=correlation_id,
             created_at=self._clock.now(),
             request_id=order_id,
             idempotency_key=key,

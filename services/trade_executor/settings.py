@@ -55,6 +55,8 @@ class ExecutorSettings(ServiceSettings):
     close_poll_s: float = Field(default=1.0, gt=0)
     # A difference must be seen twice, this long after the last event, before it counts.
     settle_s: float = Field(default=5.0, gt=0)
+    # A trigger is met by no older price, and its order begun no later (wall seconds).
+    trigger_price_age_s_max: float = Field(default=15.0, gt=0)
     watch_s: float = Field(default=5.0, gt=0)
     # Market time that is asked for again before the watermark of the last comparison.
     watermark_overlap_s: float = Field(default=900.0, ge=0)

@@ -53,7 +53,7 @@ class Voice:
     def __init__(self, database_url: str, redis_url: str, account_id: str = "main") -> None:
         self.database_url = database_url
         self.account_id = account_id
-        self._bus = Bus(redis_url, timeout_s=5, name="test")
+        self.bus = Bus(redis_url, timeout_s=5, name="test")
         self._ids, self._clock = Uuid7Ids(), SystemClock()
         self._beating: asyncio.Task[None] | None = None
         self._silent = False
@@ -71,7 +71,7 @@ class Voice:
     async def approve(self, *orders: ApprovedOrder) -> None:
         """Put approvals on their log."""
         sealed = [self.seal(order) for order in orders]
-        await self._bus.append(
+        await self.bus.append(
             [
                 LogMessage(one.id, ORDERS_APPROVED.name(), ORDERS_APPROVED.stream, encode(one))
                 for one in sealed
@@ -98,7 +98,7 @@ class Voice:
             ts=self._clock.now(),
         )
         sealed = self.seal(alert)
-        await self._bus.append(
+        await self.bus.append(
             [LogMessage(sealed.id, RISK_ALERTS.name(), RISK_ALERTS.stream, encode(sealed))]
         )
 
@@ -108,7 +108,7 @@ class Voice:
         heartbeat = Heartbeat(
             service="risk_manager", instance="0", ready=True, reasons=(), ts=now, started_at=now
         )
-        await self._bus.broadcast(SYSTEM_HEALTH, self.seal(heartbeat))
+        await self.bus.broadcast(SYSTEM_HEALTH, self.seal(heartbeat))
 
     def begin_beating(self) -> None:
         """Send heartbeats until stopped."""
@@ -133,7 +133,7 @@ class Voice:
     async def close(self) -> None:
         """Stop and disconnect."""
         await self.stop_beating()
-        await self._bus.close()
+        await self.bus.close()
 
 
 @dataclass

@@ -31,14 +31,9 @@ class OrderDesk(World):
 
     risk_url: str = ""
 
-    async def market(self, symbol: str, bid: str, ask: str) -> None:
+    async def market(self, symbol: str, bid: str, ask: str, *, age_s: float = 0) -> None:
         """Let a quote happen at the venue, and let everybody hear of it."""
-        now_ns = parse_ns(self.simulator.clock()["now"], "now")
-        quote = Quote(ts_event=now_ns, bid=float(bid), ask=float(ask))
-        data = MarketData(symbol=symbol, provider="test", ts_init=now_ns, quotes=(quote,))
-        # First those who judge, then the venue, whose executions they are to understand.
-        await self.voice._bus.broadcast(MARKET_DATA, self.voice.seal(data), key=symbol)
-        await asyncio.to_thread(self.simulator.quote, symbol, bid, ask)
+        await tell(self.voice, self.simulator, symbol, bid, ask, age_s=age_s)
 
     async def place(self, key: str | None = None, **body: Any) -> Any:
         """Place an order; AAPL, buy, 10 unless told otherwise."""
@@ -92,6 +87,18 @@ class OrderDesk(World):
             code,
         )
         return str(rows[0][0]) if rows else "0"
+
+
+async def tell(
+    voice: Voice, simulator: Simulator, symbol: str, bid: str, ask: str, *, age_s: float = 0
+) -> None:
+    """Let a quote happen at the venue, and let everybody hear of it; an old one is only heard."""
+    now_ns = parse_ns(simulator.clock()["now"], "now") - round(age_s * 1e9)
+    quote = Quote(ts_event=now_ns, bid=float(bid), ask=float(ask))
+    data = MarketData(symbol=symbol, provider="test", ts_init=now_ns, quotes=(quote,))
+    if not age_s:
+        await asyncio.to_thread(simulator.quote, symbol, bid, ask)
+    await voice.bus.broadcast(MARKET_DATA, voice.seal(data), key=symbol)
 
 
 @asynccontextmanager

@@ -239,10 +239,19 @@ class LogReader:
 class BroadcastReader:
     """Runs one BroadcastListener."""
 
-    def __init__(self, bus: Bus, listener: BroadcastListener[Any], *, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        listener: BroadcastListener[Any],
+        *,
+        readiness: Readiness,
+        pattern: str | None = None,
+    ) -> None:
+        """`pattern` narrows what is followed; without it all keys of the topic are."""
         self._bus = bus
         self._listener = listener
         self._topic = listener.channel.topic
+        self._pattern = pattern or listener.channel.pattern
         self._readiness = readiness
         self._reader = Reader(listener.channel.payload)
 
@@ -251,7 +260,7 @@ class BroadcastReader:
         part = f"listener {self._topic}"
         async for _ in pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX):
             try:
-                async with self._bus.subscribe(self._listener.channel.pattern) as subscription:
+                async with self._bus.subscribe(self._pattern) as subscription:
                     self._readiness.clear(part)
                     await self._listen(subscription)
             except UnavailableError as error:

@@ -11,6 +11,7 @@ from libs.common.runtime.schema import (
     outbox,
     risk,
     snapshots,
+    triggers,
 )
 from libs.common.runtime.schema import strategies as strategies
 from libs.common.runtime.schema.base import WRITERS, metadata
@@ -27,4 +28,5 @@ __all__ = [
     "risk",
     "snapshots",
     "strategies",
+    "triggers",
 ]
