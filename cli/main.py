@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import doctor as diagnosis
-from cli import order, reconcile, run, strategy, tables
+from cli import halting, order, reconcile, run, strategy, tables
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_panels import money, signed, styled
@@ -157,16 +157,13 @@ def signals(
     strategy.list_signals(strategy_id, symbol, limit, as_json=as_json)
 
 
-@app.command()
-def halt(reason: Annotated[str, typer.Argument(help="Why; it is recorded.")]) -> None:
-    """Stop all trading at once: nothing but exits goes out until `resume`."""
-    _switch("halt", reason)
+app.command("halt")(halting.halt)
 
 
 @app.command()
 def resume(reason: Annotated[str, typer.Argument(help="Why; it is recorded.")]) -> None:
     """Trade again after a halt."""
-    _switch("resume", reason)
+    halting.switch("resume", {"reason": reason})
 
 
 @app.command()
@@ -195,12 +192,6 @@ def doctor(as_json: Json = False) -> None:
             console.print(diagnosis.line(finding), soft_wrap=True)
     if any(finding.verdict is diagnosis.Verdict.WRONG for finding in findings):
         raise typer.Exit(Exit.FAILED)
-
-
-def _switch(verb: str, reason: str) -> None:
-    with Gateway() as gateway:
-        answer = gateway.post(f"/api/v1/risk/{verb}", {"reason": reason})
-    console.print("trading is", styled(answer.get("state", "?")))
 
 
 def _print_json(value: Any) -> None:

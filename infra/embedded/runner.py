@@ -17,6 +17,7 @@ from infra.embedded.plan import DATABASE, Plan, broker_symbols, http_not_ok
 from infra.embedded.settings import Feed
 from infra.embedded.state import RunState
 from infra.embedded.supervisor import Supervisor
+from infra.halt.switch import honour_mark
 from libs.common.kernel.clock import Clock
 from libs.common.runtime.settings import DEFAULT_SYMBOLS
 
@@ -96,6 +97,10 @@ class Runner:
             cluster, DATABASE, self.plan.database_passwords, self.journal.logs
         )
         self.journal("info", "the database is up to date")
+        mark = await asyncio.to_thread(honour_mark, self.plan.home, cluster.url(DATABASE))
+        if mark is not None:
+            text = f"trading starts halted, as ordered at {mark.set_at}: {mark.reason}"
+            self.journal("warning", text)
 
     async def _start_redis(self) -> None:
         given = self.plan.settings.redis_url

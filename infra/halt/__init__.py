@@ -1,0 +1,1 @@
+"""Stopping trade without any service: `tradewind halt --direct`."""

@@ -1,0 +1,32 @@
+"""Keeping trade halted: the row, or a mark for the next start."""
+
+from __future__ import annotations
+
+import psycopg
+
+from infra.halt import switch
+from infra.halt.place import Place
+
+
+def keep_halted(place: Place, reason: str) -> tuple[bool, str]:
+    """Set the kill switch, or leave a mark; return whether what comes back will not trade, and
+    in words how it stands."""
+    given = switch.order(reason, place.account_id)
+    why = "its address is not known"
+    if place.database_url is not None:
+        try:
+            generation = switch.set_row(place.database_url, given)
+        except psycopg.Error as error:
+            why = str(error).strip().splitlines()[0]
+        else:
+            return True, f"the kill switch is set: halted, generation {generation}"
+    if place.home is None:
+        return False, f"THE KILL SWITCH IS NOT SET, the database cannot be reached: {why}"
+    try:
+        path = switch.leave_mark(place.home, given)
+    except OSError as error:
+        return False, f"THE KILL SWITCH IS NOT SET: {why}; no mark could be left: {error}"
+    return True, (
+        f"the database cannot be reached ({why}): THE KILL SWITCH IS NOT SET; the next `make run` "
+        f"sets it before it starts a service, from the mark {path}"
+    )
