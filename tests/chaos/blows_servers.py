@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 
 import httpx
 import psycopg
@@ -12,10 +13,12 @@ import redis
 from infra.embedded.credentials import Credentials
 from infra.embedded.home import Home
 from tests.chaos.plan import Fault
-from tests.chaos.stage import MissedError, Stage
+from tests.chaos.stage import MissedError, Stage, patiently
+from tests.support.system import http
 from tests.support.tie_out import database_url
 
 CONNECT_S_MAX = 3
+OFF_S_MAX = 60.0
 
 
 @contextmanager
@@ -104,20 +107,26 @@ def venue(stage: Stage, fault: Fault) -> Iterator[str]:
         body = {"faults": [_switch(kind, fault)]}
     try:
         url = f"{stage.system.url('broker_simulator')}/sim/faults"
-        answer = httpx.post(url, json=body, timeout=5, trust_env=False)
+        answer = http.post(url, json=body, timeout=5)
     except (httpx.HTTPError, KeyError) as error:
         raise MissedError(f"the simulator is away: {error}") from error
     assert answer.status_code == 201, answer.text
     numbers = [item["id"] for item in answer.json()["items"]]
-    yield "switched on"
-    for number in numbers:
-        # A simulator that was restarted meanwhile has forgotten its switches.
-        with suppress(httpx.HTTPError, KeyError):
-            httpx.delete(
-                f"{stage.system.url('broker_simulator')}/sim/faults/{number}",
-                timeout=5,
-                trust_env=False,
-            )
+    try:
+        yield "switched on"
+    finally:
+        for number in numbers:
+            patiently(partial(_switched_off, stage, number), OFF_S_MAX)
+
+
+def _switched_off(stage: Stage, number: int) -> bool | None:
+    """Take a switch back; None while the simulator is away. One that was restarted has forgotten
+    its switches, which is as good."""
+    try:
+        url = f"{stage.system.url('broker_simulator')}/sim/faults/{number}"
+        return http.delete(url, timeout=5).is_success or None
+    except (httpx.HTTPError, KeyError):
+        return None
 
 
 def _switch(kind: str, fault: Fault) -> dict[str, object]:

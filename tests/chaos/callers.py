@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.system import System
+from tests.support.system import System, http
 
 ANSWER_S_MAX = 15.0
 PATIENCE_S = 240.0
@@ -97,13 +97,12 @@ class Callers:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> httpx.Response | None:
         try:
-            return httpx.request(
+            return http.request(
                 method,
                 f"{self._system.url('gateway')}/api/v1/orders{path}",
                 json=body,
                 headers=headers,
                 timeout=ANSWER_S_MAX,
-                trust_env=False,
             )
         except (httpx.HTTPError, KeyError):
             return None

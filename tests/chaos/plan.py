@@ -1,6 +1,6 @@
 """Which faults strike, when and for how long: all of it from a seed.
 
-A session is a row of rounds. In a round two to six faults strike, now and then at once; the
+A session is a row of rounds. In a round one to six faults strike, now and then at once; the
 next round begins when the system has recovered and traded again. A round's faults depend on the
 seed and the rounds before it alone, so a longer session begins like a shorter one of its seed.
 What does not replay is how the faults meet the system: in the middle of which statement a process
@@ -137,7 +137,7 @@ def rounds(seed: int, without: frozenset[str] = frozenset()) -> Iterator[tuple[F
             fresh = [k.name for k in KINDS for _ in range(k.cards) if k.name not in without]
             chance.shuffle(fresh)
             pack = fresh + pack
-        names = [pack.pop() for _ in range(chance.choice((2, 3, 4, 4, 5, ROUND_MAX)))]
+        names = [pack.pop() for _ in range(chance.choice((1, 2, 4, 4, 5, ROUND_MAX)))]
         yield _round(chance, names)
 
 

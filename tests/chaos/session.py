@@ -21,7 +21,7 @@ from tests.chaos.plan import Fault
 from tests.chaos.stage import MissedError, Stage
 from tests.chaos.verdict import ENDED, exceptions_logged, faults_found
 from tests.support.full_disk import mounted_disk
-from tests.support.system import System, running_system
+from tests.support.system import System, http, running_system
 from tests.support.tie_out import truth
 
 Say = Callable[[str], None]
@@ -242,7 +242,7 @@ def _close(stage: Stage, people: Callers, outcome: Outcome, say: Say) -> None:
     system = stage.system
     say("faults are over; settling")
     with suppress(httpx.HTTPError, KeyError):
-        httpx.delete(f"{system.url('broker_simulator')}/sim/faults", timeout=10, trust_env=False)
+        http.delete(f"{system.url('broker_simulator')}/sim/faults", timeout=10)
     try:
         settle(system)
     except AssertionError as error:
@@ -278,7 +278,7 @@ def settle(system: System) -> None:
     def at_rest() -> bool:
         ours = [o for o in system.all("/api/v1/orders", status="open") if o["status"] not in ENDED]
         if ours:
-            httpx.delete(f"{system.url('gateway')}/api/v1/orders", timeout=15, trust_env=False)
+            http.delete(f"{system.url('gateway')}/api/v1/orders", timeout=15)
         return not ours and all(order["status"] in ENDED for order in truth(system)["orders"])
 
     system.until(at_rest, SETTLE_S_MAX, "all orders to end")

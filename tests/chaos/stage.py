@@ -15,7 +15,7 @@ from infra.routes import PORTS
 from tests.chaos.clocks import Clocks
 from tests.chaos.links import Links
 from tests.support.full_disk import SmallDisk
-from tests.support.system import System
+from tests.support.system import System, http
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Stage:
             path = "/health" if name == "gateway" else "/ready"
             url = f"http://127.0.0.1:{state['ports'][name]}{path}"
             try:
-                answer = httpx.get(url, timeout=READY_S_MAX, trust_env=False)
+                answer = http.get(url, timeout=READY_S_MAX)
             except httpx.HTTPError as error:
                 reasons[name] = f"{type(error).__name__} {error}".strip()
                 continue

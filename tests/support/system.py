@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 90.0
 
+# One for all: making a client reads the machine's certificates, which takes longer than a call.
+http = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
 
 @dataclass
 class System:
@@ -99,7 +102,7 @@ class System:
 
     def get(self, path: str, service: str = "gateway", **params: Any) -> Any:
         """GET a path, through the gateway unless a service is named; return the JSON."""
-        response = httpx.get(f"{self.url(service)}{path}", params=params, timeout=10)
+        response = http.get(f"{self.url(service)}{path}", params=params, timeout=10)
         response.raise_for_status()
         return response.json()
 
@@ -116,7 +119,7 @@ class System:
 
     def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
         """POST through the gateway."""
-        return httpx.post(
+        return http.post(
             f"{self.url('gateway')}{path}", json=body or {}, headers=headers, timeout=15
         )
 
