@@ -64,10 +64,10 @@ BEGIN
         t := gen_random_uuid();
         post := gen_random_uuid();
         INSERT INTO trades (id, order_id, account_id, broker, execution_id, symbol, side, quantity,
-            executed_price, commission, fees, executed_at, realized_pnl, correlation_id)
+            executed_price, commission, fees, executed_at, realized_pnl, correlation_id, entry)
         VALUES (t, ids[i], 'main', 'bare', t::text, symbols[i], 'buy', 1, 100, 0, 0.01, now(), 0,
-            t);
-        INSERT INTO portfolio_positions VALUES ('main', symbols[i], 1, 100, 0, now())
+            t, i);
+        INSERT INTO portfolio_positions VALUES ('main', symbols[i], 1, 100, 0, now(), 1)
         ON CONFLICT (account_id, symbol) DO UPDATE SET quantity = portfolio_positions.quantity + 1;
         UPDATE orders SET filled_quantity = filled_quantity + 1, event_seq = event_seq + 1,
             filled_value = filled_value + 100, updated_at = now() WHERE id = ids[i];

@@ -51,6 +51,8 @@ _READINGS: Final[dict[str, _Reading]] = {
     "ApprovedOrder": _Reading("approve", _named("order", "order_id"), _always("approved")),
     "OrderEvent": _Reading("change", _named("order", "order_id"), _value("to_status")),
     "Trade": _Reading("execute", _named("trade", "trade_id"), _always("booked")),
+    "TradeReversed": _Reading("reverse", _named("trade", "trade_id"), _value("kind")),
+    "PositionChanged": _Reading("adjust", _named("activity", "activity_id"), _value("kind")),
     "PortfolioUpdate": _Reading("value", _named("account", "account_id"), _always("published")),
     "RiskAlert": _Reading("alert", _named("account", "account_id"), _value("code")),
     "Notification": _Reading("notify", _named("notification", "fingerprint"), _value("level")),

@@ -180,6 +180,12 @@ _RECORDS: Final = {
         lambda p: _trade_title(p, p.get("price")),
         "executed_at",
     ),
+    "TradeReversed": _Reading(
+        "reversal",
+        _named("reversal_id"),
+        lambda p: f"{p.get('kind')} of {_trade_title(p, p.get('price'))}",
+        "reversed_at",
+    ),
     "RiskAlert": _Reading("alert", lambda p: "", lambda p: str(p.get("message", ""))),
     "Notification": _Reading("alert", lambda p: "", lambda p: str(p.get("title", ""))),
 }

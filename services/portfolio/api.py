@@ -154,6 +154,7 @@ def _account(account_id: str, present: Present) -> dict[str, Any]:
         "realized_pnl": values.realized_pnl,
         "unrealized_pnl": values.unrealized_pnl,
         "fees": values.fees,
+        "income": values.income,
         "total_pnl": values.total_pnl,
         "positions": len(values.positions),
         "stale": list(values.stale),

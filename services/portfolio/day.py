@@ -82,6 +82,7 @@ def snapshot_of(account_id: str, opening: Opening, now: Valuation, *, final: boo
             "realized_pnl": str(now.realized_pnl),
             "unrealized_pnl": str(now.unrealized_pnl),
             "fees": str(now.fees),
+            "income": str(now.income),
             "long_value": str(now.long_value),
             "short_value": str(now.short_value),
             "gross": str(now.gross),

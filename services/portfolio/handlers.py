@@ -15,14 +15,22 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.common.contracts.channels import MARKET_DATA, ORDERS_EVENTS, TRADES_EXECUTED
+from libs.common.contracts.channels import (
+    MARKET_DATA,
+    ORDERS_EVENTS,
+    POSITIONS_CHANGED,
+    TRADES_EXECUTED,
+    TRADES_REVERSED,
+)
 from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import (
     MarketData,
     OrderEvent,
     PortfolioUpdate,
+    PositionChanged,
     PositionValue,
     Trade,
+    TradeReversed,
 )
 from libs.common.domain.vocabulary import SessionState
 from libs.common.kernel.clock import Clock
@@ -259,8 +267,22 @@ async def take_order_events(keeper: Keeper, envelopes: Sequence[Envelope[OrderEv
         keeper.book_changed()
 
 
+async def take_reversals(keeper: Keeper, envelopes: Sequence[Envelope[TradeReversed]]) -> None:
+    """Executions taken back: the book has changed."""
+    if any(envelope.payload.account_id == keeper.settings.account_id for envelope in envelopes):
+        keeper.book_changed()
+
+
+async def take_changes(keeper: Keeper, envelopes: Sequence[Envelope[PositionChanged]]) -> None:
+    """Splits: the book has changed."""
+    if any(envelope.payload.account_id == keeper.settings.account_id for envelope in envelopes):
+        keeper.book_changed()
+
+
 LOG_HANDLERS: Final[dict[Any, Any]] = {
     TRADES_EXECUTED: take_trades,
+    TRADES_REVERSED: take_reversals,
+    POSITIONS_CHANGED: take_changes,
     ORDERS_EVENTS: take_order_events,
 }
 BROADCAST_HANDLERS: Final[dict[Any, Any]] = {MARKET_DATA: take_market}

@@ -1,7 +1,7 @@
 """What an account is worth: positions at their marks, and profit and loss by its parts.
 
-equity = cash + sum of market values; total P&L = realised + unrealised - fees. Money paid in or
-out changes equity and leaves P&L alone.
+equity = cash + sum of market values; total P&L = realised + unrealised + income - fees. Money paid
+in or out changes equity and leaves P&L alone.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ class Book:
     """What the executor's tables say about an account at one instant.
 
     `cash` is the posted balance, `held` the part of it that open orders reserve, `fees` all
-    commissions and fees ever paid (positive).
+    commissions, fees and withheld taxes ever paid (positive), `income` all dividends and interest
+    ever received, less what was paid of them.
     """
 
     cash: Decimal = ZERO
     held: Decimal = ZERO
     fees: Decimal = ZERO
+    income: Decimal = ZERO
     holdings: tuple[Holding, ...] = ()
 
 
@@ -94,6 +96,7 @@ class Valuation:
     realized_pnl: Decimal
     unrealized_pnl: Decimal
     fees: Decimal
+    income: Decimal
     positions: tuple[ValuedPosition, ...]
 
     @property
@@ -113,8 +116,8 @@ class Valuation:
 
     @property
     def total_pnl(self) -> Decimal:
-        """Realised and unrealised profit after fees."""
-        return self.realized_pnl + self.unrealized_pnl - self.fees
+        """Realised and unrealised profit after fees, with dividends and interest."""
+        return self.realized_pnl + self.unrealized_pnl + self.income - self.fees
 
     @property
     def stale(self) -> tuple[str, ...]:
@@ -145,6 +148,7 @@ def value_book(
         realized_pnl=sum((holding.realized_pnl for holding in book.holdings), ZERO),
         unrealized_pnl=sum((position.unrealized_pnl for position in positions), ZERO),
         fees=book.fees,
+        income=book.income,
         positions=positions,
     )
 

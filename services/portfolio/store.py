@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import case, func, or_, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.channels import PORTFOLIO_UPDATES
 from libs.common.contracts.messages import PortfolioUpdate
-from libs.common.domain.ledger import CURRENCY, TransferCode, cash_account
-from libs.common.domain.vocabulary import Side
+from libs.common.domain.ledger import CURRENCY, cash_account
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import AccountId, IdSource
 from libs.common.kernel.money import ZERO, money
@@ -24,7 +23,6 @@ from libs.common.runtime.schema.execution import (
     ledger_accounts,
     ledger_transfers,
     portfolio_positions,
-    trades,
 )
 from libs.common.runtime.schema.snapshots import portfolio_equity, portfolio_snapshots
 from services.portfolio.day import Opening, Snapshot
@@ -43,6 +41,52 @@ _LAST_PRICES: Final = text(
     ) AS bar
     """
 )
+# Fees and taxes go to the fees account, and come back from it when an execution is taken back.
+_PAID: Final = text(
+    """
+    SELECT coalesce(sum(moved) FILTER (WHERE code = 'fees'), 0) AS fees,
+           coalesce(-sum(moved) FILTER (WHERE why IN ('dividend', 'interest')), 0) AS income
+    FROM (
+        SELECT other.code, l.code AS why, l.amount AS moved
+        FROM ledger_transfers l JOIN ledger_accounts other ON other.id = l.credit_account
+        WHERE l.debit_account = :cash AND l.kind IN ('direct', 'post')
+        UNION ALL
+        SELECT other.code, l.code, -l.amount
+        FROM ledger_transfers l JOIN ledger_accounts other ON other.id = l.debit_account
+        WHERE l.credit_account = :cash AND l.kind IN ('direct', 'post')
+    ) lines
+    """
+)
+# What strategies made of each symbol: money by the executions (reversed ones come to nothing) and
+# by activities, which are nobody's; shares by what they hold.
+_SHARES: Final = text(
+    """
+    WITH lines AS (
+        SELECT trade_id, correlation_id, code,
+               CASE WHEN credit_account = :cash THEN amount ELSE -amount END AS moved
+        FROM ledger_transfers
+        WHERE kind IN ('direct', 'post') AND :cash IN (credit_account, debit_account)
+    ), made AS (
+        SELECT t.strategy_id, t.symbol, sum(l.moved) AS cash
+        FROM trades t JOIN lines l ON l.trade_id = t.id
+        WHERE t.account_id = :account GROUP BY t.strategy_id, t.symbol
+        UNION ALL
+        SELECT NULL, a.symbol, sum(l.moved)
+        FROM account_activities a JOIN lines l ON l.correlation_id = a.id
+        WHERE a.account_id = :account
+          AND a.code IN ('dividend', 'interest', 'fee', 'tax', 'cash_in_lieu')
+        GROUP BY a.symbol
+        UNION ALL
+        SELECT strategy_id, symbol, 0 FROM strategy_positions
+        WHERE account_id = :account AND NOT (strategy_id IS NULL AND quantity = 0)
+    )
+    SELECT m.strategy_id, m.symbol, sum(m.cash) AS cash,
+           coalesce((SELECT p.quantity FROM strategy_positions p
+                     WHERE p.account_id = :account AND p.symbol = m.symbol
+                       AND p.strategy_id IS NOT DISTINCT FROM m.strategy_id), 0) AS quantity
+    FROM made m GROUP BY m.strategy_id, m.symbol ORDER BY m.strategy_id, m.symbol
+    """
+)
 
 
 class BookStore:
@@ -58,21 +102,12 @@ class BookStore:
 
         Raises UnavailableError as long as the executor has not opened the account.
         """
-        accounts, lines = ledger_accounts.c, ledger_transfers.c
+        accounts = ledger_accounts.c
         async with self._database.read() as tx:
             cash = await tx.row(select(ledger_accounts).where(accounts.id == self._cash))
             if cash is None:
                 raise UnavailableError(f"account {self._account} is not in the ledger yet")
-            paid = await tx.row(
-                select(
-                    func.sum(lines.amount).filter(lines.debit_account == self._cash).label("out"),
-                    func.sum(lines.amount).filter(lines.credit_account == self._cash).label("back"),
-                ).where(
-                    lines.code == TransferCode.FEE.value,
-                    lines.kind.in_(_MOVES),
-                    or_(lines.debit_account == self._cash, lines.credit_account == self._cash),
-                )
-            )
+            paid = await tx.row(_PAID, {"cash": self._cash})
             held = await tx.rows(
                 select(portfolio_positions)
                 .where(portfolio_positions.c.account_id == self._account)
@@ -82,7 +117,8 @@ class BookStore:
         return Book(
             cash=money(cash["credits_posted"] - cash["debits_posted"]),
             held=money(cash["debits_pending"]),
-            fees=money((paid["out"] or ZERO) - (paid["back"] or ZERO)),
+            fees=money(paid["fees"]),
+            income=money(paid["income"]),
             holdings=tuple(
                 Holding(row["symbol"], row["quantity"], row["avg_cost"], row["realized_pnl"])
                 for row in held
@@ -132,34 +168,13 @@ class BookStore:
     async def shares(self, strategy_id: str | None) -> Sequence[Share]:
         """Return what each strategy, or this one, has made of each symbol it ever traded.
 
-        All its executions are added up, with the money that the ledger moved for each.
+        All its executions are added up, with the money that the ledger moved for each; dividends,
+        interest and fees of the account are nobody's.
         """
-        lines, done = ledger_transfers.c, trades.c
-        moved = (
-            select(func.sum(case((lines.credit_account == self._cash, 1), else_=-1) * lines.amount))
-            .where(
-                lines.trade_id == done.id,
-                lines.kind.in_(_MOVES),
-                or_(lines.debit_account == self._cash, lines.credit_account == self._cash),
-            )
-            .scalar_subquery()
-        )
-        signed = case((done.side == Side.BUY.value, done.quantity), else_=-done.quantity)
-        query = (
-            select(
-                done.strategy_id,
-                done.symbol,
-                func.sum(signed).label("quantity"),
-                func.sum(func.coalesce(moved, 0)).label("cash"),
-            )
-            .where(done.account_id == self._account)
-            .group_by(done.strategy_id, done.symbol)
-            .order_by(done.strategy_id, done.symbol)
-        )
-        if strategy_id is not None:
-            query = query.where(done.strategy_id == strategy_id)
+        parameters = {"account": self._account, "cash": self._cash}
         async with self._database.read() as tx:
-            rows = await tx.rows(query)
+            rows = await tx.rows(_SHARES, parameters)
+        rows = [row for row in rows if strategy_id in (None, row["strategy_id"])]
         return [
             Share(row["strategy_id"], row["symbol"], row["quantity"], money(row["cash"]))
             for row in rows

@@ -242,6 +242,15 @@ class Book:
         self.ended.add(order_id)
         self._early.pop(order_id, None)
 
+    def restate(self, order_id: UUID, quantity: Decimal, limit_price: Decimal | None) -> bool:
+        """The venue changed what the order asks for; False if that is known."""
+        order = self.orders.get(order_id)
+        if order is None or (order.quantity, order.limit_price) == (quantity, limit_price):
+            return False
+        with self._recounted(order):
+            order.quantity, order.limit_price = quantity, limit_price
+        return True
+
     def release(self, order_id: UUID) -> bool:
         """Forget an approval that has not become an order; False if it is not there. Should the
         order turn up after all, it is taken as any order that was not known."""
@@ -254,18 +263,21 @@ class Book:
 
     def execute(self, fill: Fill) -> bool:
         """Book one execution; False if its id was seen. A busted one comes as the opposite side
-        under an id of its own, and gives nothing back to its order."""
+        under an id of its own: its order has those shares to trade again."""
         if not self.executions.add(fill.trade_id):
             return False
         signed = fill.side.sign * fill.quantity
         self.cash += fill.cash
         if fill.strategy_id is not None:
             self.by_strategy[fill.strategy_id, fill.symbol] += signed
-        order = self.orders.get(fill.order_id)
+        order = self.orders.get(fill.order_id) if fill.order_id is not None else None
         if order is None:
             self._note_early(fill)
-        elif order.side is fill.side:
-            self._change(order, executed=order.executed + fill.quantity)
+        else:
+            ended_with = order.ended_with
+            if fill.reverses and ended_with is not None:
+                ended_with -= fill.quantity
+            self._change(order, executed=order.executed + fill.of_order, ended_with=ended_with)
         exposure = self.exposure(fill.symbol)
         self._put(fill.symbol, replace(exposure, position=exposure.position + signed))
         return True
@@ -312,9 +324,9 @@ class Book:
                 self.ended.add(order.order_id)
 
     def _note_early(self, fill: Fill) -> None:
-        if fill.order_id in self.ended:
+        if fill.order_id is None or fill.order_id in self.ended:
             return
-        self._early[fill.order_id] = self._early.get(fill.order_id, ZERO) + fill.quantity
+        self._early[fill.order_id] = self._early.get(fill.order_id, ZERO) + fill.of_order
         if len(self._early) > _EARLY_MAX:
             del self._early[next(iter(self._early))]
 

@@ -9,15 +9,24 @@ from libs.common.contracts.channels import (
     MARKET_DATA,
     ORDERS_EVENTS,
     PORTFOLIO_UPDATES,
+    POSITIONS_CHANGED,
     TRADES_EXECUTED,
+    TRADES_REVERSED,
 )
 from libs.common.contracts.envelope import Envelope
-from libs.common.contracts.messages import MarketData, OrderEvent, PortfolioUpdate, Trade
+from libs.common.contracts.messages import (
+    MarketData,
+    OrderEvent,
+    PortfolioUpdate,
+    PositionChanged,
+    Trade,
+    TradeReversed,
+)
 from libs.common.kernel.clock import NS_PER_SECOND
 from libs.common.kernel.money import ZERO, notional
 from services.risk_manager import metrics
 from services.risk_manager.handlers import Office
-from services.risk_manager.pending import Fill
+from services.risk_manager.pending import Fill, parts_of
 from services.risk_manager.upkeep import refresh
 
 _ASK_EVERY_S: Final = 1.0
@@ -50,6 +59,8 @@ async def _take_order_event(office: Office, event: OrderEvent) -> None:
         book.reserve(found.pending)
     book.confirm(event.order_id)
     if event.quantity is not None:
+        if event.event == "restated":
+            book.restate(event.order_id, event.quantity, event.limit_price)
         book.resize(event.order_id, event.quantity)
     if event.to_status.is_terminal and not book.end(event.order_id, event.filled_quantity):
         metrics.REPEATED.labels("order_event").inc()
@@ -80,6 +91,45 @@ def fill_of(trade: Trade) -> Fill:
     )
 
 
+async def take_reversals(office: Office, envelopes: Sequence[Envelope[TradeReversed]]) -> None:
+    """Take executions back that the venue took back."""
+    async with office.lock:
+        for envelope in envelopes:
+            told = envelope.payload
+            if told.account_id != office.desk.account_id:
+                continue
+            if not office.desk.book.execute(reversal_of(told)):
+                metrics.REPEATED.labels("reversal").inc()
+
+
+def reversal_of(told: TradeReversed) -> Fill:
+    """The execution the other way round: of a buy of 10 at 20.00, fees 0.50 → cash +200.50."""
+    value = notional(told.quantity, told.price)
+    return Fill(
+        trade_id=told.reversal_id,
+        order_id=told.order_id,
+        symbol=told.symbol,
+        side=told.side.opposite,
+        quantity=told.quantity,
+        cash=told.side.sign * value + told.commission + told.fees,
+        strategy_id=told.strategy_id,
+        reverses=True,
+    )
+
+
+async def take_changes(office: Office, envelopes: Sequence[Envelope[PositionChanged]]) -> None:
+    """Take over shares that moved without a trade, each strategy its part."""
+    async with office.lock:
+        for envelope in envelopes:
+            told = envelope.payload
+            if told.account_id != office.desk.account_id:
+                continue
+            parts = [(part.strategy_id, part.quantity) for part in told.shares]
+            for fill in parts_of(told.change_id, told.symbol, told.amount, parts):
+                if not office.desk.book.execute(fill):
+                    metrics.REPEATED.labels("position_change").inc()
+
+
 async def take_updates(office: Office, envelopes: Sequence[Envelope[PortfolioUpdate]]) -> None:
     """Where the portfolio knows another cash balance than we, ask the ledger itself."""
     ours = [e.payload for e in envelopes if e.payload.account_id == office.desk.account_id]
@@ -108,6 +158,8 @@ async def take_market(office: Office, envelope: Envelope[MarketData]) -> None:
 HANDLERS: Final = {
     ORDERS_EVENTS: take_order_events,
     TRADES_EXECUTED: take_trades,
+    TRADES_REVERSED: take_reversals,
+    POSITIONS_CHANGED: take_changes,
     PORTFOLIO_UPDATES: take_updates,
     MARKET_DATA: take_market,
 }

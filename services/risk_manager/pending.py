@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
 from libs.common.domain.vocabulary import OrderType, Side
+from libs.common.kernel.ids import derived_id
 from libs.common.kernel.money import ZERO, money
 
 _TRIGGERED = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
@@ -57,15 +59,44 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution as the book needs it; `cash` is the signed change of cash, fees included."""
+    """One execution as the book needs it; `cash` is the signed change of cash, fees included.
+
+    `reverses`: it takes one back, so that its order has those shares to trade again. Without an
+    order: shares that moved without a trade.
+    """
 
     trade_id: UUID
-    order_id: UUID
+    order_id: UUID | None
     symbol: str
     side: Side
     quantity: Decimal
     cash: Decimal
     strategy_id: str | None
+    reverses: bool = False
+
+    @property
+    def of_order(self) -> Decimal:
+        """What it adds to its order's executed quantity."""
+        return -self.quantity if self.reverses else self.quantity
+
+
+def parts_of(
+    change_id: UUID, symbol: str, cash: Decimal, parts: Sequence[tuple[str | None, Decimal]]
+) -> list[Fill]:
+    """Shares that moved without a trade, as the book takes them: one fill a strategy, the money
+    with the first. The same change gives the same ids."""
+    return [
+        Fill(
+            trade_id=derived_id("position_part", str(change_id), strategy_id or ""),
+            order_id=None,
+            symbol=symbol,
+            side=Side.BUY if quantity > 0 else Side.SELL,
+            quantity=abs(quantity),
+            cash=ZERO if place else cash,
+            strategy_id=strategy_id,
+        )
+        for place, (strategy_id, quantity) in enumerate(parts)
+    ]
 
 
 class Recent:

@@ -16,19 +16,37 @@ CASH: Final = """
     """
 POSITIONS: Final = "SELECT symbol, quantity FROM portfolio_positions WHERE account_id = :account"
 STRATEGY_POSITIONS: Final = """
-    SELECT strategy_id, symbol,
-           sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) AS quantity
-    FROM trades WHERE account_id = :account AND strategy_id IS NOT NULL
-    GROUP BY strategy_id, symbol
+    SELECT strategy_id, symbol, quantity FROM strategy_positions
+    WHERE account_id = :account AND strategy_id IS NOT NULL
     """
+# Executions, their reversals, and changes of a position, each with an id of its own.
 EXECUTIONS: Final = """
-    SELECT id, booked_at FROM trades WHERE account_id = :account
-    ORDER BY booked_at DESC, id DESC LIMIT :kept
+    SELECT * FROM (
+        (SELECT id, booked_at FROM trades WHERE account_id = :account
+         ORDER BY booked_at DESC, id DESC LIMIT :kept)
+        UNION ALL
+        SELECT id, booked_at FROM trade_reversals
+        WHERE account_id = :account AND trade_id IS NOT NULL
+        UNION ALL
+        SELECT id, booked_at FROM position_changes WHERE account_id = :account
+    ) booked ORDER BY booked_at DESC, id DESC LIMIT :kept
     """
+# A reversal is the execution the other way round, with its fee given back.
 TRADES_SINCE: Final = """
-    SELECT id, order_id, symbol, side, quantity, executed_price, commission, fees, strategy_id,
-           booked_at
-    FROM trades WHERE account_id = :account AND booked_at >= :since ORDER BY booked_at, id
+    SELECT id, order_id, symbol, side, quantity, executed_price, commission + fees AS cost,
+           strategy_id, booked_at, false AS reverses
+    FROM trades WHERE account_id = :account AND booked_at >= :since
+    UNION ALL
+    SELECT v.id, t.order_id, t.symbol, CASE t.side WHEN 'buy' THEN 'sell' ELSE 'buy' END,
+           t.quantity, t.executed_price, -(t.commission + t.fees), t.strategy_id, v.booked_at,
+           true
+    FROM trade_reversals v JOIN trades t ON t.id = v.trade_id
+    WHERE v.account_id = :account AND v.booked_at >= :since
+    ORDER BY booked_at, id
+    """
+CHANGES_SINCE: Final = """
+    SELECT id, symbol, quantity, amount, shares, booked_at FROM position_changes
+    WHERE account_id = :account AND booked_at >= :since ORDER BY seq
     """
 
 _ORDER: Final = """

@@ -20,7 +20,7 @@ from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.schema import risk
 from libs.common.runtime.schema.market import instrument_of
 from services.risk_manager import sql
-from services.risk_manager.pending import Fill, Pending
+from services.risk_manager.pending import Fill, Pending, parts_of
 from services.risk_manager.ports import (
     Assessment,
     Changes,
@@ -57,6 +57,7 @@ class RiskStore:
         account = {"account": self._account}
         async with self._database.read() as tx:
             executions = await tx.rows(text(sql.EXECUTIONS), {**account, "kept": _EXECUTIONS_KEPT})
+            changes = await tx.rows(text(sql.CHANGES_SINCE), {**account, "since": _EPOCH})
             strategies = await tx.rows(text(sql.STRATEGY_POSITIONS), account)
             orders = await tx.rows(text(sql.OPEN_ORDERS), account)
             waiting = await tx.rows(text(sql.RESERVATIONS), {**account, "grace": self._grace_s})
@@ -67,7 +68,8 @@ class RiskStore:
             cash=cash,
             positions=positions,
             by_strategy={(r["strategy_id"], r["symbol"]): r["quantity"] for r in strategies},
-            executions=[r["id"] for r in reversed(executions)],
+            executions=[r["id"] for r in reversed(executions)]
+            + [part.trade_id for r in changes for part in _parts(r)],
             pending=[_pending(r) for r in orders] + [pending_of(_assessment(r)) for r in waiting],
             last_bars={(r["strategy_id"], r["symbol"]): r["bar_ts"] for r in bars},
             approvals=[(r["strategy_id"], r["ts"].timestamp()) for r in approvals],
@@ -80,9 +82,11 @@ class RiskStore:
         parameters = {"account": self._account, "since": start}
         async with self._database.read() as tx:
             trades = await tx.rows(text(sql.TRADES_SINCE), parameters)
+            changes = await tx.rows(text(sql.CHANGES_SINCE), parameters)
             cash, positions = await self._cash_and_positions(tx)
-        until = max((r["booked_at"] for r in trades), default=since)
-        return Changes(cash, positions, [_fill(r) for r in trades], until)
+        until = max((r["booked_at"] for r in [*trades, *changes]), default=since)
+        fills = [_fill(r) for r in trades] + [part for r in changes for part in _parts(r)]
+        return Changes(cash, positions, fills, until)
 
     async def _cash_and_positions(self, tx: ReadSession) -> tuple[Decimal, dict[str, Decimal]]:
         cash = await tx.row(text(sql.CASH), {"account": self._account})
@@ -215,6 +219,13 @@ def _fill(row: Mapping[Any, Any]) -> Fill:
         symbol=row["symbol"],
         side=side,
         quantity=row["quantity"],
-        cash=-side.sign * value - row["commission"] - row["fees"],
+        cash=-side.sign * value - row["cost"],
         strategy_id=row["strategy_id"],
+        reverses=row["reverses"],
     )
+
+
+def _parts(row: Mapping[Any, Any]) -> list[Fill]:
+    """The strategies' parts of a change that a row of `position_changes` records."""
+    parts = [(one["strategy_id"], Decimal(str(one["quantity"]))) for one in row["shares"]]
+    return parts_of(row["id"], row["symbol"], row["amount"], parts)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Executable, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from libs.common.domain.ledger import OverdraftError
@@ -33,6 +33,8 @@ _WRITE: Final = text(
     f"SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text) FROM {FENCE}"
 )
 _OVERDRAFT: Final = "no_overdraft"
+# What took place at the venue is booked even where it overdraws an account.
+_HAPPENED: Final = frozenset({"book", "reverse", "activity", "restate"})
 
 
 @dataclass
@@ -77,19 +79,6 @@ class Committer:
             self._flushing = asyncio.create_task(self._flush(), name="committer")
         # When the caller is cancelled the entry stays queued: half a thought must not undo it.
         return await future
-
-    async def write_with(self, entry: dict[str, Any], statement: Executable) -> Answer:
-        """Write one entry and another statement in one transaction, now. Raises
-        UnavailableError."""
-        entries = orjson.dumps([entry], default=str).decode()
-        async with self._database.write() as tx:
-            await tx.execute(statement)
-            result = await tx.execute(
-                _WRITE, {"batch": entries, "lift": False, **self._database.fence}
-            )
-            told = orjson.loads(result.scalar_one())
-            self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
-        return Answer(told["answers"][0])
 
     async def drain(self) -> None:
         """Wait until nothing is queued."""
@@ -141,7 +130,7 @@ class Committer:
     async def _alone(self, pending: _Pending, error: IntegrityError) -> None:
         """Decide about the one entry that the tables refuse."""
         overdraft = _OVERDRAFT in str(error.orig)
-        if overdraft and pending.entry["kind"] == "book":
+        if overdraft and pending.entry["kind"] in _HAPPENED:
             await self._call([pending], lift=True)
             return
         told: Exception = error

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from libs.common.domain.booking import Leg, leg_id, release_id
-from libs.common.domain.executions import Execution
+from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.activities import Activity
+from libs.common.domain.booking import Leg, leg_id, release_id, reversal_line_id
+from libs.common.domain.executions import Execution, ExecutionKey, Reversal
 from libs.common.domain.ledger import (
     CURRENCY,
     AccountKey,
@@ -21,8 +24,19 @@ from libs.common.domain.ledger import (
     market_account,
     position_account,
 )
+from libs.common.domain.orders import OrderEvent
+from libs.common.domain.vocabulary import Side
 from libs.common.kernel.clock import format_ns, from_ns
-from libs.common.kernel.ids import AccountId, IdSource, OrderId, Symbol, TradeId, derived_id
+from libs.common.kernel.ids import (
+    AccountId,
+    IdSource,
+    OrderId,
+    Symbol,
+    TradeId,
+    TransferId,
+    derived_id,
+)
+from libs.common.kernel.money import ZERO, money, plain
 from services.trade_executor.model import Order
 from services.trade_executor.ports import Heir, Move, Recorded
 
@@ -33,7 +47,7 @@ LEG_KEYS = (
 )
 
 
-def trade_id(execution: Execution) -> TradeId:
+def trade_id(execution: Execution | ExecutionKey) -> TradeId:
     """Return the trade's id: the same execution gives the same id."""
     return TradeId(derived_id("trade", execution.broker, execution.execution_id))
 
@@ -164,6 +178,131 @@ class EntryMaker:
             "causation_id": None,
             **_times(now_ns),
         }
+
+    def reverse(self, order: Order, reversal: Reversal, now_ns: int) -> dict[str, Any]:
+        """Return the entry that takes an execution back, with what stands in its place."""
+        legs = [leg_id(trade_id(reversal.key), leg) for leg in Leg]
+        replacement = reversal.replacement
+        return {
+            "kind": "reverse",
+            "order_id": order.id,
+            "broker": reversal.broker,
+            "execution_id": reversal.original,
+            "reversal_id": derived_id("reversal", reversal.broker, reversal.original),
+            "reversal": reversal.kind,
+            "record_id": reversal.record_id or None,
+            "reversed_at": reversal.reversed_at,
+            "event": OrderEvent.BUSTED if replacement is None else OrderEvent.CORRECTED,
+            "payload": {"execution_id": reversal.original}
+            | ({"replacement_id": replacement.execution_id} if replacement else {}),
+            "legs": legs,
+            "reversal_legs": [reversal_line_id(leg) for leg in legs],
+            "release_id": release_id(order.hold_id) if order.hold_id else None,
+            "accounts": self.accounts(order.account_id, order.symbol),
+            "message_ids": [self._ids.new(), self._ids.new()],
+            "then": self.book(order, replacement, now_ns) if replacement else None,
+            **_times(now_ns),
+        }
+
+    def restate(self, order: Order, terms: OrderSpec, now_ns: int) -> dict[str, Any]:
+        """Return the entry that changes what an order asks for."""
+        changed = {
+            name: plain(value)
+            for name in ("quantity", "limit_price", "stop_price", "trail_price")
+            if (value := getattr(terms, name)) is not None and value != getattr(order.spec, name)
+        }
+        return {
+            "kind": "restate",
+            "order_id": order.id,
+            "expect": order.status,
+            "to": order.status,
+            "event": OrderEvent.RESTATED,
+            "reason": "changed by the venue",
+            "payload": changed,
+            **changed,
+            "hold": _text(restated_hold(order, terms)),
+            "hold_id": self._ids.new(),
+            "release_id": release_id(order.hold_id) if order.hold_id else None,
+            "accounts": self.accounts(order.account_id, order.symbol),
+            "message_id": self._ids.new(),
+            **_times(now_ns),
+        }
+
+    def activity(self, activity: Activity, account: AccountId, now_ns: int) -> dict[str, Any]:
+        """Return the entry for money or shares that moved without a trade."""
+        amount, change = money(activity.amount), activity.change
+        identity = derived_id("activity", activity.broker, activity.id)
+        lines = []
+        if amount:
+            lines.append(
+                _line(
+                    TransferId(derived_id("cash_activity", activity.id)),
+                    cash_account(account),
+                    activity.counterparty(account, CURRENCY),
+                    amount,
+                )
+            )
+        if change is not None:
+            lines.append(
+                _line(
+                    TransferId(derived_id("share_activity", activity.id)),
+                    position_account(account, activity.symbol),
+                    activity.counterparty(account, activity.symbol),
+                    activity.quantity,
+                )
+            )
+        return {
+            "kind": "activity",
+            "activity": {
+                "id": identity,
+                "account_id": account,
+                "broker": activity.broker,
+                "activity_id": activity.id,
+                "kind": activity.kind,
+                "code": activity.code,
+                "symbol": activity.symbol,
+                "amount": str(amount),
+                "quantity": str(activity.quantity),
+                "description": activity.description,
+                "executed_at": activity.executed_at,
+            },
+            "lines": lines,
+            "change": change
+            and {
+                "id": derived_id("position_change", activity.id),
+                "account_id": account,
+                "symbol": activity.symbol,
+                "kind": change,
+                "quantity": str(activity.quantity),
+                "cost": str(activity.price),
+                "amount": str(amount),
+                "effective_at": activity.executed_at,
+            },
+            "message_id": self._ids.new(),
+            **_times(now_ns),
+        }
+
+
+def restated_hold(order: Order, terms: OrderSpec) -> Decimal | None:
+    """Return what the order holds under other terms: of a sell what it has yet to sell, of a buy
+    the money it held, for a split leaves the worth of an order as it was."""
+    if order.hold_amount is None or terms.quantity is None or order.spec.side is Side.BUY:
+        return order.hold_amount
+    return max(ZERO, terms.quantity - order.filled_quantity)
+
+
+def _line(
+    transfer_id: TransferId, ours: AccountKey, other: AccountKey, amount: Decimal
+) -> dict[str, Any]:
+    """Move a signed amount into `ours` from `other`."""
+    debit, credit = (other, ours) if amount > 0 else (ours, other)
+    return {
+        "id": transfer_id,
+        "debit": debit.id,
+        "credit": credit.id,
+        "ledger": ours.ledger,
+        "amount": str(abs(amount)),
+    }
 
 
 def _times(now_ns: int) -> dict[str, Any]:

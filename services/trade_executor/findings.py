@@ -14,6 +14,7 @@ class Findings:
 
     executions_booked: int = 0
     executions_aliased: int = 0
+    executions_reversed: int = 0
     orders_moved: int = 0
     orders_adopted: int = 0
     orders_restated: int = 0
@@ -24,9 +25,8 @@ class Findings:
     @property
     def news(self) -> int:
         """How much the broker knew that we did not."""
-        return (
-            self.executions_booked + self.orders_moved + self.orders_adopted + self.orders_restated
-        )
+        executions = self.executions_booked + self.executions_reversed
+        return executions + self.orders_moved + self.orders_adopted + self.orders_restated
 
     @property
     def changes(self) -> int:
@@ -38,6 +38,7 @@ class Findings:
         return {
             "executions_booked": self.executions_booked,
             "executions_aliased": self.executions_aliased,
+            "executions_reversed": self.executions_reversed,
             "orders_moved": self.orders_moved,
             "orders_adopted": self.orders_adopted,
             "orders_restated": self.orders_restated,

@@ -13,6 +13,7 @@ from services.trade_executor.metrics import STREAM_EVENTS
 from services.trade_executor.model import Update
 from services.trade_executor.ports import Broker, Gap
 from services.trade_executor.reconciliation import Reconciliation
+from services.trade_executor.reversals import Reversals
 from services.trade_executor.tasks import Tasks
 from services.trade_executor.watch import Watch
 
@@ -36,6 +37,8 @@ _COMPARED = frozenset(
     }
 )
 
+_AMENDED = frozenset({OrderEvent.BUSTED, OrderEvent.CORRECTED})
+
 
 class StreamFollower:
     """Applies what the stream tells.
@@ -51,6 +54,7 @@ class StreamFollower:
         lifecycle: Lifecycle,
         identifier: Identifier,
         reconciliation: Reconciliation,
+        reversals: Reversals,
         tasks: Tasks,
         in_flight_max: int,
         watch: Watch,
@@ -59,6 +63,7 @@ class StreamFollower:
         self._lifecycle = lifecycle
         self._identifier = identifier
         self._reconciliation = reconciliation
+        self._reversals = reversals
         self._tasks = tasks
         self._room = asyncio.Semaphore(in_flight_max)
         self._watch = watch
@@ -94,7 +99,9 @@ class StreamFollower:
     async def apply(self, update: Update) -> None:
         """Apply one update: its execution first, then what it says of the state."""
         order = await self._identifier.family(update.order)
-        if update.event in _COMPARED:
+        if update.event in _AMENDED and await self._reversals.told(order, update):
+            order = await self._lifecycle.find(order.id)
+        elif update.event in _COMPARED:
             _log.warning("broker_event_compared", word=update.event_word, order=str(order.id))
             self._tasks.spawn("reconcile after gap", self._reconcile)
         elif update.execution is not None:
@@ -118,4 +125,6 @@ class StreamFollower:
             broker_order_id=update.order.broker_order_id,
         )
         if update.event is OrderEvent.RESTATED:
+            # A split: its shares are booked first, for what the order holds may need them.
+            await self._reconciliation.book_activities()
             await self._lifecycle.restate(order.id, update.order)

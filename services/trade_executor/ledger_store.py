@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any
 
 from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from libs.common.domain.activities import Activity
 from libs.common.domain.ledger import (
     CURRENCY,
     AccountKey,
     TransferCode,
     capital_account,
     cash_account,
-    fees_account,
     position_account,
 )
+from libs.common.domain.replay import ChangeKind
 from libs.common.kernel.ids import AccountId, Symbol, TransferId, derived_id
 from libs.common.runtime.database import WriteSession
 from libs.common.runtime.runtime import Runtime
@@ -25,13 +26,12 @@ from libs.common.runtime.schema.execution import (
     ledger_accounts,
     ledger_transfers,
     portfolio_positions,
+    position_changes,
 )
 from services.trade_executor.entries import accounts_of
-from services.trade_executor.model import BrokerPosition, CashActivity
+from services.trade_executor.model import BrokerPosition
 from services.trade_executor.ports import ReconciliationRun
 from services.trade_executor.record_store import run_row
-
-_CASH_CODES: Final = {"FEE", "CFEE", "PTC"}
 
 
 class LedgerStore:
@@ -103,9 +103,7 @@ class LedgerStore:
                 await _open(tx, accounts_of(self._account, held.symbol), self._no_overdraft)
             for ledger, account, amount in lines:
                 if amount:
-                    await self._deposit(
-                        tx, self._opening_id(ledger), account, amount, TransferCode.OPENING
-                    )
+                    await self._open_with(tx, self._opening_id(ledger), account, amount)
             if positions:
                 await tx.execute(
                     upsert(portfolio_positions).on_conflict_do_nothing(),
@@ -120,43 +118,54 @@ class LedgerStore:
                         for held in positions
                     ],
                 )
+                await tx.execute(
+                    upsert(position_changes).on_conflict_do_nothing(),
+                    [self._opening_change(held) for held in positions],
+                )
 
-    async def book_cash(self, activities: Sequence[CashActivity]) -> int:
-        """Book money that moved without a trade; return how many were new."""
-        new = 0
-        for activity in activities:
-            transfer_id = TransferId(derived_id("cash_activity", activity.id))
-            known = select(ledger_transfers.c.id).where(ledger_transfers.c.id == transfer_id)
-            async with self._database.write() as tx:
-                if activity.amount == 0 or await tx.row(known):
-                    continue
-                code = TransferCode.FEE if activity.kind in _CASH_CODES else TransferCode.DEPOSIT
-                account = cash_account(self._account)
-                await self._deposit(tx, transfer_id, account, activity.amount, code)
-            new += 1
-        return new
+    def _opening_change(self, held: BrokerPosition) -> dict[str, Any]:
+        nobodys = {"strategy_id": None, "quantity": str(held.quantity)}
+        return {
+            "id": derived_id("position_change", "opening", self._account, held.symbol),
+            "account_id": self._account,
+            "symbol": held.symbol,
+            "after_entry": 0,
+            "kind": ChangeKind.OPENING,
+            "quantity": held.quantity,
+            "cost": held.avg_cost,
+            "shares": [nobodys],
+            "effective_at": self._runtime.clock.now(),
+        }
+
+    async def ensure_activity_accounts(self, activities: Sequence[Activity]) -> None:
+        """Make the accounts that these activities touch."""
+        for symbol in {one.symbol for one in activities if one.symbol}:
+            await self.ensure_accounts(Symbol(symbol))
+        others = {
+            other
+            for one in activities
+            for ledger in (CURRENCY, one.symbol)
+            if ledger
+            for other in (one.counterparty(self._account, ledger),)
+        } - self._known
+        if not others:
+            return
+        async with self._database.write() as tx:
+            await _open(tx, {str(place): key for place, key in enumerate(sorted(others))}, {})
+        self._known.update(others)
 
     def _opening_id(self, ledger: str) -> TransferId:
         return TransferId(derived_id("opening", self._account, ledger))
 
-    async def _deposit(
-        self,
-        tx: WriteSession,
-        transfer_id: TransferId,
-        account: AccountKey,
-        amount: Decimal,
-        code: TransferCode,
+    async def _open_with(
+        self, tx: WriteSession, transfer_id: TransferId, account: AccountKey, amount: Decimal
     ) -> None:
-        """Move a signed amount into `account` from where it came."""
-        other = (
-            fees_account()
-            if code is TransferCode.FEE
-            else capital_account(self._account, account.ledger)
-        )
+        """Move a signed amount into `account` from what was there before us."""
+        other = capital_account(self._account, account.ledger)
         await _open(tx, {"other": other, "account": account}, {})
         debit, credit = (other, account) if amount > 0 else (account, other)
         if amount < 0:
-            # It happened at the broker, so it is booked, and the flag falls.
+            # It is so at the broker: the flag falls.
             await tx.execute(
                 update(ledger_accounts)
                 .where(ledger_accounts.c.id == account.id)
@@ -170,7 +179,7 @@ class LedgerStore:
                 ledger=account.ledger,
                 amount=abs(amount),
                 kind="direct",
-                code=code,
+                code=TransferCode.OPENING,
                 correlation_id=transfer_id,
                 ts=self._runtime.clock.now(),
             )

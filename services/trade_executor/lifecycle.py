@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
-from libs.common.domain.executions import Execution
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.orders import OrderEvent, Why, apply
 from libs.common.domain.vocabulary import Level, OrderStatus, Side
 from libs.common.kernel.clock import Clock
@@ -20,7 +20,14 @@ from services.trade_executor.agreement import Names, Source, has_room, restated
 from services.trade_executor.desk import Desk
 from services.trade_executor.entries import order_id_of_external
 from services.trade_executor.gate import Blocks
-from services.trade_executor.metrics import ALIASES, ANOMALIES, DUPLICATES, EXECUTIONS, ORDERS
+from services.trade_executor.metrics import (
+    ALIASES,
+    ANOMALIES,
+    DUPLICATES,
+    EXECUTIONS,
+    ORDERS,
+    REVERSALS,
+)
 from services.trade_executor.model import BrokerOrder, Order
 from services.trade_executor.ports import Books, Discrepancy, Move, Recorded, Written
 
@@ -184,6 +191,30 @@ class Lifecycle:
             return "alias"
         room = source == "stream" or has_room(order, execution, sum_there)
         return None if room else "no_room"
+
+    async def taken_back(self, order_id: OrderId, reversal: Reversal) -> Written:
+        """Take an execution back, and book what stands in its place."""
+        async with self._desk.lock(order_id):
+            order = await self.find(order_id)
+            written = await self._books.reverse(order, reversal)
+            self._desk.put(written.order)
+        if written.outcome == "duplicate":
+            DUPLICATES.labels("reversal").inc()
+            return written
+        REVERSALS.labels(reversal.kind).inc()
+        await self._books.notify(
+            Level.WARNING,
+            f"Execution taken back by the venue: {order.symbol}",
+            f"{reversal.kind} of {reversal.original}, order {order.id} ({order.spec.side}). "
+            "The books follow: its ledger lines are reversed.",
+            f"reversal:{reversal.broker}:{reversal.original}",
+            {"order_id": str(order.id), "symbol": order.symbol},
+        )
+        if written.anomaly:
+            await self._flag(written.order, written.anomaly)
+        if written.lifted:
+            await self._overdrawn(written)
+        return written
 
     async def restate(self, order_id: OrderId, found: BrokerOrder) -> bool:
         """Take over what the venue changed in a resting order's terms; False if nothing."""

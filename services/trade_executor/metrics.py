@@ -30,6 +30,7 @@ BATCH = Histogram(
 )
 DISCREPANCIES = Gauge("discrepancies_open", "Differences with the broker that are not resolved")
 RECONCILIATIONS = Counter("reconciliations_total", "Comparisons with the broker", ["cause"])
+REVERSALS = Counter("executions_reversed_total", "Executions that the venue took back", ["kind"])
 LEDGER_IMBALANCE = Gauge("ledger_imbalance", "Absolute sum over all ledgers; zero, ever")
 BROKER_CALLS = Counter("broker_calls_total", "Requests to the broker", ["call", "outcome"])
 BROKER_DURATION = Histogram(

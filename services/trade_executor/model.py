@@ -193,20 +193,6 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class CashActivity:
-    """Money that moved at the broker without a trade: a fee, a dividend, a deposit.
-
-    `amount` is signed: positive is ours.
-    """
-
-    id: str
-    kind: str
-    amount: Decimal
-    executed_at: dt.datetime
-    symbol: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class BrokerPosition:
     """A position as the broker shows it: signed quantity and mean cost."""
 

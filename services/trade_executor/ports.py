@@ -12,7 +12,8 @@ from uuid import UUID
 
 from libs.common.contracts.messages import OrderSpec
 from libs.common.contracts.risk_api import AssessmentReply, OrderFields
-from libs.common.domain.executions import Execution
+from libs.common.domain.activities import Activity
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.ledger import Transfer
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import Level, OrderStatus, TradingState
@@ -21,7 +22,6 @@ from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, OrderId, Symbol
 from services.trade_executor.model import (
     BrokerOrder,
     BrokerPosition,
-    CashActivity,
     Change,
     Order,
     Update,
@@ -117,8 +117,12 @@ class Broker(Protocol):
         """Return all executions at or after `since` (market time), oldest first."""
         ...
 
-    async def cash_activities_since(self, since: dt.datetime) -> Sequence[CashActivity]:
-        """Return what moved cash without a trade at or after `since`, oldest first."""
+    async def reversals_since(self, since: dt.datetime) -> Sequence[Reversal]:
+        """Return the executions taken back or corrected at or after `since`, oldest first."""
+        ...
+
+    async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
+        """Return what moved money or shares without a trade at or after `since`, oldest first."""
         ...
 
     def stream(self) -> AsyncIterator[StreamItem]:
@@ -179,7 +183,16 @@ class Written:
     """What a write did: the order as it stands in the database now, and what came of it."""
 
     outcome: Literal[
-        "created", "exists", "moved", "conflict", "booked", "duplicate", "alias", "no_room"
+        "created",
+        "exists",
+        "moved",
+        "conflict",
+        "booked",
+        "duplicate",
+        "alias",
+        "no_room",
+        "reversed",
+        "unknown",
     ]
     order: Order
     anomaly: str | None = None
@@ -262,11 +275,15 @@ class Books(Protocol):
         ...
 
     async def restate(self, order: Order, terms: OrderSpec) -> Written:
-        """Write what the venue changed in a resting order's terms, and a line of its history."""
+        """Write what the venue changed in a resting order's terms, its hold with it."""
         ...
 
     async def book(self, order: Order, execution: Execution, *, source: str) -> Written:
         """Book one execution: trade, order, position, ledger, messages, in one transaction."""
+        ...
+
+    async def reverse(self, order: Order, reversal: Reversal) -> Written:
+        """Take an execution back, and book its replacement, in one transaction."""
         ...
 
     async def order(self, order_id: OrderId) -> Order | None:
@@ -282,11 +299,11 @@ class Books(Protocol):
         ...
 
     async def execution_ids(self, ids: Sequence[str]) -> set[str]:
-        """Return those of `ids` that are booked."""
+        """Return those of `ids` that are booked, or were taken back before they could be."""
         ...
 
     async def executions(self, order_id: OrderId) -> Sequence[Execution]:
-        """Return an order's booked executions."""
+        """Return an order's booked executions that stand."""
         ...
 
     async def positions(self) -> dict[Symbol, Decimal]:
@@ -304,8 +321,8 @@ class Books(Protocol):
         `opened` what that holds already; once in an account's life."""
         ...
 
-    async def book_cash(self, activities: Sequence[CashActivity]) -> int:
-        """Book money that moved without a trade; return how many were new."""
+    async def book_activities(self, activities: Sequence[Activity]) -> int:
+        """Book money and shares that moved without a trade; return how many were new."""
         ...
 
     async def imbalances(self) -> dict[str, Decimal]:

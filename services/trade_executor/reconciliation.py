@@ -28,6 +28,7 @@ from services.trade_executor.missed_executions import MissedExecutions
 from services.trade_executor.opening import account_seen
 from services.trade_executor.order_comparison import OrderComparison
 from services.trade_executor.ports import Books, Broker, ReconciliationRun
+from services.trade_executor.reversals import Reversals
 
 __all__ = ["Findings", "Reconciliation"]
 
@@ -47,6 +48,7 @@ class Reconciliation:
         desk: Desk,
         lifecycle: Lifecycle,
         identifier: Identifier,
+        reversals: Reversals,
         blocks: Blocks,
         clock: Clock,
         market_clock: Clock,
@@ -59,6 +61,7 @@ class Reconciliation:
         self._clock = clock
         self._market_clock = market_clock
         self._ids = ids
+        self._reversals = reversals
         self._overlap = overlap
         self._settle_s = settle_s
         self._executions = MissedExecutions(books, broker, lifecycle, identifier)
@@ -124,24 +127,30 @@ class Reconciliation:
                 await self._broker.orders_since(await self._adopted_from()), findings
             )
         if deep or await self._orders.lacks_executions(open_there):
-            await self._executions.book(await self._since(), findings)
+            await self._book_executions(findings)
         if await self._orders.compare(open_there, findings):
             # An order ended with executions that we lack: they first, then its end.
-            await self._executions.book(await self._since(), findings)
+            await self._book_executions(findings)
             await self._orders.compare(open_there, findings)
+
+    async def _book_executions(self, findings: Findings) -> None:
+        """Take back what the venue took back, then book what the books do not hold."""
+        since = await self._since()
+        findings.executions_reversed += await self._reversals.catch_up(since)
+        await self._executions.book(since, findings)
 
     async def _explain(self, findings: Findings) -> None:
         """Book what may explain a difference of balances."""
-        await self._executions.book(await self._since(), findings)
-        findings.cash_activities += await self._cash_activities()
+        await self._book_executions(findings)
+        findings.cash_activities += await self.book_activities()
 
-    async def _cash_activities(self) -> int:
-        """Book what moved cash without a trade; the broker dates it by the day."""
+    async def book_activities(self) -> int:
+        """Book money and shares that moved without a trade; the broker dates them by the day."""
         since = await self._since() - dt.timedelta(days=1)
         opening = await self._books.opening()
         held = opening.activities if opening else frozenset()
         activities = await self._broker.cash_activities_since(since)
-        return await self._books.book_cash([one for one in activities if one.id not in held])
+        return await self._books.book_activities([one for one in activities if one.id not in held])
 
     async def _record(
         self,

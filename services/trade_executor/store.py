@@ -9,17 +9,16 @@ from typing import Final
 from uuid import UUID
 
 from msgspec import structs
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, union
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.executions import Execution
+from libs.common.domain.activities import Activity
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.ledger import Transfer
-from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import TERMINAL_STATUSES
 from libs.common.kernel.ids import BrokerOrderId, OrderId
-from libs.common.kernel.money import plain
 from libs.common.runtime.runtime import Runtime
-from libs.common.runtime.schema.execution import orders, trades
+from libs.common.runtime.schema.execution import orders, trade_reversals, trades
 from services.trade_executor.committer import Answer, Committer
 from services.trade_executor.entries import EntryMaker
 from services.trade_executor.ledger_store import LedgerStore
@@ -96,25 +95,10 @@ class ExecutorStore(LedgerStore, RecordStore):
         return with_standing(replace(heir.order, spec=spec), answer.said["heir"], now)
 
     async def restate(self, order: Order, terms: OrderSpec) -> Written:
-        """Write what the venue changed in a resting order's terms, and a line of its history."""
-        changed = {
-            name: getattr(terms, name)
-            for name in ("quantity", "limit_price", "stop_price", "trail_price")
-            if getattr(terms, name) != getattr(order.spec, name)
-        }
-        move = Move(
-            OrderEvent.RESTATED,
-            order.status,
-            reason="changed by the venue",
-            payload={name: plain(value) for name, value in changed.items()},
-        )
-        answer = await self.committer.write_with(
-            self._entries.move(order, move, self._runtime.clock.now_ns()),
-            update(orders)
-            .where(orders.c.id == order.id, orders.c.status == order.status)
-            .values(**changed),
-        )
-        return _written(order, answer, self._runtime.clock.now())
+        """Write what the venue changed in a resting order's terms, its hold with it."""
+        await self.ensure_accounts(order.symbol)
+        entry = self._entries.restate(order, terms, self._runtime.clock.now_ns())
+        return _written(order, await self.committer.write(entry), self._runtime.clock.now())
 
     async def book(self, order: Order, execution: Execution, *, source: str) -> Written:
         """Book one execution: trade, order, position, ledger, messages, in one transaction."""
@@ -122,6 +106,22 @@ class ExecutorStore(LedgerStore, RecordStore):
         await self.ensure_accounts(order.symbol)
         entry = self._entries.book(order, execution, self._runtime.clock.now_ns())
         return _written(order, await self.committer.write(entry), self._runtime.clock.now())
+
+    async def reverse(self, order: Order, reversal: Reversal) -> Written:
+        """Take an execution back, and book its replacement, in one transaction."""
+        await self.ensure_accounts(order.symbol)
+        entry = self._entries.reverse(order, reversal, self._runtime.clock.now_ns())
+        return _written(order, await self.committer.write(entry), self._runtime.clock.now())
+
+    async def book_activities(self, activities: Sequence[Activity]) -> int:
+        """Book money and shares that moved without a trade; return how many were new."""
+        await self.ensure_activity_accounts(activities)
+        new = 0
+        for activity in activities:
+            entry = self._entries.activity(activity, self._account, self._runtime.clock.now_ns())
+            answer = await self.committer.write(entry)
+            new += answer.said["outcome"] == "booked"
+        return new
 
     # Orders -----------------------------------------------------------------------------------
 
@@ -150,17 +150,23 @@ class ExecutorStore(LedgerStore, RecordStore):
             return [order_from(row) for row in await session.rows(query)]
 
     async def execution_ids(self, ids: Sequence[str]) -> set[str]:
-        """Return those of `ids` that are booked."""
-        query = select(trades.c.execution_id).where(trades.c.execution_id.in_(ids))
+        """Return those of `ids` that are booked, or were taken back before they could be."""
+        query = union(
+            select(trades.c.execution_id).where(trades.c.execution_id.in_(ids)),
+            select(trade_reversals.c.execution_id).where(trade_reversals.c.execution_id.in_(ids)),
+        )
         async with self._database.read() as session:
             return {row["execution_id"] for row in await session.rows(query)}
 
     async def executions(self, order_id: OrderId) -> list[Execution]:
-        """Return an order's booked executions, oldest first."""
+        """Return an order's booked executions that stand, oldest first."""
         query = (
             select(trades, orders.c.broker_order_id)
             .join(orders, orders.c.id == trades.c.order_id)
-            .where(trades.c.order_id == order_id)
+            .where(
+                trades.c.order_id == order_id,
+                ~exists().where(trade_reversals.c.trade_id == trades.c.id),
+            )
             .order_by(trades.c.executed_at, trades.c.id)
         )
         async with self._database.read() as session:

@@ -107,8 +107,8 @@ class MadeUpBooks:
         tx.execute(
             "INSERT INTO trades (id, order_id, account_id, broker, execution_id, symbol, side, "
             "quantity, executed_price, commission, fees, executed_at, strategy_id, realized_pnl, "
-            "correlation_id) VALUES "
-            "(%s, %s, %s, 'test', %s, %s, %s, %s, %s, 0, %s, now(), %s, 0, %s)",
+            "correlation_id, entry) VALUES "
+            "(%s, %s, %s, 'test', %s, %s, %s, %s, %s, 0, %s, now(), %s, 0, %s, 1)",
             (trade, order, ACCOUNT, str(trade), *what, price, fee, strategy_id, order),
         )
         return trade

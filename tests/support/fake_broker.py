@@ -17,13 +17,14 @@ from decimal import Decimal
 from msgspec import structs
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.executions import Execution
+from libs.common.domain.activities import Activity
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.positions import Position, apply_fill
 from libs.common.domain.vocabulary import OrderType
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from libs.common.kernel.money import ZERO
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Change, Update
+from services.trade_executor.model import BrokerOrder, BrokerPosition, Change, Update
 from services.trade_executor.ports import (
     BrokerRefusedError,
     Gap,
@@ -49,6 +50,8 @@ class FakeBroker:
     refuse_next: int = 0
     orders: dict[BrokerOrderId, BrokerOrder] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
+    reversals: list[Reversal] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
     held: dict[Symbol, Position] = field(default_factory=dict)
     _queue: asyncio.Queue[StreamItem] = field(default_factory=asyncio.Queue)
 
@@ -130,7 +133,7 @@ class FakeBroker:
     ) -> None:
         order = replace(order, event=event, status_word=event, updated_at=self.now)
         self.orders[order.broker_order_id] = order
-        self._queue.put_nowait(Update(event, event, order, execution, self.now))
+        self._queue.put_nowait(Update(event, event, order, execution, ts=self.now))
 
     async def replace(
         self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
@@ -208,10 +211,13 @@ class FakeBroker:
         """Return all executions after `since`."""
         return [one for one in self.executions if one.executed_at > since]
 
-    async def cash_activities_since(self, since: dt.datetime) -> Sequence[CashActivity]:
-        """Nothing moves cash but trades."""
-        del since
-        return []
+    async def reversals_since(self, since: dt.datetime) -> Sequence[Reversal]:
+        """Return all executions taken back after `since`."""
+        return [one for one in self.reversals if one.reversed_at > since]
+
+    async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
+        """Return what moved money or shares without a trade after `since`."""
+        return [one for one in self.activities if one.executed_at > since]
 
     async def stream(self) -> AsyncIterator[StreamItem]:
         """Yield a gap, then what happens."""

@@ -79,6 +79,14 @@ TRADES_EXECUTED: Final = Channel(
     "trades.executed", Kind.LOG, "trade_executor", messages.Trade, "",
     ("risk_manager", "portfolio", "audit"), "One execution, booked",
 )  # fmt: skip
+TRADES_REVERSED: Final = Channel(
+    "trades.reversed", Kind.LOG, "trade_executor", messages.TradeReversed, "",
+    ("risk_manager", "portfolio", "audit"), "One execution, taken back by the venue",
+)  # fmt: skip
+POSITIONS_CHANGED: Final = Channel(
+    "positions.changed", Kind.LOG, "trade_executor", messages.PositionChanged, "",
+    ("risk_manager", "portfolio", "audit"), "Shares that moved without a trade: splits",
+)  # fmt: skip
 PORTFOLIO_UPDATES: Final = Channel(
     "portfolio.updates", Kind.LOG, "portfolio", messages.PortfolioUpdate, "",
     ("risk_manager", "audit"), "Account values and marked positions",
@@ -107,7 +115,8 @@ COMMANDS: Final = Channel(
 
 CHANNELS: Final = (
     MARKET_DATA, SIGNALS, RISK_ASSESSMENTS, ORDERS_APPROVED, ORDERS_EVENTS, TRADES_EXECUTED,
-    PORTFOLIO_UPDATES, RISK_ALERTS, SYSTEM_HEALTH, NOTIFICATIONS, AUDIT_EVENTS, COMMANDS,
+    TRADES_REVERSED, POSITIONS_CHANGED, PORTFOLIO_UPDATES, RISK_ALERTS, SYSTEM_HEALTH,
+    NOTIFICATIONS, AUDIT_EVENTS, COMMANDS,
 )  # fmt: skip
 LOG_CHANNELS: Final = tuple(channel for channel in CHANNELS if channel.kind is Kind.LOG)
 

@@ -237,6 +237,66 @@ class Trade(Payload, frozen=True, kw_only=True):
     signal_id: uuid.UUID | None = None
 
 
+class TradeReversed(Payload, frozen=True, kw_only=True):
+    """An execution that the venue took back: a `bust`, or the first half of a `correction`, whose
+    other half is the `Trade` that replaces it.
+
+    Side, quantity and price are those of the execution. Cash moved = +sign x notional +
+    commission + fees. `realized_pnl` is what it changes of the position's profit, and
+    `position_quantity`, `position_avg_cost` are the account's position after it.
+    """
+
+    reversal_id: uuid.UUID
+    trade_id: uuid.UUID
+    order_id: uuid.UUID
+    account_id: str
+    broker: str
+    execution_id: str
+    kind: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    fees: Decimal
+    executed_at: dt.datetime
+    reversed_at: dt.datetime
+    realized_pnl: Decimal
+    position_quantity: Decimal
+    position_avg_cost: Decimal
+    record_id: str | None = None
+    strategy_id: str | None = None
+    signal_id: uuid.UUID | None = None
+
+
+class StrategyPart(Payload, frozen=True, kw_only=True):
+    """What a strategy, or nobody, got of shares that moved without a trade; signed."""
+
+    quantity: Decimal
+    strategy_id: str | None = None
+
+
+class PositionChanged(Payload, frozen=True, kw_only=True):
+    """Shares that moved without a trade: a `split`, `cash_in_lieu` of a fraction, a `transfer`.
+
+    `quantity` is the signed change, `amount` the money that came with it (positive ours),
+    `shares` are the strategies' parts and sum to `quantity`.
+    """
+
+    change_id: uuid.UUID
+    account_id: str
+    symbol: str
+    kind: str
+    quantity: Decimal
+    amount: Decimal
+    effective_at: dt.datetime
+    realized_pnl: Decimal
+    position_quantity: Decimal
+    position_avg_cost: Decimal
+    activity_id: str
+    shares: tuple[StrategyPart, ...]
+
+
 class PositionValue(Payload, frozen=True, kw_only=True):
     """One position at its mark; `stale` when the mark is older than the age limit."""
 

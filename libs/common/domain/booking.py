@@ -201,11 +201,11 @@ def fill_group(trade: Booked, held: Transfer | None, *, order_open: bool) -> tup
     return tuple(lines)
 
 
-def reversal(lines: Iterable[Transfer], reversal_id: UUID) -> tuple[Transfer, ...]:
-    """Return the lines that take a busted execution back: what moved, the other way round."""
+def reversal(lines: Iterable[Transfer]) -> tuple[Transfer, ...]:
+    """Return the lines that take an execution back: what moved, the other way round."""
     return tuple(
         Transfer(
-            TransferId(derived_id("reversal", str(reversal_id), str(line.id))),
+            reversal_line_id(line.id),
             line.credit,
             line.debit,
             line.amount,
@@ -215,7 +215,36 @@ def reversal(lines: Iterable[Transfer], reversal_id: UUID) -> tuple[Transfer, ..
         )
         for line in lines
         if line.kind in {TransferKind.DIRECT, TransferKind.POST}
+        and line.code is not TransferCode.REVERSAL
     )
+
+
+def rehold(
+    trade_id: TradeId, lines: Iterable[Transfer], held: Transfer | None
+) -> tuple[Transfer, ...]:
+    """Return how an open order holds again what a reversed execution had posted from its hold.
+
+    Its present hold is ended and a new one opened for both: nothing where it posted nothing.
+    """
+    posted = next((line for line in lines if line.kind is TransferKind.POST), None)
+    if posted is None:
+        return ()
+    fresh = Transfer(
+        reversal_line_id(leg_id(trade_id, Leg.REHOLD)),
+        posted.debit,
+        posted.credit,
+        posted.amount + (held.amount if held else ZERO),
+        TransferCode.HOLD,
+        TransferKind.PENDING,
+        order_id=posted.order_id,
+        trade_id=trade_id,
+    )
+    return (release(held), fresh) if held else (fresh,)
+
+
+def reversal_line_id(line_id: TransferId) -> TransferId:
+    """Return the id of the line that takes another back; the same line gives the same id."""
+    return TransferId(UUID(int=line_id.int ^ (1 << 8)))
 
 
 def _hold_accounts(

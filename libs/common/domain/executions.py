@@ -64,11 +64,53 @@ class Execution:
         return notional(self.quantity, self.price)
 
 
+class ReversalKind(StrEnum):
+    """What a venue does to an execution it had told of: takes it back, or changes it."""
+
+    BUST = "bust"
+    CORRECTION = "correction"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """The venue takes the execution `original` back; a correction puts `replacement` in its place.
+
+    `record_id` is the venue's own id of the act, empty where it names none. `reversed_at` market
+    time.
+    """
+
+    broker: str
+    original: ExecutionId
+    broker_order_id: BrokerOrderId
+    symbol: Symbol
+    reversed_at: datetime
+    record_id: str = ""
+    replacement: Execution | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what names no execution, or replaces one by itself; raises InvalidInputError."""
+        if not self.original:
+            raise InvalidInputError(f"original: is empty in the reversal {self.record_id!r}")
+        if self.replacement is not None and self.replacement.execution_id == self.original:
+            raise InvalidInputError(f"replacement: {self.original} is to replace itself")
+
+    @property
+    def kind(self) -> ReversalKind:
+        """A correction where something stands in its place, else a bust."""
+        return ReversalKind.BUST if self.replacement is None else ReversalKind.CORRECTION
+
+    @property
+    def key(self) -> ExecutionKey:
+        """The execution that no longer stands; it can be taken back once."""
+        return ExecutionKey(self.broker, self.original)
+
+
 class Anomaly(StrEnum):
     """Why an execution needs a person's eye. It is booked all the same."""
 
     AFTER_END = "execution_after_end"
     OVERFILL = "overfill"
+    REVERSED_AFTER_END = "execution_reversed_after_end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +154,16 @@ def take(progress: Progress, execution: Execution) -> Taken:
     elif step.anomaly:
         anomaly = Anomaly.AFTER_END
     return Taken(replace(progress, status=step.status, filled_quantity=filled), anomaly)
+
+
+def take_back(progress: Progress, quantity: Decimal) -> Taken:
+    """Return the order after one of its executions was taken back.
+
+    Its status stays: what ended stays ended unless a look-up finds it live, what is open has the
+    shares to trade again. An order that had ended is flagged, for it now has less than it told.
+    """
+    left = replace(progress, filled_quantity=progress.filled_quantity - quantity)
+    return Taken(left, Anomaly.REVERSED_AFTER_END if progress.status.is_terminal else None)
 
 
 def unseen(executions: Iterable[Execution], seen: Set[ExecutionKey]) -> list[Execution]:

@@ -40,6 +40,8 @@ class AccountCode(StrEnum):
     POSITION = "position"
     MARKET = "market"
     FEES = "fees"
+    CORPORATE = "corporate_actions"
+    INTEREST = "interest"
     CAPITAL = "capital"
 
 
@@ -76,6 +78,16 @@ def fees_account(currency: str = CURRENCY) -> AccountKey:
     return AccountKey("fees", currency, AccountCode.FEES)
 
 
+def corporate_account(ledger: str = CURRENCY) -> AccountKey:
+    """The other side of dividends and splits, in a currency or an instrument."""
+    return AccountKey("corporate_actions", ledger, AccountCode.CORPORATE)
+
+
+def interest_account(currency: str = CURRENCY) -> AccountKey:
+    """Whom interest comes from and goes to: the broker."""
+    return AccountKey("broker", currency, AccountCode.INTEREST)
+
+
 def capital_account(account: AccountId, ledger: str = CURRENCY) -> AccountKey:
     """Where money and shares come from that were there before us, or are paid in and out."""
     return AccountKey(f"capital:{account}", ledger, AccountCode.CAPITAL)
@@ -101,6 +113,12 @@ class TransferCode(StrEnum):
     DEPOSIT = "deposit"
     OPENING = "opening"
     REVERSAL = "reversal"
+    DIVIDEND = "dividend"
+    INTEREST = "interest"
+    TAX = "tax"
+    JOURNAL = "journal"
+    SPLIT = "split"
+    CASH_IN_LIEU = "cash_in_lieu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,54 @@ def _added(position: Position, quantity: Decimal, price: Decimal, after: Decimal
     return Position(after, average, position.realized_pnl)
 
 
+def apply_split(position: Position, change: Decimal) -> Position:
+    """Return the position after a split gave (or took, below zero) `change` shares.
+
+    What it cost stays. Worked: 100 at 50, change +100 -> 200 at 25; 100 at 50, change -90 ->
+    10 at 500. The average is rounded to 8 places, half to even.
+    """
+    after = position.quantity + change
+    cost = _EXACT.multiply(abs(position.quantity), position.avg_cost)
+    average = ZERO
+    if after != 0:
+        average = _EXACT.divide(cost, abs(after)).quantize(PRICE_QUANTUM, context=_EXACT)
+    return Position(after, average, position.realized_pnl)
+
+
+def apply_cash_in_lieu(position: Position, change: Decimal, amount: Decimal) -> Filled:
+    """Return the position after a fraction was paid out: `change` shares for `amount` of money,
+    positive ours, so that a long position has change < 0 < amount.
+
+    Worked: 10.5 at 20, change -0.5 for 11.00 -> 10 at 20, realised 11 - 0.5 x 20 = 1.00. What
+    lowers no position is money for nothing: all of it is profit.
+    """
+    held, after = position.quantity, position.quantity + change
+    if held == 0 or (held > 0) == (change > 0):
+        moved = apply_split(position, change)
+        realized = amount.quantize(MONEY_QUANTUM, context=_EXACT)
+        return Filled(_earned(moved, realized), realized)
+    sold = _EXACT.multiply(min(abs(change), abs(held)), position.avg_cost)
+    gain = _EXACT.subtract(amount, sold) if held > 0 else _EXACT.add(amount, sold)
+    realized = gain.quantize(MONEY_QUANTUM, context=_EXACT)
+    average = ZERO if after == 0 else position.avg_cost
+    return Filled(_earned(Position(after, average, position.realized_pnl), realized), realized)
+
+
+def apply_transfer(position: Position, change: Decimal, cost: Decimal) -> Position:
+    """Return the position after shares were moved in or out without a trade.
+
+    What adds comes at `cost` a share, what reduces leaves at the average: no profit either way.
+    """
+    adds = position.quantity == 0 or (position.quantity > 0) == (change > 0)
+    price = cost if adds else position.avg_cost
+    side = Side.BUY if change > 0 else Side.SELL
+    return apply_fill(position, side, abs(change), price).position
+
+
+def _earned(position: Position, realized: Decimal) -> Position:
+    return Position(position.quantity, position.avg_cost, position.realized_pnl + realized)
+
+
 def unrealized_pnl(position: Position, mark: Decimal) -> Decimal:
     """Return what closing at `mark` would realise: short 50 at 12, mark 11 -> 50.0000."""
     gain = _EXACT.multiply(position.quantity, mark - position.avg_cost)

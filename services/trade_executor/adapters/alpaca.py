@@ -23,7 +23,8 @@ from alpaca.trading.requests import (
 )
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.executions import Execution
+from libs.common.domain.activities import Activity
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.vocabulary import OrderClass, OrderType
 from libs.common.kernel.clock import format_ns, to_ns
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
@@ -36,14 +37,16 @@ from services.trade_executor.adapters.alpaca_wire import (
 )
 from services.trade_executor.adapters.alpaca_words import (
     NAME,
-    cash_activity_from,
+    activity_from,
+    amends,
     cash_from,
     execution_from,
     inexpressible,
     order_from,
     position_from,
+    reversal_from,
 )
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Change
+from services.trade_executor.model import BrokerOrder, BrokerPosition, Change
 from services.trade_executor.ports import BrokerRefusedError, StreamItem
 
 _PAGE_ORDERS: Final = 500
@@ -144,13 +147,18 @@ class AlpacaBroker:
     async def executions_since(self, since: dt.datetime) -> Sequence[Execution]:
         """Return all executions after `since` (market time), oldest first."""
         rows = await self._activities("/account/activities/FILL", since)
-        return [read(execution_from, row) for row in rows]
+        return [read(execution_from, row) for row in rows if not read(amends, row)]
 
-    async def cash_activities_since(self, since: dt.datetime) -> Sequence[CashActivity]:
-        """Return what moved cash without a trade after `since`, oldest first."""
+    async def reversals_since(self, since: dt.datetime) -> Sequence[Reversal]:
+        """Return the executions taken back or corrected after `since`, oldest first."""
+        rows = await self._activities("/account/activities/FILL", since)
+        return [read(reversal_from, row) for row in rows if read(amends, row)]
+
+    async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
+        """Return what moved money or shares without a trade after `since`, oldest first."""
         rows = await self._activities("/account/activities", since)
         others = [row for row in rows if row.get("activity_type") != "FILL"]
-        return [read(cash_activity_from, row) for row in others]
+        return [read(activity_from, row) for row in others]
 
     # Stream -----------------------------------------------------------------------------------
 

@@ -8,14 +8,15 @@ from decimal import Decimal
 from typing import Final
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.executions import Execution
+from libs.common.domain.activities import Activity
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderClass, OrderType, Side, TimeInForce
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
 from libs.common.kernel.money import MONEY_LIMIT, ZERO
 from services.trade_executor.adapters.alpaca_fields import Fields
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Update
+from services.trade_executor.model import BrokerOrder, BrokerPosition, Update
 
 NAME: Final = "alpaca"
 E = OrderEvent
@@ -146,16 +147,41 @@ def execution_from(body: object) -> Execution:
     )
 
 
-def cash_activity_from(body: object) -> CashActivity:
+def amends(body: object) -> bool:
+    """Tell whether a FILL activity is about an earlier one: it took it back, or corrected it."""
+    fields = Fields(body, "activity")
+    return not _AMENDING.isdisjoint((fields.word("type"), fields.word("execution_type")))
+
+
+def reversal_from(body: object) -> Reversal:
+    """Read a FILL activity that takes an earlier one back, or corrects it."""
+    record, fields = execution_from(body), Fields(body, "activity")
+    busted = "trade_bust" in (fields.word("type"), fields.word("execution_type"))
+    return Reversal(
+        broker=NAME,
+        original=ExecutionId(fields.name("previous_execution_id")),
+        broker_order_id=record.broker_order_id,
+        symbol=record.symbol,
+        reversed_at=record.executed_at,
+        record_id=record.execution_id,
+        replacement=None if busted else record,
+    )
+
+
+def activity_from(body: object) -> Activity:
     """Read a non-trade activity."""
     fields = Fields(body, "activity")
     identity = fields.name("id")
-    return CashActivity(
+    return Activity(
+        broker=NAME,
         id=identity,
         kind=fields.name("activity_type"),
         amount=fields.optional_money("net_amount") or ZERO,
         executed_at=_id_time(identity),
         symbol=fields.optional_name("symbol") or "",
+        quantity=fields.optional_number("qty") or ZERO,
+        price=fields.optional_not_negative("price") or ZERO,
+        description=fields.reason("description") or "",
     )
 
 

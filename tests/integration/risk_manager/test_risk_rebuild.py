@@ -86,8 +86,8 @@ class Books:
         self._do(
             """INSERT INTO trades (id, order_id, account_id, broker, execution_id, symbol, side,
                    quantity, executed_price, commission, fees, executed_at, strategy_id,
-                   realized_pnl, correlation_id)
-               VALUES (%s, %s, 'main', 'sim', %s, %s, 'buy', %s, %s, 0, 0, %s, 'sma', 0, %s)""",
+                   realized_pnl, correlation_id, entry)
+               VALUES (%s, %s, 'main', 'sim', %s, %s, 'buy', %s, %s, 0, 0, %s, 'sma', 0, %s, 1)""",
             uuid.uuid4(), order_id, uuid.uuid4().hex, symbol, quantity, price, MARKET_OPEN,
             uuid.uuid4(),
         )  # fmt: skip

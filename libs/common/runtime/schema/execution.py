@@ -126,12 +126,88 @@ trades = table(
     Column("realized_pnl", Money, nullable=False),
     Column("correlation_id", Id, nullable=False),
     Column("booked_at", Instant, nullable=False, server_default=func.now()),
+    # Its place in the life of the position; a replacement takes the place of what it replaces.
+    Column("entry", Integer, nullable=False),
+    Column("replaces", Id, ForeignKey("trades.id"), unique=True),
     UniqueConstraint("broker", "execution_id"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     CheckConstraint("executed_price >= 0", name="price_not_negative"),
     Index("ix_trades_order_id", "order_id"),
     Index("ix_trades_booked_at", "booked_at", "id"),
     Index("ix_trades_correlation_id", "correlation_id"),
+    Index("ix_trades_position", "account_id", "symbol", "entry"),
+    writers=WRITER,
+    append_only=True,
+)
+
+# Executions that the venue took back, by the id that it gave them. `trade_id` is null where the
+# execution was never booked here: then it never will be. `realized_pnl` is what the reversal
+# changes of the position's profit.
+trade_reversals = table(
+    "trade_reversals",
+    Column("broker", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("id", Id, nullable=False, unique=True),
+    Column("trade_id", Id, ForeignKey("trades.id"), unique=True),
+    Column("order_id", Id, ForeignKey("orders.id"), nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("record_id", Text),
+    Column("reversed_at", Instant, nullable=False),
+    Column("realized_pnl", Money, nullable=False),
+    Column("correlation_id", Id, nullable=False),
+    Column("booked_at", Instant, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("broker", "execution_id"),
+    CheckConstraint("kind IN ('bust', 'correction')", name="kind_known"),
+    Index("ix_trade_reversals_order_id", "order_id"),
+    Index("ix_trade_reversals_booked_at", "booked_at"),
+    writers=WRITER,
+    append_only=True,
+)
+
+# What the broker's account did besides trading, as it was told; its money is in the ledger.
+account_activities = table(
+    "account_activities",
+    Column("id", Id, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("broker", Text, nullable=False),
+    Column("activity_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("symbol", Text, nullable=False, server_default=""),
+    Column("amount", Money, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("executed_at", Instant, nullable=False),
+    Column("booked_at", Instant, nullable=False, server_default=func.now()),
+    UniqueConstraint("broker", "activity_id"),
+    Index("ix_account_activities_executed_at", "account_id", "executed_at"),
+    writers=WRITER,
+    append_only=True,
+)
+
+# Shares that moved without a trade. A change follows the entry `after_entry` of its position;
+# changes after the same entry follow each other by `seq`. `shares` are the strategies' parts.
+position_changes = table(
+    "position_changes",
+    Column("seq", BigInteger, Identity(always=True), unique=True),
+    Column("id", Id, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("after_entry", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Column("cost", Price, nullable=False, server_default="0"),
+    Column("amount", Money, nullable=False, server_default="0"),
+    Column("realized_pnl", Money, nullable=False, server_default="0"),
+    Column("shares", Json, nullable=False),
+    Column("activity_id", Id, ForeignKey("account_activities.id")),
+    Column("effective_at", Instant, nullable=False),
+    Column("booked_at", Instant, nullable=False, server_default=func.now()),
+    CheckConstraint("kind IN ('opening', 'split', 'cash_in_lieu', 'transfer')", name="kind_known"),
+    CheckConstraint("quantity <> 0", name="moves_shares"),
+    Index("ix_position_changes_position", "account_id", "symbol", "after_entry", "seq"),
     writers=WRITER,
     append_only=True,
 )
@@ -144,6 +220,8 @@ portfolio_positions = table(
     Column("avg_cost", Price, nullable=False),
     Column("realized_pnl", Money, nullable=False),
     Column("updated_at", Instant, nullable=False, server_default=func.now()),
+    # How many executions it has seen; the next one is entry last_entry + 1.
+    Column("last_entry", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "symbol"),
     writers=WRITER,
 )
