@@ -141,6 +141,7 @@ class LedgerStore:
         """Make the accounts that these activities touch."""
         for symbol in {one.symbol for one in activities if one.symbol}:
             await self.ensure_accounts(Symbol(symbol))
+        cash = cash_account(self._account)
         others = {
             other
             for one in activities
@@ -148,11 +149,13 @@ class LedgerStore:
             if ledger
             for other in (one.counterparty(self._account, ledger),)
         } - self._known
-        if not others:
+        if not activities or (not others and cash in self._known):
             return
         async with self._database.write() as tx:
-            await _open(tx, {str(place): key for place, key in enumerate(sorted(others))}, {})
-        self._known.update(others)
+            await _open(tx, {"cash": cash}, self._no_overdraft)
+            if others:
+                await _open(tx, {str(place): key for place, key in enumerate(sorted(others))}, {})
+        self._known.update(others | {cash})
 
     def _opening_id(self, ledger: str) -> TransferId:
         return TransferId(derived_id("opening", self._account, ledger))

@@ -44,7 +44,6 @@ class Activity:
     shares are moved in. `executed_at` is market time.
     """
 
-    broker: str
     id: str
     kind: str
     amount: Decimal
@@ -53,6 +52,7 @@ class Activity:
     quantity: Decimal = ZERO
     price: Decimal = ZERO
     description: str = ""
+    broker: str = ""
 
     @property
     def code(self) -> TransferCode:

@@ -13,10 +13,12 @@ from libs.common.domain.vocabulary import OrderClass, OrderType, Side
 from services.trade_executor.adapters.alpaca_words import (
     EVENT_WORDS,
     STATUS_WORDS,
-    cash_activity_from,
+    activity_from,
+    amends,
     execution_from,
     order_from,
     position_from,
+    reversal_from,
     update_from,
 )
 
@@ -121,7 +123,7 @@ def test_a_short_sale_is_a_sale() -> None:
 
 
 def test_a_fee_is_read_with_its_sign_and_time() -> None:
-    activity = cash_activity_from(
+    activity = activity_from(
         {"id": "20210316000000000::f", "activity_type": "FEE", "net_amount": "-0.03"}
     )
     assert activity.amount == Decimal("-0.03")
@@ -171,3 +173,47 @@ def test_the_librarys_words_are_all_decided() -> None:
 
     assert {word.value for word in OrderStatus} <= STATUS_WORDS.keys()
     assert {word.value for word in TradeEvent} <= EVENT_WORDS.keys()
+
+
+FILL: dict[str, Any] = {
+    "id": "20210316183801123::x-2",
+    "activity_type": "FILL",
+    "type": "trade_correct",
+    "transaction_time": "2021-03-16T18:38:01.123Z",
+    "order_id": "b-1",
+    "symbol": "AAPL",
+    "side": "buy",
+    "qty": "4",
+    "price": "100.5",
+    "previous_execution_id": "x-1",
+}
+
+
+def test_a_listed_correction_names_both_executions() -> None:
+    assert amends(FILL)
+    reversal = reversal_from(FILL)
+    assert (reversal.kind, reversal.original) == ("correction", "x-1")
+    assert reversal.replacement is not None
+    assert (reversal.replacement.execution_id, reversal.replacement.quantity) == ("x-2", 4)
+
+
+def test_a_listed_bust_replaces_nothing() -> None:
+    reversal = reversal_from({**FILL, "type": "trade_bust"})
+    assert (reversal.kind, reversal.replacement, reversal.record_id) == ("bust", None, "x-2")
+
+
+def test_a_fill_amends_nothing() -> None:
+    assert not amends({**FILL, "type": "partial_fill"})
+
+
+def test_a_split_tells_the_shares_that_it_gave() -> None:
+    split = activity_from(
+        {"id": "20210316000000000::s", "activity_type": "SPLIT", "symbol": "AAPL",
+         "net_amount": "0", "qty": "100"}
+    )  # fmt: skip
+    assert (split.change, split.quantity, split.amount) == ("split", 100, 0)
+    paid = activity_from(
+        {"id": "20210316000000000::d", "activity_type": "DIV", "symbol": "AAPL",
+         "net_amount": "22.5", "qty": "100"}
+    )  # fmt: skip
+    assert (paid.change, paid.code, paid.meaning) == (None, "dividend", "income")
