@@ -13,7 +13,6 @@ from services.trade_executor.metrics import STREAM_EVENTS
 from services.trade_executor.model import Update
 from services.trade_executor.ports import Broker, Gap
 from services.trade_executor.reconciliation import Reconciliation
-from services.trade_executor.reversals import Reversals
 from services.trade_executor.tasks import Tasks
 from services.trade_executor.watch import Watch
 
@@ -54,7 +53,6 @@ class StreamFollower:
         lifecycle: Lifecycle,
         identifier: Identifier,
         reconciliation: Reconciliation,
-        reversals: Reversals,
         tasks: Tasks,
         in_flight_max: int,
         watch: Watch,
@@ -63,7 +61,6 @@ class StreamFollower:
         self._lifecycle = lifecycle
         self._identifier = identifier
         self._reconciliation = reconciliation
-        self._reversals = reversals
         self._tasks = tasks
         self._room = asyncio.Semaphore(in_flight_max)
         self._watch = watch
@@ -99,7 +96,7 @@ class StreamFollower:
     async def apply(self, update: Update) -> None:
         """Apply one update: its execution first, then what it says of the state."""
         order = await self._identifier.family(update.order)
-        if update.event in _AMENDED and await self._reversals.told(order, update):
+        if update.event in _AMENDED and await self._reconciliation.reversals.told(order, update):
             order = await self._lifecycle.find(order.id)
         elif update.event in _COMPARED:
             _log.warning("broker_event_compared", word=update.event_word, order=str(order.id))

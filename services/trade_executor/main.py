@@ -40,7 +40,6 @@ from services.trade_executor.open_hours import OpenHours
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Broker, RiskDesk
 from services.trade_executor.reconciliation import Reconciliation
-from services.trade_executor.reversals import Reversals
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
 from services.trade_executor.submission import Submission
@@ -141,7 +140,6 @@ def assemble(
         desk=desk,
         lifecycle=lifecycle,
         identifier=identifier,
-        reversals=reversals,
         blocks=blocks,
         clock=clock,
         market_clock=market_clock,
@@ -174,7 +172,6 @@ def assemble(
         lifecycle=lifecycle,
         identifier=identifier,
         reconciliation=reconciliation,
-        reversals=reversals,
         tasks=tasks,
         in_flight_max=settings.orders_in_flight_max,
         watch=watch,

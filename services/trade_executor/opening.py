@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution
 from libs.common.kernel.ids import BrokerOrderId
 from libs.common.kernel.money import ZERO, plain
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity
+from services.trade_executor.model import BrokerOrder, BrokerPosition
 from services.trade_executor.ports import Books, Broker
 
 
@@ -19,7 +20,7 @@ class SeenAccount:
     """The account at one look."""
 
     executions: tuple[Execution, ...]
-    activities: tuple[CashActivity, ...]
+    activities: tuple[Activity, ...]
     cash: Decimal
     positions: tuple[BrokerPosition, ...]
     open_orders: tuple[BrokerOrderId, ...]

@@ -48,7 +48,6 @@ class Reconciliation:
         desk: Desk,
         lifecycle: Lifecycle,
         identifier: Identifier,
-        reversals: Reversals,
         blocks: Blocks,
         clock: Clock,
         market_clock: Clock,
@@ -61,7 +60,7 @@ class Reconciliation:
         self._clock = clock
         self._market_clock = market_clock
         self._ids = ids
-        self._reversals = reversals
+        self.reversals = Reversals(books, broker, lifecycle, identifier)
         self._overlap = overlap
         self._settle_s = settle_s
         self._executions = MissedExecutions(books, broker, lifecycle, identifier)
@@ -136,7 +135,7 @@ class Reconciliation:
     async def _book_executions(self, findings: Findings) -> None:
         """Take back what the venue took back, then book what the books do not hold."""
         since = await self._since()
-        findings.executions_reversed += await self._reversals.catch_up(since)
+        findings.executions_reversed += await self.reversals.catch_up(since)
         await self._executions.book(since, findings)
 
     async def _explain(self, findings: Findings) -> None:

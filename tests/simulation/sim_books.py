@@ -11,6 +11,7 @@ from uuid import UUID
 
 from libs.common.contracts.channels import NOTIFICATIONS
 from libs.common.contracts.messages import Notification
+from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution
 from libs.common.domain.ledger import (
     CURRENCY,
@@ -27,7 +28,7 @@ from libs.common.domain.positions import Position
 from libs.common.domain.vocabulary import TERMINAL_STATUSES, Level
 from libs.common.kernel.ids import BrokerOrderId, OrderId, Symbol, TransferId, derived_id
 from services.trade_executor.entries import accounts_of
-from services.trade_executor.model import BrokerPosition, CashActivity, Order
+from services.trade_executor.model import BrokerPosition, Order
 from services.trade_executor.ports import (
     Discrepancy,
     Gate,
@@ -166,7 +167,7 @@ class SimBooks(ExecutorStore):
 
         await self._server.ask("open_account", write)
 
-    async def book_cash(self, activities: Sequence[CashActivity]) -> int:
+    async def book_activities(self, activities: Sequence[Activity]) -> int:
         """Book money that moved without a trade; return how many were new."""
         new = 0
         for activity in activities:
@@ -184,7 +185,7 @@ class SimBooks(ExecutorStore):
                 self._deposit_now(tx, transfer_id, cash_account(self._account), amount, code)
                 return True
 
-            new += await self._server.ask("book_cash", write)
+            new += await self._server.ask("book_activities", write)
         return new
 
     def _deposit_now(

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.executions import Execution
+from libs.common.domain.activities import Activity
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity
+from services.trade_executor.model import BrokerOrder, BrokerPosition
 from services.trade_executor.ports import Gap, NotSentError, OutcomeUnknownError, StreamItem
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import LIFE
@@ -96,7 +97,12 @@ class SimBroker:
         """Return all executions at or after `since`."""
         return await self._call("executions", lambda: self._venue.executions_since(since))
 
-    async def cash_activities_since(self, since: dt.datetime) -> Sequence[CashActivity]:
+    async def reversals_since(self, since: dt.datetime) -> Sequence[Reversal]:
+        """This venue takes no execution back."""
+        del since
+        return await self._call("reversals", lambda: ())
+
+    async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
         """Return what moved cash without a trade."""
         return await self._call("activities", lambda: self._venue.activities_since(since))
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent as E
 from libs.common.domain.positions import Position, apply_fill
@@ -22,7 +23,7 @@ from libs.common.domain.vocabulary import OrderType, Side
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
 from libs.common.kernel.money import ZERO
-from services.trade_executor.model import BrokerOrder, BrokerPosition, CashActivity, Update
+from services.trade_executor.model import BrokerOrder, BrokerPosition, Update
 from services.trade_executor.ports import BrokerRefusedError
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import Life
@@ -75,7 +76,7 @@ class Venue:
         self.executions: dict[str, Execution] = {}
         self.held: dict[str, Position] = {}
         self.money = Decimal(1_000_000)
-        self.activities: dict[str, CashActivity] = {}
+        self.activities: dict[str, Activity] = {}
         self.arrivals: list[Arrival] = []
         self.connections: list[Connection] = []
         self.down_until = 0.0
@@ -175,7 +176,7 @@ class Venue:
             if one.executed_at >= since and self._shows(one.execution_id)
         ]
 
-    def activities_since(self, since: dt.datetime) -> list[CashActivity]:
+    def activities_since(self, since: dt.datetime) -> list[Activity]:
         """Return what moved cash without a trade."""
         return [one for one in self.activities.values() if one.executed_at >= since]
 
@@ -276,7 +277,7 @@ class Venue:
         """Pay a dividend, take a fee."""
         name = self._name(kind)
         self.money += amount
-        self.activities[name] = CashActivity(name, kind, amount, self._clock.now())
+        self.activities[name] = Activity(name, kind, amount, self._clock.now())
         self._trace.note("venue.cash", kind, amount)
 
     # The stream ---------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ from decimal import Decimal
 from uuid import UUID
 
 from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution, Progress, take
 from libs.common.domain.ledger import Transfer
 from libs.common.domain.positions import Position, apply_fill
 from libs.common.domain.vocabulary import Level, TradingState
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import BrokerOrderId, OrderId, SequentialIds, Symbol
-from services.trade_executor.model import BrokerPosition, CashActivity, Order
+from services.trade_executor.model import BrokerPosition, Order
 from services.trade_executor.ports import (
     Discrepancy,
     Gate,
@@ -168,7 +169,7 @@ class MemoryBooks:
         for one in positions:
             self.held[one.symbol] = Position(one.quantity, one.avg_cost)
 
-    async def book_cash(self, activities: Sequence[CashActivity]) -> int:
+    async def book_activities(self, activities: Sequence[Activity]) -> int:
         """Book money that moved without a trade."""
         new = 0
         for one in activities:

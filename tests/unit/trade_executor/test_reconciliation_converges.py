@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from libs.common.contracts.messages import OrderSpec
+from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, OrderType, Side
@@ -33,7 +34,7 @@ from services.trade_executor.desk import Desk
 from services.trade_executor.gate import Blocks
 from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import Lifecycle
-from services.trade_executor.model import BrokerOrder, CashActivity, Order, Update
+from services.trade_executor.model import BrokerOrder, Order, Update
 from services.trade_executor.ports import Opening, Recorded
 from services.trade_executor.reconciliation import Reconciliation
 from tests.support.fake_broker import FakeBroker
@@ -62,7 +63,7 @@ class Venue(FakeBroker):
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
     renames: bool = False
-    activities: list[CashActivity] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
     updates: list[Update] = field(default_factory=list)
     tripwire: object = None
 
@@ -98,7 +99,7 @@ class Venue(FakeBroker):
             return found
         return [replace(one, execution_id=ExecutionId(f"x-{one.execution_id}")) for one in found]
 
-    async def cash_activities_since(self, since: dt.datetime) -> Sequence[CashActivity]:
+    async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
         self._trip()
         return [one for one in self.activities if one.executed_at >= since]
 
@@ -256,7 +257,7 @@ async def _act(bench: Bench, what: str, which: int, size: int, told: bool) -> No
         amount = Decimal(size - 3) or Decimal(7)
         name = str(uuid.uuid4())
         venue.money += amount
-        venue.activities.append(CashActivity(name, "FEE", amount, venue.now))
+        venue.activities.append(Activity(name, "FEE", amount, venue.now))
     live = list(await venue.open_orders())
     if what in {"place", "external", "fee"} or not live:
         pass
