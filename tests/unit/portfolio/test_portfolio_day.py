@@ -28,6 +28,7 @@ def values(cash: str, realized: str = "0", fees: str = "0") -> Valuation:
         realized_pnl=Decimal(realized),
         unrealized_pnl=Decimal(0),
         fees=Decimal(fees),
+        income=Decimal(0),
         positions=(),
     )
 
