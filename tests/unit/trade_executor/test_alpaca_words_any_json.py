@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.money import MONEY_LIMIT
 from services.trade_executor.adapters.alpaca_words import (
-    cash_activity_from,
+    activity_from,
     cash_from,
     execution_from,
     order_from,
@@ -82,7 +82,7 @@ READERS: list[tuple[str, Callable[[object], Any], dict[str, Any]]] = [
     ("order", order_from, ORDER),
     ("update", update_from, UPDATE),
     ("activity", execution_from, FILL),
-    ("activity", cash_activity_from, FEE),
+    ("activity", activity_from, FEE),
     ("position", position_from, POSITION),
     ("account", cash_from, {"cash": "100.00", "status": "ACTIVE"}),
 ]
