@@ -267,6 +267,6 @@ def _trade_row(trade: BookedTrade) -> dict[str, Any]:
     fill = trade.execution
     return {
         "id": trade.id, "order_id": trade.order_id, "symbol": fill.symbol, "side": fill.side,
-        "quantity": fill.quantity, "executed_price": fill.price, "commission": Decimal(0),
-        "fees": fill.fee, "strategy_id": trade.strategy_id, "booked_at": trade.booked_at,
+        "quantity": fill.quantity, "executed_price": fill.price, "cost": fill.fee,
+        "reverses": False, "strategy_id": trade.strategy_id, "booked_at": trade.booked_at,
     }  # fmt: skip

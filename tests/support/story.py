@@ -302,6 +302,7 @@ class MadeUpStory:
                         "side": "buy",
                         "quantity": Decimal("66"),
                         "executed_price": Decimal("150.12"),
+                        "entry": 1,
                         "commission": Decimal(0),
                         "fees": Decimal("0.0100"),
                         "executed_at": MARKET_TIME + dt.timedelta(minutes=1, seconds=2),
