@@ -1,7 +1,7 @@
 """Busts, corrections, corporate actions; records that nobody can change
 
-Revision ID: 0008
-Revises: 0007
+Revision ID: 0009
+Revises: 0008
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -86,7 +86,7 @@ def upgrade() -> None:
             f"CREATE TRIGGER {name}_table_stands BEFORE TRUNCATE ON {name} "
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
         )
-    _run("0008_executor.sql")
+    _run("0009_executor.sql")
 
 
 def downgrade() -> None:
