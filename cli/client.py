@@ -63,13 +63,16 @@ class Gateway:
         """Return the JSON answer to a POST of `body`."""
         return self._ask("POST", path, json=body, headers=headers)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+    def patch(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Return the JSON answer to a PATCH of `body`."""
-        return self._ask("PATCH", path, json=body)
+        return self._ask("PATCH", path, json=body, headers=headers)
 
-    def delete(self, path: str) -> Any:
-        """Return the JSON answer to a DELETE."""
-        return self._ask("DELETE", path)
+    def delete(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON answer to a DELETE; parameters that are None are left away."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        return self._ask("DELETE", path, params=given)
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         try:

@@ -1,38 +1,35 @@
-"""`tradewind order …`: send an order, or read all that is known of one."""
+"""`tradewind order …`: send an order, change or cancel it, read all that is known of one."""
 
 from __future__ import annotations
 
-import json
 import uuid
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cli import dossier, tables
 from cli.client import Gateway
 from cli.errors import Exit
+from cli.order_words import (
+    DEAD,
+    PATH,
+    Amount,
+    Json,
+    Key,
+    TimeInForce,
+    console,
+    order_body,
+    print_json,
+    print_orders,
+)
 from cli.run import path_part
+from cli.trigger import app as trigger_app
 
-PATH = "/api/v1/orders"
-DEAD = frozenset({"denied", "rejected"})
-app = typer.Typer(help="Send an order, or show one with its whole story.", no_args_is_help=True)
-console = Console(highlight=False)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-Amount = Annotated[str | None, typer.Option(help="A decimal number, e.g. 10.25.")]
-
-
-class TimeInForce(StrEnum):
-    """How long an order stands."""
-
-    DAY = "day"
-    GTC = "gtc"
-    IOC = "ioc"
-    FOK = "fok"
-    OPG = "opg"
-    CLS = "cls"
+app = typer.Typer(
+    help="Send an order, amend or cancel it, or show one with its whole story.",
+    no_args_is_help=True,
+)
+app.add_typer(trigger_app, name="trigger")
 
 
 @app.command("buy", help="Buy through the risk manager. Exit code 1 if denied or rejected.")
@@ -41,43 +38,108 @@ def place(
     context: typer.Context,
     symbol: str,
     quantity: Annotated[str | None, typer.Argument(help="Shares; or give --notional.")] = None,
-    notional: Amount = None,
+    notional: Annotated[str | None, typer.Option(help="An amount of money instead.")] = None,
     limit: Amount = None,
     stop: Amount = None,
+    trail: Annotated[str | None, typer.Option(help="Trailing stop: by a price.")] = None,
+    trail_percent: Annotated[str | None, typer.Option(help="Trailing stop: per cent.")] = None,
+    take_profit: Annotated[
+        str | None, typer.Option(help="Exit at this limit; with --stop-loss a bracket.")
+    ] = None,
+    stop_loss: Annotated[str | None, typer.Option(help="Exit at this stop.")] = None,
+    stop_loss_limit: Annotated[str | None, typer.Option(help="The stop's own limit.")] = None,
+    oco: Annotated[
+        bool, typer.Option("--oco", help="Two exits of what is held; one cancels the other.")
+    ] = False,
     time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.DAY,
     extended_hours: Annotated[bool, typer.Option("--extended-hours")] = False,
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency key: the same key is the same order.")
-    ] = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Send an order through the risk manager; the command's name is its side."""
-    if (quantity is None) == (notional is None):
-        raise typer.BadParameter("give either a quantity or --notional")
-    kinds = {(False, False): "market", (True, False): "limit", (False, True): "stop"}
-    body = {
-        "symbol": symbol.upper(),
-        "side": context.command.name,
-        "order_type": kinds.get((limit is not None, stop is not None), "stop_limit"),
-        "time_in_force": time_in_force.value,
-        "quantity": quantity,
-        "notional": notional,
-        "limit_price": limit,
-        "stop_price": stop,
-        "extended_hours": extended_hours or None,
-    }
+    body = order_body(
+        symbol,
+        context.command.name or "",
+        quantity,
+        notional=notional,
+        limit=limit,
+        stop=stop,
+        trail=trail,
+        trail_percent=trail_percent,
+        take_profit=take_profit,
+        stop_loss=stop_loss,
+        stop_loss_limit=stop_loss_limit,
+        oco=oco,
+        time_in_force=time_in_force,
+        extended_hours=extended_hours,
+    )
     with Gateway() as gateway:
-        answer = gateway.post(
-            PATH,
-            {name: value for name, value in body.items() if value is not None},
-            {"Idempotency-Key": key or str(uuid.uuid4())},
-        )
-    if as_json:
-        _print_json(answer)
-    else:
-        tables.show(console, tables.orders([answer]))
+        answer = gateway.post(PATH, body, {"Idempotency-Key": key or str(uuid.uuid4())})
+    print_orders([answer], as_json=answer if as_json else None)
     if answer.get("status") in DEAD:
         raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def amend(
+    order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id.")],
+    quantity: Annotated[
+        str | None, typer.Option(help="The total, what has been executed included.")
+    ] = None,
+    limit: Amount = None,
+    stop: Amount = None,
+    trail: Annotated[
+        str | None, typer.Option(help="A price or per cent, as the order's own is.")
+    ] = None,
+    time_in_force: Annotated[TimeInForce | None, typer.Option("--tif")] = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Amend a resting order. The answer is the order that takes its place once the broker says
+    so; exit code 1 if it is denied."""
+    wished = {
+        "quantity": quantity,
+        "limit_price": limit,
+        "stop_price": stop,
+        "trail": trail,
+        "time_in_force": None if time_in_force is None else time_in_force.value,
+    }
+    body = {name: value for name, value in wished.items() if value is not None}
+    if not body:
+        raise typer.BadParameter("give something to change")
+    with Gateway() as gateway:
+        answer = gateway.patch(
+            f"{PATH}/{path_part(order_id)}", body, {"Idempotency-Key": key or str(uuid.uuid4())}
+        )
+    print_orders([answer], as_json=answer if as_json else None)
+    if answer.get("status") in DEAD:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def cancel(
+    order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id.")],
+    as_json: Json = False,
+) -> None:
+    """Ask for an order's cancel; a fill may still come first."""
+    with Gateway() as gateway:
+        answer = gateway.delete(f"{PATH}/{path_part(order_id)}")
+    print_orders([answer], as_json=answer if as_json else None)
+
+
+@app.command("cancel-all")
+def cancel_all(
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask for the cancel of every open order, and drop what waits for its trigger."""
+    with Gateway() as gateway:
+        answer = gateway.delete(PATH, {"symbol": symbol.upper() if symbol else None})
+    rows: list[Any] = answer["items"]
+    if rows or as_json:
+        print_orders(rows, as_json=answer if as_json else None)
+    else:
+        console.print("no open orders")
 
 
 @app.command()
@@ -89,13 +151,9 @@ def show(
     with Gateway() as gateway:
         answer = gateway.get(f"{PATH}/{path_part(order_id)}/dossier")
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     for title, table in dossier.parts(answer):
         console.print(title, style="bold")
         tables.show(console, table)
         console.print()
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))

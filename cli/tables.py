@@ -53,9 +53,33 @@ def orders(rows: Sequence[Row]) -> Table:
     return table
 
 
+def triggers(rows: Sequence[Row]) -> Table:
+    """Return the triggers, one a line, with their ids."""
+    names = ("symbol", "side", "type", "quantity>", "when", "until", "status", "order", "why")
+    table = grid("id", "time", *names)
+    for row in rows:
+        order = row.get("order") or {}
+        word = "above" if row.get("above") is not None else "below"
+        table.add_row(
+            str(row.get("id")),
+            clock_of(row.get("created_at")),
+            str(row.get("symbol")),
+            styled(order.get("side")),
+            order_kind(order),
+            quantity(order.get("quantity") or order.get("notional")),
+            f"{word} {quantity(row.get(word))}",
+            str(row.get("valid_until") or "–"),
+            styled(row.get("status")),
+            str(row.get("order_id") or "–"),
+            str(row.get("reason") or ""),
+        )
+    return table
+
+
 def order_kind(row: Row) -> str:
     """Return the order type with its prices, as `limit 10.5`."""
-    prices = [row.get(name) for name in ("stop_price", "limit_price", "trail_price")]
+    names = ("stop_price", "limit_price", "trail_price", "trail_percent")
+    prices = [row.get(name) for name in names]
     return " ".join(
         [str(row.get("order_type", "?")), *(quantity(price) for price in prices if price)]
     )

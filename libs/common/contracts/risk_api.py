@@ -40,7 +40,9 @@ Amount = Annotated[Decimal, Field(gt=0, max_digits=20, decimal_places=8), writte
 Cents = Annotated[Decimal, Field(ge=1, max_digits=18, decimal_places=2), written_plainly]
 """An amount of money to trade for: at least 1, in whole cents."""
 
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][\w.:/\-]*$")]
+Name = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/\-]*$")
+]
 """A symbol, strategy or account as we write it."""
 
 RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC})
@@ -118,6 +120,9 @@ class OrderFields(_Request):
                 raise ValueError(f"extended_hours does not fit order_class {self.order_class}")
         if self.order_class is OrderClass.OCO and kind is not OrderType.LIMIT:
             raise ValueError("order_type of an oco order is limit: its take_profit's")
+        profit = None if self.take_profit is None else self.take_profit.limit_price
+        if self.order_class is OrderClass.OCO and self.limit_price not in {None, profit}:
+            raise ValueError("limit_price does not fit order_class oco: it is take_profit's")
         return self
 
     @model_validator(mode="after")
