@@ -13,7 +13,7 @@ from alpaca.trading.client import TradingClient
 from requests import codes
 
 from libs.common.kernel.errors import TradewindError, UnavailableError
-from services.trade_executor.adapters.alpaca_wire import TimeoutAdapter
+from services.trade_executor.adapters.alpaca_http import TimeoutAdapter
 
 T = TypeVar("T")
 

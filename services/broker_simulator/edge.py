@@ -200,7 +200,8 @@ class Edge:
             return True
         bad = faults.on_request(Kind.GARBLED_ANSWER, method, path)
         if bad is not None:
-            await send_garbled(scope, send, bad, bad.status or answer.status, payload)
+            status = 200 if answer.status == 204 else answer.status  # 204 has no body to garble
+            await send_garbled(scope, send, bad, bad.status or status, payload)
             return True
         return False
 

@@ -21,6 +21,7 @@ from services.trade_executor.cancels import Cancels
 from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
+from services.trade_executor.quarantine import Quarantine
 from services.trade_executor.reconciliation import Reconciliation
 from services.trade_executor.rows import paged
 from services.trade_executor.trigger_store import TriggerStore
@@ -37,6 +38,7 @@ def routes(
     reconciliation: Reconciliation,
     lists: ListStore,
     dossiers: DossierStore,
+    quarantine: Quarantine,
     blocks: Callable[[], dict[str, list[str]]],
     readiness: Readiness,
     ids: IdSource,
@@ -47,7 +49,7 @@ def routes(
     return [
         order_routes(placing, cancels, lists, readiness, ids, answer),
         trigger_routes(triggers, trigger_store, readiness, ids, answer),
-        _record_routes(reconciliation, lists, blocks),
+        _record_routes(reconciliation, lists, quarantine, blocks),
         one_order_routes(amends, cancels, lists, dossiers, readiness, ids, answer),
     ]
 
@@ -55,6 +57,7 @@ def routes(
 def _record_routes(
     reconciliation: Reconciliation,
     lists: ListStore,
+    quarantine: Quarantine,
     blocks: Callable[[], dict[str, list[str]]],
 ) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["records"])
@@ -72,6 +75,12 @@ def _record_routes(
             limit=limit, after=after, symbol=symbol, order_id=order_id, strategy_id=strategy_id
         )
         return paged(page)
+
+    @router.get("/quarantine", dependencies=[READ])
+    async def list_quarantine(limit: Limit = 50, after: str | None = None) -> Response:
+        """List what the broker said and nobody could read, newest first: where it came from, the
+        reason, and its first 64 KiB."""
+        return paged(await quarantine.page(limit=limit, after=after))
 
     @router.get("/reconciliation", dependencies=[READ])
     async def show_reconciliation() -> Response:

@@ -39,6 +39,8 @@ from services.trade_executor.lookup import Lookups
 from services.trade_executor.open_hours import OpenHours
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Broker, RiskDesk
+from services.trade_executor.quarantine import Quarantine
+from services.trade_executor.quarantine_store import BrokerQuarantineStore
 from services.trade_executor.reconciliation import Reconciliation
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
@@ -230,8 +232,11 @@ def triggers_of(
     return triggers
 
 
-def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> AlpacaBroker:
-    """Return the broker that the settings name; what is said to it and by it goes to the log."""
+def alpaca(
+    runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog, quarantine: Quarantine
+) -> AlpacaBroker:
+    """Return the broker that the settings name; what is said to it and by it goes to the log, and
+    what of it cannot be read into quarantine."""
     key = settings.broker_key.get_secret_value()
     secret = settings.broker_secret.get_secret_value()
 
@@ -252,12 +257,14 @@ def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> A
         heard=lambda frame: wire_log.note(
             WireMessage(at_ns=runtime.clock.now_ns(), received=frame)
         ),
+        unreadable=quarantine.frame,
     )
     rented = "alpaca.markets" in settings.broker_url
     usual = _CALLS_PER_MINUTE_ALPACA if rented else _CALLS_PER_MINUTE_OWN
     limits = AlpacaLimits(
         threads=settings.broker_threads,
         timeout_s=settings.broker_timeout_s,
+        answer_s_max=settings.broker_answer_s_max,
         calls_per_minute=settings.broker_calls_per_minute or usual,
         failures_max=settings.broker_failures_max,
         circuit_reset_s=settings.broker_circuit_reset_s,
@@ -268,7 +275,13 @@ def alpaca(runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog) -> A
         secret,
         limits=limits,
         stream=stream,
-        adapter_of=partial(RecordingAdapter, clock=runtime.clock, note=wire_log.note),
+        adapter_of=partial(
+            RecordingAdapter,
+            clock=runtime.clock,
+            note=wire_log.note,
+            bytes_max=settings.broker_answer_bytes_max,
+        ),
+        unreadable=quarantine.answer,
     )
 
 
@@ -291,11 +304,12 @@ def build(settings: ExecutorSettings) -> FastAPI:
     wire_log = WireLog(
         BrokerMessageStore(runtime.database), messages_max=settings.wire_messages_max
     )
-    broker = alpaca(runtime, settings, wire_log)
+    quarantine = Quarantine(BrokerQuarantineStore(runtime.database), runtime.clock)
+    broker = alpaca(runtime, settings, wire_log, quarantine)
     risk = HttpRiskDesk(
         settings.risk_url, settings.account_id, runtime.clock, timeout_s=settings.risk_timeout_s
     )
-    return service(runtime, settings, books, broker, risk, wire_log)
+    return service(runtime, settings, books, broker, risk, wire_log, quarantine)
 
 
 def service(
@@ -305,6 +319,7 @@ def service(
     broker: Broker,
     risk: HttpRiskDesk,
     wire_log: WireLog,
+    quarantine: Quarantine,
 ) -> FastAPI:
     """Return the app over given books, broker and risk desk."""
     executor = assemble(runtime, settings, books, broker, risk)
@@ -325,6 +340,7 @@ def service(
         reconciliation=handlers.reconciliation,
         lists=lists,
         dossiers=DossierStore(runtime.database),
+        quarantine=quarantine,
         blocks=executor.blocks.shown,
         readiness=runtime.readiness,
         ids=runtime.ids,
@@ -335,7 +351,18 @@ def service(
         routers=[*routers, discrepancy_routes(discrepancies)],
         sole=True,
         start=[triggers.load, watch.start, triggers.begin],
-        stop=[partial(_finish, tasks, books, broker, risk, wire_log, settings.shutdown_timeout_s)],
+        stop=[
+            partial(
+                _finish,
+                tasks,
+                books,
+                broker,
+                risk,
+                wire_log,
+                settings.shutdown_timeout_s,
+                quarantine,
+            )
+        ],
         consumers=[
             LogConsumer(ORDERS_APPROVED, handlers.on_approved),
             LogConsumer(COMMANDS, handlers.on_commands),
@@ -353,6 +380,7 @@ def service(
             ("trigger expiry", triggers.expire),
             ("close", executor.close.run),
             ("wire log", wire_log.run),
+            ("quarantine", quarantine.run),
         ],
         figures=lambda: {
             "orders_open": float(len(executor.desk.open_orders())),
@@ -371,6 +399,7 @@ async def _finish(
     risk: HttpRiskDesk,
     wire_log: WireLog,
     timeout_s: float,
+    quarantine: Quarantine,
 ) -> None:
     """Let what is being sent come to its answer, then close; orders are left at the broker."""
     await tasks.idle(timeout_s * 0.6)
@@ -379,6 +408,7 @@ async def _finish(
     await broker.close()
     await risk.close()
     await wire_log.flush()
+    await quarantine.flush()
 
 
 if __name__ == "__main__":

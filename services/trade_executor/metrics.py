@@ -36,6 +36,12 @@ BROKER_CALLS = Counter("broker_calls_total", "Requests to the broker", ["call", 
 BROKER_DURATION = Histogram(
     "broker_call_seconds", "Time the broker took", ["call"], buckets=LATENCY_BUCKETS
 )
+ANSWERS_UNREADABLE = Counter(
+    "broker_answers_unreadable_total", "Answers, or rows of lists, that could not be read", ["call"]
+)
+QUARANTINE_SHED = Counter(
+    "broker_quarantine_shed_total", "Unreadable things that were counted and not kept"
+)
 STREAM_EVENTS = Counter("broker_stream_events_total", "Events of the broker's stream", ["event"])
 STREAM_CONNECTS = Counter("broker_stream_connects_total", "Times the stream was opened")
 STREAM_DISTRUSTED = Counter(

@@ -18,6 +18,9 @@ class ExecutorSettings(ServiceSettings):
     broker_secret: SecretStr = SecretStr("")
     broker_threads: int = Field(default=16, ge=1, le=128)
     broker_timeout_s: float = Field(default=5.0, gt=0)
+    # A request as a whole, and the most that is read of its answer.
+    broker_answer_s_max: float = Field(default=10.0, gt=0)
+    broker_answer_bytes_max: int = Field(default=8 * 1024 * 1024, ge=64 * 1024)
     # Not set: 200 a minute at Alpaca, its usual limit; as good as none elsewhere.
     broker_calls_per_minute: float | None = Field(default=None, gt=0)
     broker_failures_max: int = Field(default=5, ge=1)

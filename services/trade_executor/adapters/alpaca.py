@@ -6,8 +6,9 @@ import datetime as dt
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 import requests
 from alpaca.trading.enums import TimeInForce as AlpacaTimeInForce
 from alpaca.trading.requests import (
@@ -27,14 +28,12 @@ from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.vocabulary import OrderClass, OrderType
 from libs.common.kernel.clock import format_ns, to_ns
+from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
+from services.trade_executor.adapters.alpaca_fields import Fields, objects
+from services.trade_executor.adapters.alpaca_http import TimeoutAdapter
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
-from services.trade_executor.adapters.alpaca_wire import (
-    AlpacaLimits,
-    AlpacaWire,
-    TimeoutAdapter,
-    read,
-)
+from services.trade_executor.adapters.alpaca_wire import AlpacaLimits, AlpacaWire, Unreadable
 from services.trade_executor.adapters.alpaca_words import (
     NAME,
     activity_from,
@@ -42,13 +41,17 @@ from services.trade_executor.adapters.alpaca_words import (
     cash_from,
     execution_from,
     inexpressible,
+    is_trade,
     order_from,
     position_from,
     reversal_from,
 )
 from services.trade_executor.model import BrokerOrder, BrokerPosition, Change
-from services.trade_executor.ports import BrokerRefusedError, StreamItem
+from services.trade_executor.ports import BrokerRefusedError, OutcomeUnknownError, StreamItem
 
+T = TypeVar("T")
+
+_OUR_PREFIX: Final = "tw-"
 _PAGE_ORDERS: Final = 500
 _PAGE_ACTIVITIES: Final = 100
 _REQUESTS: Final[dict[OrderType, type[OrderRequest]]] = {
@@ -74,8 +77,9 @@ class AlpacaBroker:
         limits: AlpacaLimits,
         stream: AlpacaStream,
         adapter_of: Callable[[float, int], TimeoutAdapter] = TimeoutAdapter,
+        unreadable: Unreadable = lambda *_: None,
     ) -> None:
-        self._wire = AlpacaWire(url, key, secret, limits, adapter_of)
+        self._wire = AlpacaWire(url, key, secret, limits, adapter_of, unreadable)
         self._client = self._wire.client
         self._stream = stream
 
@@ -92,26 +96,38 @@ class AlpacaBroker:
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
         """Send one order, once; inside a slot."""
         request = request_of(client_order_id, spec)
-        body = await self._wire.send("submit", lambda: self._client.submit_order(request))
-        return read(order_from, body)
+        return await self._wire.send(
+            "submit",
+            lambda: self._client.submit_order(request),
+            lambda body: _named(order_from(body), client_order_id=client_order_id),
+        )
 
     async def replace(
         self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
     ) -> BrokerOrder:
         """Ask for a replacement, once; inside a slot."""
         request = replacement_of(client_order_id, change)
-        body = await self._wire.send(
-            "replace", lambda: self._client.replace_order_by_id(broker_order_id, request)
+        return await self._wire.send(
+            "replace",
+            lambda: self._client.replace_order_by_id(broker_order_id, request),
+            lambda body: _named(order_from(body), client_order_id=client_order_id),
         )
-        return read(order_from, body)
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
         """Return the order known by our id, None if the broker says there is none."""
-        return await self._one("find", lambda: self._client.get_order_by_client_id(client_order_id))
+        return await self._one(
+            "find",
+            lambda: self._client.get_order_by_client_id(client_order_id),
+            lambda body: _named(order_from(body), client_order_id=client_order_id),
+        )
 
     async def order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
         """Return an order by the broker's id, with its legs."""
-        return await self._one("order", lambda: self._client.get_order_by_id(broker_order_id))
+        return await self._one(
+            "order",
+            lambda: self._client.get_order_by_id(broker_order_id),
+            lambda body: _named(order_from(body), broker_order_id=broker_order_id),
+        )
 
     async def open_orders(self) -> Sequence[BrokerOrder]:
         """Return all open orders, legs beside their parents."""
@@ -129,36 +145,43 @@ class AlpacaBroker:
     async def cancel(self, broker_order_id: BrokerOrderId) -> None:
         """Ask for a cancel."""
         await self._wire.ask(
-            "cancel", lambda: self._client.cancel_order_by_id(broker_order_id), first=True
+            "cancel",
+            lambda: self._client.cancel_order_by_id(broker_order_id),
+            lambda _: None,
+            first=True,
         )
 
     # Account ----------------------------------------------------------------------------------
 
     async def positions(self) -> Sequence[BrokerPosition]:
         """Return all open positions."""
-        rows = await self._wire.ask("positions", self._client.get_all_positions)
-        return [read(position_from, row) for row in rows]
+        return await self._wire.ask(
+            "positions",
+            self._client.get_all_positions,
+            lambda body: [position_from(row) for row in objects(body, "positions")],
+        )
 
     async def cash(self) -> Decimal:
         """Return the account's cash."""
-        body = await self._wire.ask("account", self._client.get_account)
-        return read(cash_from, body)
+        return await self._wire.ask("account", self._client.get_account, cash_from)
 
     async def executions_since(self, since: dt.datetime) -> Sequence[Execution]:
         """Return all executions after `since` (market time), oldest first."""
         rows = await self._activities("/account/activities/FILL", since)
-        return [read(execution_from, row) for row in rows if not read(amends, row)]
+        trades = [row for row in rows if not amends(row)]
+        return self._readable("activities", execution_from, trades)
 
     async def reversals_since(self, since: dt.datetime) -> Sequence[Reversal]:
         """Return the executions taken back or corrected after `since`, oldest first."""
         rows = await self._activities("/account/activities/FILL", since)
-        return [read(reversal_from, row) for row in rows if read(amends, row)]
+        amending = [row for row in rows if amends(row)]
+        return self._readable("activities", reversal_from, amending)
 
     async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
         """Return what moved money or shares without a trade after `since`, oldest first."""
         rows = await self._activities("/account/activities", since)
-        others = [row for row in rows if row.get("activity_type") != "FILL"]
-        return [read(activity_from, row) for row in others]
+        others = [row for row in rows if not is_trade(row)]
+        return self._readable("activities", activity_from, others)
 
     # Stream -----------------------------------------------------------------------------------
 
@@ -181,8 +204,12 @@ class AlpacaBroker:
         found: dict[BrokerOrderId, BrokerOrder] = {}
         query = {**query, "limit": _PAGE_ORDERS, "direction": "asc", "nested": "false"}
         while True:
-            rows = await self._wire.ask(call, lambda: self._client.get("/orders", query))
-            page = [read(order_from, row) for row in rows]
+            rows = await self._wire.ask(
+                call,
+                lambda: self._client.get("/orders", query),
+                lambda body: objects(body, "orders"),
+            )
+            page = self._readable(call, order_from, rows, needed=_may_be_ours)
             fresh = [order for order in page if order.broker_order_id not in found]
             found.update((order.broker_order_id, order) for order in fresh)
             last = page[-1].submitted_at if page else None
@@ -191,28 +218,88 @@ class AlpacaBroker:
             # Orders of the same instant may straddle pages: ask from just before the last.
             query["after"] = format_ns(to_ns(last) - 1000)
 
-    async def _activities(self, path: str, since: dt.datetime) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    async def _activities(self, path: str, since: dt.datetime) -> list[Any]:
+        found: list[Any] = []
         query: dict[str, Any] = {
             "after": format_ns(to_ns(since)),
             "direction": "asc",
             "page_size": _PAGE_ACTIVITIES,
         }
+        tokens: set[str] = set()
         while True:
-            rows = await self._wire.ask("activities", lambda: self._client.get(path, query))
+            rows, token = await self._wire.ask(
+                "activities", lambda: self._client.get(path, query), _page_of_activities
+            )
             found += rows
-            if len(rows) < _PAGE_ACTIVITIES:
+            if token is None:
                 return found
-            query["page_token"] = rows[-1]["id"]
+            if token in tokens:
+                raise OutcomeUnknownError(f"the activities repeat themselves at {token}")
+            tokens.add(token)
+            query["page_token"] = token
 
-    async def _one(self, call: str, work: Callable[[], Any]) -> BrokerOrder | None:
+    async def _one(
+        self, call: str, work: Callable[[], Any], reader: Callable[[Any], BrokerOrder]
+    ) -> BrokerOrder | None:
         try:
-            body = await self._wire.ask(call, work)
+            return await self._wire.ask(call, work, reader)
         except BrokerRefusedError as error:
             if error.status == requests.codes.not_found:
                 return None
             raise
-        return read(order_from, body)
+
+    def _readable(
+        self,
+        call: str,
+        reader: Callable[[Any], T],
+        rows: Sequence[Any],
+        *,
+        needed: Callable[[Any], bool] = lambda _: False,
+    ) -> list[T]:
+        """Return what can be read of a list, and put the rest aside: one bad row must not hide
+        the others, and what it meant shows when the balances are compared. A row that is `needed`
+        makes the whole list unreadable: without it, it would say something else."""
+        found: list[T] = []
+        for row in rows:
+            try:
+                found.append(reader(row))
+            except InvalidInputError as error:
+                self._wire.quarantine(call, str(error), msgspec.json.encode(row))
+                if needed(row):
+                    raise OutcomeUnknownError(f"a row cannot be read: {error}") from error
+        return found
+
+
+def _page_of_activities(body: Any) -> tuple[list[Any], str | None]:
+    """Return a page, and where the next begins where there is one."""
+    rows = objects(body, "activities")
+    if len(rows) < _PAGE_ACTIVITIES:
+        return rows, None
+    return rows, Fields(rows[-1], "activity").name("id")
+
+
+def _may_be_ours(row: Any) -> bool:
+    """Tell whether a row that cannot be read may be an order of ours: not if it names another's."""
+    name = row.get("client_order_id") if isinstance(row, dict) else None
+    return not isinstance(name, str) or name.startswith(_OUR_PREFIX)
+
+
+def _named(
+    order: BrokerOrder,
+    *,
+    client_order_id: str | None = None,
+    broker_order_id: str | None = None,
+) -> BrokerOrder:
+    """Return `order` if it is the one that was asked about. Raises InvalidInputError."""
+    if client_order_id is not None and order.client_order_id != client_order_id:
+        raise InvalidInputError(
+            f"order.client_order_id: expected {client_order_id}, got {order.client_order_id}"
+        )
+    if broker_order_id is not None and order.broker_order_id != broker_order_id:
+        raise InvalidInputError(
+            f"order.id: expected {broker_order_id}, got {order.broker_order_id}"
+        )
+    return order
 
 
 def request_of(client_order_id: ClientOrderId, spec: OrderSpec) -> OrderRequest:

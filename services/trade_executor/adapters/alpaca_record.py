@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 
 from libs.common.kernel.clock import Clock
-from services.trade_executor.adapters.alpaca_wire import TimeoutAdapter
+from services.trade_executor.adapters.alpaca_http import ANSWER_BYTES_MAX, TimeoutAdapter
 from services.trade_executor.wire_log import WireMessage
 
 _ABOUT_AN_ORDER: Final = ("/orders/", "/orders:by_client_order_id")
@@ -30,8 +30,9 @@ class RecordingAdapter(TimeoutAdapter):
         *,
         clock: Clock,
         note: Callable[[WireMessage], None],
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
-        super().__init__(timeout_s, connections)
+        super().__init__(timeout_s, connections, bytes_max=bytes_max)
         self._clock = clock
         self._note = note
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosedError, WebSocketException
+from websockets.frames import CloseCode
 
-from libs.common.kernel.errors import UnavailableError
+from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import pauses
 from services.trade_executor.adapters.alpaca_words import update_from
@@ -33,7 +34,7 @@ class StreamRefusedError(UnavailableError):
 
 class AlpacaStream:
     """Yields updates; reports through `report` why there are none, None when all is well, and
-    hands every frame to `heard` as it came."""
+    hands every frame to `heard` as it came, and what cannot be read to `unreadable`, too."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class AlpacaStream:
         timeout_s: float,
         report: Callable[[str | None], None],
         heard: Callable[[bytes], None] = lambda _: None,
+        unreadable: Callable[[str, bytes], None] = lambda *_: None,
     ) -> None:
         self._url = url
         self._key = key
@@ -55,6 +57,7 @@ class AlpacaStream:
         self._timeout_s = timeout_s
         self._report = report
         self._heard = heard
+        self._unreadable = unreadable
         self._socket: ClientConnection | None = None
         self._distrusted = False
 
@@ -93,6 +96,8 @@ class AlpacaStream:
                     break  # it had been there: begin with the shortest pause
                 except (WebSocketException, OSError, TimeoutError, StreamRefusedError) as error:
                     why = "given up: mute" if self._distrusted else str(error) or repr(error)
+                    if isinstance(error, ConnectionClosedError) and _is_too_long(error):
+                        self._put_aside("a frame is too long", b"")
                     self._report(f"the broker's stream: {why}")
                     _log.warning("stream_broken", error=why)
                     if self._socket is not None:
@@ -105,9 +110,10 @@ class AlpacaStream:
         credentials = {"key_id": self._key, "secret_key": self._secret}
         await socket.send(_encoded({"action": "authenticate", "data": credentials}))
         answer = _decoded(await socket.recv())
-        status = (answer.get("data") or {}).get("status")
+        data = answer.get("data")
+        status = data.get("status") if isinstance(data, dict) else None
         if status != "authorized":
-            raise StreamRefusedError(f"not authorised: {status or answer}")
+            raise StreamRefusedError(f"not authorised: {ascii(status or answer)[:200]}")
         await socket.send(_encoded({"action": "listen", "data": {"streams": ["trade_updates"]}}))
         while _decoded(await socket.recv()).get("stream") != "listening":
             pass
@@ -117,11 +123,18 @@ class AlpacaStream:
             message = _decoded(frame)
             if message.get("stream") != "trade_updates":
                 return []
-            return [update_from(message["data"])]
-        except (StreamRefusedError, KeyError, ValueError, TypeError, AttributeError) as error:
-            STREAM_UNREADABLE.inc()
-            _log.error("stream_frame_unreadable", error=repr(error))
-            return [Gap(f"unreadable frame: {error!r}")]
+            return [update_from(message.get("data"))]
+        except (StreamRefusedError, InvalidInputError) as error:
+            self._put_aside(str(error), frame.encode() if isinstance(frame, str) else frame)
+            return [Gap(f"unreadable frame: {error}")]
+
+    def _put_aside(self, reason: str, frame: bytes) -> None:
+        STREAM_UNREADABLE.inc()
+        self._unreadable(reason, frame)
+
+
+def _is_too_long(error: ConnectionClosedError) -> bool:
+    return error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG
 
 
 def _encoded(message: dict[str, Any]) -> str:
@@ -131,5 +144,5 @@ def _encoded(message: dict[str, Any]) -> str:
 def _decoded(frame: str | bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(frame, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise StreamRefusedError(f"not a JSON object: {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise StreamRefusedError(f"not a JSON object: {ascii(str(error))[:200]}") from error

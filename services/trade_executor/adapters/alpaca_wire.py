@@ -3,7 +3,8 @@ waits or repeats under our rule.
 
 How the library asks: `RESTClient._request` loops over `_one_request`, sleeping three times three
 seconds on 429 and 504 for every verb, POST too, without any time-out. So its retry list is
-emptied, and an HTTP adapter puts a time-out on every request whoever makes it.
+emptied, and an HTTP adapter puts a time-out and a size on every request whoever makes it; a timer
+of ours ends what takes longer in all.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 from purgatory.domain.model import OpenedState
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.resilience import circuit_factory, token_bucket
+from services.trade_executor.adapters.alpaca_fields import Fields
+from services.trade_executor.adapters.alpaca_http import Exchange, TimeoutAdapter
 from services.trade_executor.adapters.alpaca_words import NAME
-from services.trade_executor.metrics import BROKER_CALLS, BROKER_DURATION
+from services.trade_executor.metrics import ANSWERS_UNREADABLE, BROKER_CALLS, BROKER_DURATION
 from services.trade_executor.ports import BrokerRefusedError, NotSentError, OutcomeUnknownError
 
 T = TypeVar("T")
@@ -35,29 +38,27 @@ _ORDINARY_SHARE: Final = 0.8  # of the budget; the rest is kept for cancels and 
 _PAUSE_S_429: Final = 1.0
 
 
-class TimeoutAdapter(HTTPAdapter):
-    """Puts a time-out on every request that goes out without one, and never repeats any."""
+class UnreadableAnswerError(OutcomeUnknownError):
+    """An answer came, and nobody can tell what it says."""
 
-    def __init__(self, timeout_s: float, connections: int) -> None:
-        self._timeout_s = timeout_s
-        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
 
-    def send(self, request: Any, **options: Any) -> requests.Response:  # type: ignore[override]
-        """Send one request, once."""
-        if options.get("timeout") is None:
-            options["timeout"] = (min(2.0, self._timeout_s), self._timeout_s)
-        return super().send(request, **options)
+# What is told of an answer that cannot be read: the call, the reason, its status and its body.
+Unreadable = Callable[[str, str, int | None, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class AlpacaLimits:
-    """What the adapter may use: threads, seconds, calls a minute (Alpaca's own limit is 200)."""
+    """What the adapter may use: threads, seconds, calls a minute (Alpaca's own limit is 200).
+
+    `timeout_s` is for each read, `answer_s_max` for a request as a whole.
+    """
 
     threads: int
     timeout_s: float
     calls_per_minute: float
     failures_max: int
     circuit_reset_s: float
+    answer_s_max: float = 10.0
 
 
 class AlpacaWire:
@@ -70,6 +71,7 @@ class AlpacaWire:
         secret: str,
         limits: AlpacaLimits,
         adapter_of: Callable[[float, int], TimeoutAdapter] = TimeoutAdapter,
+        unreadable: Unreadable = lambda *_: None,
     ) -> None:
         self.client = TradingClient(key, secret, raw_data=True, url_override=url.rstrip("/"))
         self.client._retry = 0
@@ -87,6 +89,8 @@ class AlpacaWire:
         self._ordinary = token_bucket(max(1.0, per_s * _ORDINARY_SHARE), 1.0)
         self._circuits = circuit_factory(limits.failures_max, limits.circuit_reset_s)
         self._paused_until = 0.0
+        self._answer_s_max = limits.answer_s_max
+        self._unreadable = unreadable
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -95,14 +99,21 @@ class AlpacaWire:
             await self._pay(first=False)
             yield
 
-    async def send(self, call: str, work: Callable[[], Any]) -> Any:
-        """Run a request that was waited for in a slot."""
-        return await self._run(self._senders, call, work)
+    async def send(self, call: str, work: Callable[[], Any], reader: Callable[[Any], T]) -> T:
+        """Run a request that was waited for in a slot; return its answer, read."""
+        return await self._run(self._senders, call, work, reader)
 
-    async def ask(self, call: str, work: Callable[[], Any], *, first: bool = False) -> Any:
+    async def ask(
+        self, call: str, work: Callable[[], Any], reader: Callable[[Any], T], *, first: bool = False
+    ) -> T:
         """Run any other request; `first` goes before what is not."""
         await self._pay(first=first)
-        return await self._run(self._askers, call, work)
+        return await self._run(self._askers, call, work, reader)
+
+    def quarantine(self, call: str, reason: str, body: bytes, status: int | None = None) -> None:
+        """Count an answer, or a part of one, that cannot be read, and put it aside."""
+        ANSWERS_UNREADABLE.labels(call).inc()
+        self._unreadable(call, reason, status, body)
 
     def close(self) -> None:
         """Close connections and threads; requests under way end by their time-out."""
@@ -118,13 +129,22 @@ class AlpacaWire:
             await self._ordinary.acquire()
         await self._budget.acquire()
 
-    async def _run(self, pool: ThreadPoolExecutor, call: str, work: Callable[[], Any]) -> Any:
+    async def _run(
+        self,
+        pool: ThreadPoolExecutor,
+        call: str,
+        work: Callable[[], Any],
+        reader: Callable[[Any], T],
+    ) -> T:
         loop = asyncio.get_running_loop()
         started, outcome = loop.time(), "ok"
+        exchange = Exchange()
+        deadline = loop.call_later(self._answer_s_max, exchange.sever)
         try:
             breaker = await self._circuits.get_breaker(NAME, exclude=[BrokerRefusedError])
             async with breaker:
-                return await loop.run_in_executor(pool, _translated, work)
+                body = await loop.run_in_executor(pool, _translated, work, exchange)
+            return _read(reader, body)
         except OpenedState as error:
             outcome = "circuit_open"
             raise NotSentError(
@@ -135,6 +155,10 @@ class AlpacaWire:
             if isinstance(error.__cause__, APIError):
                 self._paused_until = loop.time() + _pause_s(error.__cause__)
             raise
+        except UnreadableAnswerError as error:
+            outcome = "unreadable"
+            self.quarantine(call, str(error), exchange.body or b"", exchange.status)
+            raise
         except OutcomeUnknownError:
             outcome = "unknown"
             raise
@@ -142,14 +166,18 @@ class AlpacaWire:
             outcome = str(error.status)
             raise
         finally:
+            deadline.cancel()
             BROKER_CALLS.labels(call, outcome).inc()
             BROKER_DURATION.labels(call).observe(loop.time() - started)
 
 
-def _translated(work: Callable[[], T]) -> T:
+def _translated(work: Callable[[], T], exchange: Exchange) -> T:
     """Run one request; say of every failure whether it was refused, never sent, or unknown."""
+    if exchange.severed:
+        raise NotSentError("no thread became free in time")
     try:
-        return work()
+        with exchange:
+            return work()
     except APIError as error:
         raise _verdict(error) from error
     except requests.ConnectTimeout as error:
@@ -158,16 +186,34 @@ def _translated(work: Callable[[], T]) -> T:
         cause = error.args[0] if error.args else None
         if isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError):
             raise NotSentError(f"no connection: {cause.reason}") from error
+        if exchange.severed:
+            raise UnreadableAnswerError("the answer did not end in time") from error
         raise OutcomeUnknownError(f"connection broke: {error}") from error
-    except (requests.RequestException, ValueError) as error:
-        raise OutcomeUnknownError(f"no readable answer: {error!r}") from error
+    except (requests.RequestException, ValueError, RecursionError) as error:
+        if exchange.severed:
+            raise UnreadableAnswerError("the answer did not end in time") from error
+        if exchange.body is None:
+            raise OutcomeUnknownError(f"no answer: {error!r}") from error
+        raise UnreadableAnswerError(f"no readable answer: {_short(error)}") from error
+
+
+def _read(reader: Callable[[Any], T], body: Any) -> T:
+    """Read an answer; what cannot be read is an unknown outcome, not a crash."""
+    try:
+        return reader(body)
+    except InvalidInputError as error:
+        raise UnreadableAnswerError(f"the answer cannot be read: {error}") from error
 
 
 def _verdict(error: APIError) -> Exception:
+    """Return what an error status proves. A refusal must say so in the broker's own words: a page
+    of something between us and the broker, with whatever status, proves nothing."""
     status = int(error.status_code or 0)
     code, message = _words_of(str(error))
     if status in {requests.codes.too_many_requests, requests.codes.unauthorized}:
-        return NotSentError(f"{status} {message}")
+        return NotSentError(f"{status} {message or ''}".strip())
+    if message is None:
+        return UnreadableAnswerError(f"status {status} without a readable message")
     if code == 40010001 and "unique" in message:
         # An earlier request with this id arrived after all: look it up.
         return OutcomeUnknownError(message)
@@ -176,12 +222,18 @@ def _verdict(error: APIError) -> Exception:
     return OutcomeUnknownError(f"{status} {message}")
 
 
-def _words_of(text: str) -> tuple[int | None, str]:
+def _words_of(text: str) -> tuple[int | None, str | None]:
+    """Return Alpaca's code and message of an error body; no message where it has none."""
     try:
-        body = json.loads(text)
-        return int(body["code"]), str(body["message"])
-    except (ValueError, KeyError, TypeError):
-        return None, text[:200]
+        fields = Fields(json.loads(text), "error")
+        code = fields.raw("code")
+    except (ValueError, RecursionError):
+        return None, None
+    return code if type(code) is int else None, fields.reason("message")
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {ascii(str(error))[:200]}"
 
 
 def _pause_s(error: APIError) -> float:
@@ -189,11 +241,3 @@ def _pause_s(error: APIError) -> float:
     response = error.response
     asked = response.headers.get("Retry-After", "") if response is not None else ""
     return min(60.0, float(asked)) if asked.isdigit() else _PAUSE_S_429
-
-
-def read(reader: Callable[[Any], T], body: Any) -> T:
-    """Read an answer; what cannot be read is an unknown outcome, not a crash."""
-    try:
-        return reader(body)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise OutcomeUnknownError(f"the answer cannot be read: {error!r}") from error

@@ -149,6 +149,8 @@ def execution_from(body: object) -> Execution:
 
 def amends(body: object) -> bool:
     """Tell whether a FILL activity is about an earlier one: it took it back, or corrected it."""
+    if not isinstance(body, dict):
+        return False
     fields = Fields(body, "activity")
     return not _AMENDING.isdisjoint((fields.word("type"), fields.word("execution_type")))
 
@@ -166,6 +168,11 @@ def reversal_from(body: object) -> Reversal:
         record_id=record.execution_id,
         replacement=None if busted else record,
     )
+
+
+def is_trade(body: object) -> bool:
+    """Tell whether an activity is an execution."""
+    return isinstance(body, dict) and body.get("activity_type") == "FILL"
 
 
 def activity_from(body: object) -> Activity:

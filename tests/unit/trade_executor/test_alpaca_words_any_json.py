@@ -16,10 +16,12 @@ from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.money import MONEY_LIMIT
 from services.trade_executor.adapters.alpaca_words import (
     activity_from,
+    amends,
     cash_from,
     execution_from,
     order_from,
     position_from,
+    reversal_from,
     update_from,
 )
 
@@ -69,6 +71,9 @@ FILL: dict[str, Any] = {
     "symbol": "AAPL",
     "transaction_time": "2021-03-16T18:38:01.942282Z",
 }
+BUST: dict[str, Any] = {
+    **FILL, "type": "trade_bust", "previous_execution_id": "8efc7b9a-8b2b-4000-9955-d36e7db0df74"
+}  # fmt: skip
 FEE: dict[str, Any] = {
     "id": "20210316183801942::2f63ea93-423d-4169-b3f6-3fdafc10c418",
     "activity_type": "FEE",
@@ -83,6 +88,8 @@ READERS: list[tuple[str, Callable[[object], Any], dict[str, Any]]] = [
     ("update", update_from, UPDATE),
     ("activity", execution_from, FILL),
     ("activity", activity_from, FEE),
+    ("activity", reversal_from, BUST),
+    ("activity", amends, BUST),
     ("position", position_from, POSITION),
     ("account", cash_from, {"cash": "100.00", "status": "ACTIVE"}),
 ]

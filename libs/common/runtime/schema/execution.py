@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Text,
     UniqueConstraint,
@@ -303,6 +304,22 @@ broker_messages = table(
     Index("ix_broker_messages_ts", "ts"),
     writers=WRITER,
     append_only=True,
+)
+
+# What the broker said and nobody could read: the first bytes of each, the newest rows. The writer
+# forgets the oldest. Evidence for people: nothing is decided by it.
+broker_quarantine = table(
+    "broker_quarantine",
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("ts", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("call", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer),
+    Column("body", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    CheckConstraint("source IN ('answer', 'stream')", name="source"),
+    writers=WRITER,
 )
 
 # `watermark` is market time: executions before it are in the books or are older than them.
