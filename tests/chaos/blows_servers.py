@@ -9,6 +9,8 @@ from functools import partial
 import httpx
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from infra.embedded.credentials import Credentials
 from infra.embedded.home import Home
@@ -45,7 +47,9 @@ def _redis(stage: Stage) -> redis.Redis:
         password = Credentials(Home(stage.system.home, state["books"])).secret("redis")
     except KeyError as error:
         raise MissedError("the system is not up") from error
-    return redis.Redis(port=port, password=password, socket_timeout=CONNECT_S_MAX)
+    return redis.Redis(
+        port=port, password=password, socket_timeout=CONNECT_S_MAX, retry=Retry(NoBackoff(), 0)
+    )
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""People who place and cancel orders all the while, and note what they were told."""
+"""People who place and cancel orders all the while, and note what they were told.
+
+Now and then one cancels everything, else what rests keeps the others from trading.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ PATIENCE_S = 240.0
 PAUSE_S = (0.3, 1.5)
 REST_S = (0.1, 1.2)
 CANCEL_SHARE = 0.35
+CANCEL_ALL_SHARE = 0.04
 
 
 @dataclass
@@ -71,7 +75,9 @@ class Callers:
                 self.tales.append(tale)
                 self._insist(tale, chance)
                 if tale.orders and chance.random() < CANCEL_SHARE:
-                    self._cancel(tale)
+                    self._cancel(tale, f"/{tale.orders[-1]['id']}")
+                elif chance.random() < CANCEL_ALL_SHARE:
+                    self._cancel(tale, "")
             self._stop.wait(chance.uniform(*REST_S))
 
     def _insist(self, tale: Tale, chance: random.Random) -> None:
@@ -89,8 +95,8 @@ class Callers:
                     return
             time.sleep(chance.uniform(*PAUSE_S))
 
-    def _cancel(self, tale: Tale) -> None:
-        answer = self._call("DELETE", f"/{tale.orders[-1]['id']}", None, {})
+    def _cancel(self, tale: Tale, path: str) -> None:
+        answer = self._call("DELETE", path, None, {})
         tale.cancels.append(0 if answer is None else answer.status_code)
 
     def _call(
@@ -129,7 +135,7 @@ def wish(chance: random.Random, symbol: str, bid: float, ask: float) -> dict[str
     middle = (bid + ask) / 2
     if draw < 0.35:
         return body
-    if draw < 0.8:
+    if draw < 0.88:
         away = chance.choice((0.002, -0.001, -0.005, -0.02))
         return {**body, "order_type": "limit", "limit_price": f"{middle * (1 + sign * away):.2f}"}
     return {
