@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -25,9 +26,15 @@ class Clocks:
         return {"LD_PRELOAD": str(self.library), "TRADEWIND_CHAOS_CLOCKS": str(self.folder)}
 
     def move(self, port: int, seconds: float) -> None:
-        """Let the service on `port` live `seconds` ahead of the machine; 0 takes it back."""
-        with (self.folder / str(port)).open("r+b") as file:
-            file.write(struct.pack("=q", round(seconds * NS)))
+        """Let the service on `port` live `seconds` ahead of the machine; 0 takes it back.
+
+        One that is started later finds the file; it is never cut, for it is mapped into memory.
+        """
+        file = os.open(self.folder / str(port), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(file, struct.pack("=q", round(seconds * NS)), 0)
+        finally:
+            os.close(file)
 
 
 def make_clocks(home: Path) -> Clocks | None:

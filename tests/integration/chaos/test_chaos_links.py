@@ -114,6 +114,9 @@ def test_a_clock_jumps_in_the_service_on_its_port_only(tmp_path: Path) -> None:
     assert abs(moved[0][0] - told[0][0] + 7200) < 60
     assert abs(moved[1][0] - told[1][0]) < 60
     assert 0 <= moved[0][1] - told[0][1] < 60, "the monotonic clock is left alone"
+    clocks.move(3, 3600)
+    early, told_by = read_clock(clocks.environment, "3"), read_clock({}, "3")
+    assert abs(early[0] - told_by[0] - 3600) < 60, "a service that starts later has jumped, too"
 
 
 def read_clock(environment: dict[str, str], port: str) -> tuple[float, float]:
