@@ -75,6 +75,10 @@ class Desk:
             order_id = named[0] if named else None
         return self.get(order_id) if order_id is not None else None
 
+    def known(self) -> list[Order]:
+        """Return the orders in memory, those too that ended lately."""
+        return [*self._open.values(), *self._ended.values()]
+
     def open_orders(self) -> list[Order]:
         """Return the orders that have not come to an end, oldest first."""
         return sorted(self._open.values(), key=lambda order: (order.created_at, order.id))

@@ -24,6 +24,7 @@ from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.amends import Amends
 from services.trade_executor.api import routes
 from services.trade_executor.cancels import Cancels
+from services.trade_executor.claims import Claims
 from services.trade_executor.close import CloseWatch
 from services.trade_executor.desk import Desk
 from services.trade_executor.discrepancies import DiscrepancyDesk
@@ -39,6 +40,9 @@ from services.trade_executor.lookup import Lookups
 from services.trade_executor.open_hours import OpenHours
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Broker, RiskDesk
+from services.trade_executor.protection import ProtectionDesk
+from services.trade_executor.protection_api import protection_routes
+from services.trade_executor.protection_store import ProtectionStore
 from services.trade_executor.quarantine import Quarantine
 from services.trade_executor.quarantine_store import BrokerQuarantineStore
 from services.trade_executor.reconciliation import Reconciliation
@@ -76,6 +80,8 @@ class Executor:
     books: Books
     lifecycle: Lifecycle
     close: CloseWatch
+    cancels: Cancels
+    claims: Claims
 
 
 def assemble(
@@ -209,6 +215,8 @@ def assemble(
         books,
         lifecycle,
         close,
+        cancels,
+        Claims(),
     )
 
 
@@ -331,6 +339,22 @@ def service(
     discrepancies = DiscrepancyDesk(
         runtime, settings.account_id, executor.lifecycle, executor.blocks
     )
+    protections = ProtectionStore(runtime, settings.account_id)
+    guard = ProtectionDesk(
+        store=protections,
+        books=executor.books,
+        desk=executor.desk,
+        lifecycle=executor.lifecycle,
+        placing=executor.placing,
+        cancels=executor.cancels,
+        blocks=executor.blocks,
+        claims=executor.claims,
+        clock=runtime.clock,
+        account_id=settings.account_id,
+        look_s=settings.protection_look_s,
+        entry_patience_s=settings.protection_entry_s,
+        naked_s=settings.protection_naked_s,
+    )
     routers = routes(
         placing=executor.placing,
         amends=executor.amends,
@@ -348,7 +372,14 @@ def service(
     )
     app = create_app(
         runtime,
-        routers=[*routers, discrepancy_routes(discrepancies)],
+        routers=[
+            # Before the routes of one order, whose id stands in the same place.
+            protection_routes(
+                guard, protections, executor.books, runtime.readiness, settings.account_id
+            ),
+            *routers,
+            discrepancy_routes(discrepancies),
+        ],
         sole=True,
         start=[triggers.load, watch.start, triggers.begin],
         stop=[
@@ -379,6 +410,7 @@ def service(
             ("triggers", feed.run),
             ("trigger expiry", triggers.expire),
             ("close", executor.close.run),
+            ("protection", guard.run),
             ("wire log", wire_log.run),
             ("quarantine", quarantine.run),
         ],

@@ -55,6 +55,11 @@ class ExecutorSettings(ServiceSettings):
 
     reconcile_orders_s: float = Field(default=30.0, gt=0)
     reconcile_books_s: float = Field(default=60.0, gt=0)
+    # Protection: how often it is looked at, how long an entry may stand partly filled before the
+    # rest is cancelled to guard the part, and how long shares may be naked before somebody is told.
+    protection_look_s: float = Field(default=2.0, gt=0)
+    protection_entry_s: float = Field(default=5.0, ge=0)
+    protection_naked_s: float = Field(default=10.0, ge=0)
     close_poll_s: float = Field(default=1.0, gt=0)
     # A difference must be seen twice, this long after the last event, before it counts.
     settle_s: float = Field(default=5.0, gt=0)

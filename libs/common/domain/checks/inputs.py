@@ -45,6 +45,12 @@ class OrderFacts:
     by_notional: bool = False
     strategy_id: str | None = None
 
+    @property
+    def is_exit(self) -> bool:
+        """Whether it is of a kind that guards a position: a stop, or a pair of exits."""
+        stops = {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP}
+        return self.order_class is OrderClass.OCO or self.order_type in stops
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:

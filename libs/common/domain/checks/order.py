@@ -31,7 +31,8 @@ AUCTION_ENTRY_ENDS: Final = {TimeInForce.OPG: time(9, 28), TimeInForce.CLS: time
 
 
 def trading_state(case: Case) -> Check:
-    """Halted stops everything, reducing everything that opens or adds."""
+    """Halted stops everything but exits that close what is there, reducing everything that opens
+    or adds."""
     code = "TRADING_STATE"
     match case.state:
         case TradingState.ACTIVE:
@@ -40,7 +41,9 @@ def trading_state(case: Case) -> Check:
             note = REDUCING if case.reducing else "only orders that reduce a position"
             return Check(code, case.reducing, case.state.value, "reducing", note)
         case TradingState.HALTED:
-            return Check(code, False, case.state.value, "active", "trading is halted")
+            guards = case.reducing and case.order.is_exit
+            note = "an exit that guards a position" if guards else "trading is halted"
+            return Check(code, guards, case.state.value, "active", note)
         case _ as never:
             assert_never(never)
 

@@ -362,3 +362,26 @@ discrepancies = table(
     ),
     writers=WRITER,
 )
+
+# What was asked to be protected: an entry with a stop, or a position by request. `quantity` NULL is
+# all there is; `seq` counts the exits that were placed for it, each with an id derived from it.
+protections = table(
+    "protections",
+    Column("id", Id, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("quantity", Quantity),
+    Column("stop_price", Price, nullable=False),
+    Column("take_profit_price", Price),
+    Column("entry_id", Id, ForeignKey("orders.id"), unique=True),
+    Column("actor", Text, nullable=False),
+    Column("seq", Integer, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    Column("ended_at", Instant),
+    Column("end_reason", Text),
+    CheckConstraint("quantity IS NULL OR quantity > 0", name="quantity_positive"),
+    CheckConstraint("stop_price > 0", name="stop_positive"),
+    Index("ix_protections_open", "account_id", "symbol", postgresql_where="ended_at IS NULL"),
+    writers=WRITER,
+)

@@ -1,0 +1,385 @@
+"""Looking after protections: every protected position has its exits, or somebody is told.
+
+Looked at every few seconds. What is missing is placed as an exit of our own (judged like every
+order, spared by the kill switch), what guards too much is cancelled, and where both exits of a
+group have traded, the excess is bought or sold back. Ids are derived from the protection and a
+number that is counted durably, so a look that is cut down sends nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+from libs.common.contracts.risk_api import OrderFields, StopLossFields, TakeProfitFields
+from libs.common.domain.orders import OrderEvent, statuses_allowing
+from libs.common.domain.protection import Coverage, Wanted, covers, overfilled
+from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, TimeInForce
+from libs.common.kernel.clock import Clock
+from libs.common.kernel.errors import ConflictError, UnavailableError
+from libs.common.kernel.ids import OrderId, Symbol, derived_id
+from libs.common.kernel.money import ZERO, plain
+from libs.common.runtime.logging import get_logger
+from services.trade_executor.balance_comparison import NAKED
+from services.trade_executor.cancels import Cancels
+from services.trade_executor.claims import Claims
+from services.trade_executor.desk import Desk
+from services.trade_executor.exits import groups_of, is_stop
+from services.trade_executor.gate import Blocks
+from services.trade_executor.lifecycle import Lifecycle
+from services.trade_executor.model import Order
+from services.trade_executor.placing import Placing
+from services.trade_executor.ports import Books, Discrepancy
+from services.trade_executor.protection_store import (
+    Protection,
+    ProtectionStore,
+    is_guarded_entry,
+    protection_of_entry,
+)
+
+_log = get_logger(__name__)
+
+_CLAIM = "protection"
+_CANCELLABLE = statuses_allowing(OrderEvent.ASK_CANCEL)
+_TRIES_S_MAX = 60.0
+_LATE = dt.timedelta(hours=1)
+
+
+class ProtectionDesk:
+    """Guards what was asked to be guarded."""
+
+    def __init__(
+        self,
+        *,
+        store: ProtectionStore,
+        books: Books,
+        desk: Desk,
+        lifecycle: Lifecycle,
+        placing: Placing,
+        cancels: Cancels,
+        blocks: Blocks,
+        claims: Claims,
+        clock: Clock,
+        account_id: str,
+        look_s: float,
+        entry_patience_s: float,
+        naked_s: float,
+    ) -> None:
+        self._store = store
+        self._books = books
+        self._desk = desk
+        self._lifecycle = lifecycle
+        self._placing = placing
+        self._cancels = cancels
+        self._blocks = blocks
+        self._claims = claims
+        self._clock = clock
+        self._account_id = account_id
+        self._look_s = look_s
+        self._entry_patience_s = entry_patience_s
+        self._naked_s = naked_s
+        self._since: dict[UUID, float] = {}
+        self._retry: dict[UUID, tuple[float, float]] = {}
+        self._looked_back = False
+        self._soon = asyncio.Event()
+        self.coverage: dict[UUID, Coverage] = {}
+
+    def look_soon(self) -> None:
+        """Something traded or ended: look now."""
+        self._soon.set()
+
+    async def run(self) -> None:
+        """Look after protections until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except UnavailableError as error:
+                _log.warning("protection_waits", error=str(error))
+            try:
+                async with asyncio.timeout(self._look_s):
+                    await self._soon.wait()
+            except TimeoutError:
+                pass
+            self._soon.clear()
+
+    async def look(self) -> None:
+        """Compare what is protected with what was asked for, and mend it. Raises
+        UnavailableError."""
+        await self._record_entries()
+        by_symbol: dict[str, list[Protection]] = defaultdict(list)
+        for one in await self._store.open():
+            by_symbol[one.symbol].append(one)
+        for symbol, wanted in by_symbol.items():
+            if self._claims.holder(symbol) is None:
+                async with self._claims.hold(symbol, _CLAIM):
+                    await self._guard(symbol, wanted)
+        await self._look_after_ended()
+        await self._tell_repaired()
+
+    async def _record_entries(self) -> None:
+        """Put on record what brackets and OTOs ask for as soon as they have traded."""
+        entries = [order for order in self._desk.known() if is_guarded_entry(order)]
+        if not self._looked_back:
+            entries = await self._store.unguarded_entries()
+            self._looked_back = True
+        for order in entries:
+            if order.id not in self._since:  # asked once: it is on record then
+                await self._store.add(protection_of_entry(order))
+                self._since[order.id] = self._now_s()
+
+    async def _look_after_ended(self) -> None:
+        """The second exit of a group may trade after the first has closed the position."""
+        positions = await self._books.positions()
+        for one in await self._store.lately_ended(_LATE):
+            position = positions.get(Symbol(one.symbol), ZERO)
+            if position * one.side.sign > 0 and self._claims.holder(one.symbol) is None:
+                async with self._claims.hold(one.symbol, _CLAIM):
+                    entry = await self._books.order(one.entry_id) if one.entry_id else None
+                    await self._give_back(one, entry, await self._store.exits(one), position)
+
+    async def _guard(self, symbol: str, wanted: Sequence[Protection]) -> None:
+        position = (await self._books.positions()).get(Symbol(symbol), ZERO)
+        asked: list[tuple[Protection, Order | None, list[Order], Wanted]] = []
+        owned: set[OrderId] = set()
+        groups = []
+        for one in wanted:
+            entry = await self._books.order(one.entry_id) if one.entry_id else None
+            exits = await self._store.exits(one)
+            owned |= {order.id for order in exits}
+            if await self._ended(one, entry, exits, position):
+                continue
+            one = await self._follow_terms(one, exits)
+            quantity = one.quantity
+            traded = sum((order.filled_quantity for order in exits), ZERO)
+            if entry is not None:
+                quantity = max(ZERO, entry.filled_quantity - traded)
+            elif quantity is not None:
+                quantity = max(ZERO, quantity - traded)
+            asked.append((one, entry, exits, Wanted(one.id, one.side, quantity)))
+            groups += groups_of(exits, entry=entry, owner=one.id, ours=True)
+        others = [
+            order
+            for order in self._desk.open_orders()
+            if order.symbol == symbol and order.id not in owned and _is_exit(order)
+        ]
+        groups += groups_of(others, entry=None, owner=None, ours=False)
+        found = covers(position, [wish for *_, wish in asked], groups)
+        for one, entry, exits, _ in asked:
+            coverage = self.coverage[one.id] = found[one.id]
+            await self._give_back(one, entry, exits, position)
+            await self._mend(one, entry, exits, coverage)
+
+    async def _ended(
+        self, one: Protection, entry: Order | None, exits: Sequence[Order], position: Decimal
+    ) -> bool:
+        """End a protection whose position is closed, or that a person has withdrawn."""
+        reason = None
+        if exits and await self._store.withdrawn(exits):
+            reason = "withdrawn: a person cancelled an exit"
+        elif entry is not None and not entry.status.is_terminal:
+            reason = None
+        elif position * one.side.sign >= 0:  # flat, or on the other side
+            await self._give_back(one, entry, exits, position)
+            reason = "the position is closed"
+        if reason is None:
+            return False
+        await self._end(one, exits, reason)
+        return True
+
+    async def give_up(self, one: Protection, reason: str) -> None:
+        """End a protection and cancel the exits that were placed for it."""
+        async with self._claims.hold(one.symbol, _CLAIM):
+            await self._end(one, await self._store.exits(one), reason)
+
+    async def _end(self, one: Protection, exits: Sequence[Order], reason: str) -> None:
+        _log.info("protection_ended", protection=str(one.id), symbol=one.symbol, reason=reason)
+        await self._store.end(one, reason)
+        self.coverage.pop(one.id, None)
+        self._since.pop(one.id, None)
+        for order in exits:
+            if one.entry_id is None or order.parent_id != one.entry_id:
+                await self._cancel(order, f"protection: {reason}")
+
+    async def _follow_terms(self, one: Protection, exits: Sequence[Order]) -> Protection:
+        """Take over the price of a resting exit that was amended, or restated after a split."""
+        for order in exits:
+            stop = order.spec.stop_price
+            moved = stop is not None and stop != one.stop_price and is_stop(order)
+            if moved and stop and not order.status.is_terminal:
+                ratio = one.stop_price / stop
+                split = await self._store.was_restated(order)
+                await self._store.reprice(one, order, ratio if split else Decimal(1))
+                return await self._store.one(one.id) or one
+        return one
+
+    async def _mend(
+        self, one: Protection, entry: Order | None, exits: Sequence[Order], coverage: Coverage
+    ) -> None:
+        for group in coverage.excess:
+            for order in exits:
+                if group in {order.id, order.parent_id}:
+                    await self._cancel(order, "protection: guards more than there is")
+        if not coverage.missing:
+            self._since.pop(one.id, None)
+            self._retry.pop(one.id, None)
+            return
+        naked_for_s = self._now_s() - self._since.setdefault(one.id, self._now_s())
+        if naked_for_s >= self._naked_s:
+            await self._tell_naked(one, coverage)
+        if coverage.moving or coverage.excess:
+            return
+        if entry is not None and not entry.status.is_terminal:
+            # Its exits wait until it is complete, and the venue takes no exit of ours beside it.
+            if naked_for_s >= self._entry_patience_s:
+                await self._cancel(entry, "protection: partly filled, the part is guarded")
+            return
+        if any(order.status is OrderStatus.HELD for order in exits):
+            return  # the venue is about to release or end the entry's own exits
+        await self._place(one, exits, coverage.missing)
+
+    async def _place(self, one: Protection, exits: Sequence[Order], quantity: Decimal) -> None:
+        """Send an exit of our own, the same one again where the last look was cut down."""
+        now_s = self._now_s()
+        not_before, pause_s = self._retry.get(one.id, (0.0, self._look_s))
+        if now_s < not_before or await self._store.corporate_end(exits):
+            return
+        sent = {order.id for order in exits}
+        seq = one.seq
+        if seq == 0 or one.exit_id(self._account_id, seq) in sent:
+            seq = await self._store.advance(one)
+        fields = _exit_fields(one, quantity)
+        try:
+            order = await self._placing.place(fields, one.key(seq), one.id)
+        except ConflictError as error:
+            # Judged before the last look was cut down, for another quantity: the next number.
+            _log.info("protection_counts_on", protection=str(one.id), why=str(error))
+            await self._store.advance(replace(one, seq=seq))
+            return
+        self._retry[one.id] = (now_s + pause_s, min(2 * pause_s, _TRIES_S_MAX))
+        _log.warning(
+            "protection_placed",
+            protection=str(one.id),
+            symbol=one.symbol,
+            quantity=plain(quantity),
+            order=str(order.id),
+            status=order.status,
+            why=order.reject_reason,
+        )
+        self._soon.set()
+
+    async def _give_back(
+        self, one: Protection, entry: Order | None, exits: Sequence[Order], position: Decimal
+    ) -> None:
+        """Both exits of a group traded: go back by what was too much."""
+        if position * one.side.sign <= 0:
+            return
+        for group, total, filled in _traded_groups(entry, exits):
+            excess = min(overfilled(total, filled), abs(position))
+            if not excess:
+                continue
+            await self._lifecycle.differs(
+                Discrepancy(
+                    one.symbol,
+                    "anomaly:both_exits_filled",
+                    plain(total),
+                    plain(sum(filled, ZERO)),
+                    f"Both exits of {group} traded; {plain(excess)} are given back.",
+                )
+            )
+            fields = OrderFields(symbol=one.symbol, side=one.side.opposite, quantity=excess)
+            key = f"protection:{one.id}:back:{derived_id('protection_back', str(group))}"
+            order = await self._placing.place(fields, key, one.id)
+            _log.error("protection_gave_back", symbol=one.symbol, order=str(order.id))
+
+    async def _cancel(self, order: Order, reason: str) -> None:
+        known = self._desk.get(order.id) or order
+        if known.status not in _CANCELLABLE or known.status is OrderStatus.PENDING_CANCEL:
+            return
+        try:
+            await self._cancels.cancel(order.id, reason)
+        except ConflictError as error:
+            _log.info("cancel_not_needed", order=str(order.id), error=str(error))
+
+    async def _tell_naked(self, one: Protection, coverage: Coverage) -> None:
+        await self._lifecycle.differs(
+            Discrepancy(
+                one.symbol,
+                NAKED,
+                plain(coverage.active),
+                plain(coverage.needed),
+                f"{plain(coverage.missing)} {one.symbol} have no exit at the broker "
+                f"(protection {one.id}, stop {plain(one.stop_price)}).",
+            )
+        )
+
+    async def _tell_repaired(self) -> None:
+        """Close what was told as naked, once every protection of the symbol is whole again."""
+        lacking = {
+            one.symbol
+            for one in await self._store.open()
+            if (coverage := self.coverage.get(one.id)) is None or coverage.missing
+        }
+        for one in await self._books.open_discrepancies():
+            if one.found.kind == NAKED and one.found.symbol not in lacking:
+                await self._books.resolve_discrepancy(one, "every protected share has its exit")
+                await self._blocks.clear(one.found.symbol, NAKED)
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
+
+
+def _is_exit(order: Order) -> bool:
+    return order.spec.order_class is OrderClass.OCO or (
+        is_stop(order) and (order.protective or order.reducing)
+    )
+
+
+def _exit_fields(one: Protection, quantity: Decimal) -> OrderFields:
+    """Return the exit: a stop, with a take-profit the pair. The venue takes parts of a share for
+    the day only."""
+    whole = quantity == quantity.to_integral_value()
+    force = TimeInForce.GTC if whole else TimeInForce.DAY
+    if one.take_profit_price is None or not whole:
+        return OrderFields(
+            symbol=one.symbol,
+            side=one.side,
+            order_type=OrderType.STOP,
+            time_in_force=force,
+            quantity=quantity,
+            stop_price=one.stop_price,
+        )
+    return OrderFields(
+        symbol=one.symbol,
+        side=one.side,
+        order_type=OrderType.LIMIT,
+        time_in_force=force,
+        order_class=OrderClass.OCO,
+        quantity=quantity,
+        limit_price=one.take_profit_price,
+        take_profit=TakeProfitFields(limit_price=one.take_profit_price),
+        stop_loss=StopLossFields(stop_price=one.stop_price),
+    )
+
+
+def _traded_groups(
+    entry: Order | None, exits: Sequence[Order]
+) -> list[tuple[OrderId, Decimal, list[Decimal]]]:
+    """Return each exit group's id, its quantity, and what its members have traded."""
+    groups: dict[OrderId, list[Order]] = defaultdict(list)
+    for order in exits:
+        groups[order.parent_id or order.id].append(order)
+    return [
+        (
+            root,
+            entry.filled_quantity
+            if entry is not None and root == entry.id
+            else max((order.spec.quantity or ZERO for order in members), default=ZERO),
+            [order.filled_quantity for order in members],
+        )
+        for root, members in groups.items()
+    ]

@@ -1,0 +1,261 @@
+"""Protections in the database, and the exits that belong to them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import RowMapping
+
+from libs.common.domain.vocabulary import Side
+from libs.common.kernel.ids import OrderId, derived_id
+from libs.common.kernel.money import plain
+from libs.common.runtime.runtime import Runtime
+from libs.common.runtime.schema.execution import order_events, orders, protections
+from services.trade_executor.model import EXIT_CLASSES, Order
+from services.trade_executor.rows import order_from, text
+
+# A cancel that a person asked for; any other leaves the wish for protection as it was.
+BY_HAND = ("cancel by request", "cancel all by request")
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A row: what is to be guarded, and how. `side` is the exits' side."""
+
+    id: UUID
+    symbol: str
+    side: Side
+    quantity: Decimal | None
+    stop_price: Decimal
+    take_profit_price: Decimal | None
+    entry_id: OrderId | None
+    actor: str
+    seq: int
+    ended: bool = False
+
+    def key(self, seq: int) -> str:
+        """Return the idempotency key of the exit number `seq`."""
+        return f"protection:{self.id}:{seq}"
+
+    def exit_id(self, account_id: str, seq: int) -> OrderId:
+        """Return the id of the exit number `seq`; the same as `Placing` derives."""
+        return OrderId(derived_id("manual_order", account_id, self.key(seq)))
+
+
+def protection_of_entry(order: Order) -> Protection:
+    """Return what a bracket's or OTO's stop asks to be protected."""
+    assert order.spec.stop_loss_stop_price is not None
+    return Protection(
+        id=derived_id("protection", str(order.id)),
+        symbol=order.symbol,
+        side=order.spec.side.opposite,
+        quantity=None,
+        stop_price=order.spec.stop_loss_stop_price,
+        take_profit_price=order.spec.take_profit_limit_price,
+        entry_id=order.id,
+        actor=order.strategy_id or "operator",
+        seq=0,
+    )
+
+
+def is_guarded_entry(order: Order) -> bool:
+    """Tell whether an order of ours asks for its position to be protected."""
+    spec = order.spec
+    return (
+        spec.order_class in EXIT_CLASSES
+        and order.parent_id is None
+        and not order.external
+        and order.filled_quantity > 0
+        and spec.stop_loss_stop_price is not None
+    )
+
+
+class ProtectionStore:
+    """Reads and writes `protections`."""
+
+    def __init__(self, runtime: Runtime, account_id: str) -> None:
+        self._database = runtime.database
+        self._clock = runtime.clock
+        self._account_id = account_id
+
+    async def add(self, one: Protection) -> bool:
+        """Write a protection; False if it is there."""
+        statement = (
+            upsert(protections)
+            .values(
+                id=one.id,
+                account_id=self._account_id,
+                symbol=one.symbol,
+                side=one.side,
+                quantity=one.quantity,
+                stop_price=one.stop_price,
+                take_profit_price=one.take_profit_price,
+                entry_id=one.entry_id,
+                actor=one.actor,
+            )
+            .on_conflict_do_nothing()
+            .returning(protections.c.id)
+        )
+        async with self._database.write() as tx:
+            return await tx.row(statement) is not None
+
+    async def open(self) -> list[Protection]:
+        """Return what is to be guarded, oldest first."""
+        query = (
+            select(protections)
+            .where(protections.c.account_id == self._account_id, protections.c.ended_at.is_(None))
+            .order_by(protections.c.created_at, protections.c.id)
+        )
+        async with self._database.read() as session:
+            return [_from(row) for row in await session.rows(query)]
+
+    async def lately_ended(self, span: dt.timedelta) -> list[Protection]:
+        """Return what was ended within `span`: a late execution may still be its exit's."""
+        query = select(protections).where(
+            protections.c.account_id == self._account_id,
+            protections.c.ended_at > self._clock.now() - span,
+        )
+        async with self._database.read() as session:
+            return [_from(row) for row in await session.rows(query)]
+
+    async def one(self, identity: UUID) -> Protection | None:
+        """Return a protection."""
+        query = select(protections).where(
+            protections.c.id == identity, protections.c.account_id == self._account_id
+        )
+        async with self._database.read() as session:
+            row = await session.row(query)
+        return _from(row) if row else None
+
+    async def unguarded_entries(self) -> list[Order]:
+        """Return entries with a stop that have traded and have no protection on record."""
+        known = select(protections.c.id).where(protections.c.entry_id == orders.c.id).exists()
+        query = select(orders).where(
+            orders.c.account_id == self._account_id,
+            orders.c.order_class.in_(sorted(EXIT_CLASSES)),
+            orders.c.filled_quantity > 0,
+            ~known,
+        )
+        async with self._database.read() as session:
+            found = [order_from(row) for row in await session.rows(query)]
+        return [order for order in found if is_guarded_entry(order)]
+
+    async def exits(self, one: Protection) -> list[Order]:
+        """Return every exit of a protection: its entry's legs, those placed for it, their legs,
+        and what replaced them."""
+        ids: set[Any] = {one.exit_id(self._account_id, seq) for seq in range(1, one.seq + 1)}
+        roots: set[Any] = set(ids) | ({one.entry_id} if one.entry_id else set())
+        found: dict[OrderId, Order] = {}
+        async with self._database.read() as session:
+            while ids | roots:
+                query = select(orders).where(
+                    or_(
+                        orders.c.id.in_(ids),
+                        orders.c.parent_id.in_(roots),
+                        orders.c.replaces_id.in_(found.keys()),
+                    )
+                )
+                rows = [order_from(row) for row in await session.rows(query)]
+                fresh = {row.id: row for row in rows if row.id not in found}
+                if not fresh:
+                    break
+                found.update(fresh)
+                roots |= fresh.keys()
+        return sorted(found.values(), key=lambda order: (order.created_at, order.id))
+
+    async def withdrawn(self, exits: Sequence[Order]) -> bool:
+        """Tell whether a person has cancelled one of these exits."""
+        query = select(func.count()).where(
+            order_events.c.order_id.in_([order.id for order in exits]),
+            order_events.c.event == "ask_cancel",
+            order_events.c.reason.in_(BY_HAND),
+        )
+        async with self._database.read() as session:
+            return bool((await session.execute(query)).scalar_one())
+
+    async def corporate_end(self, exits: Sequence[Order]) -> bool:
+        """Tell whether the venue ended one of these exits for a corporate action: prices that
+        were meant before it mean something else now."""
+        query = select(func.count()).where(
+            order_events.c.order_id.in_([order.id for order in exits]),
+            order_events.c.event == "canceled",
+            order_events.c.reason == "CORPORATE_ACTION",
+        )
+        async with self._database.read() as session:
+            return bool((await session.execute(query)).scalar_one())
+
+    async def was_restated(self, order: Order) -> bool:
+        """Tell whether the venue has changed an order's terms."""
+        query = select(func.count()).where(
+            order_events.c.order_id == order.id, order_events.c.event == "restated"
+        )
+        async with self._database.read() as session:
+            return bool((await session.execute(query)).scalar_one())
+
+    async def advance(self, one: Protection) -> int:
+        """Return the number of the next exit, durably counted."""
+        statement = (
+            update(protections)
+            .where(protections.c.id == one.id, protections.c.seq == one.seq)
+            .values(seq=one.seq + 1)
+        )
+        async with self._database.write() as tx:
+            await tx.execute(statement)
+        return one.seq + 1
+
+    async def reprice(self, one: Protection, exit_: Order, ratio: Decimal) -> None:
+        """Take over the terms that an exit has now: it was amended, or a split changed it."""
+        quantity = None if one.quantity is None else one.quantity * ratio
+        profit = one.take_profit_price
+        values = {
+            "stop_price": exit_.spec.stop_price,
+            "quantity": quantity,
+            "take_profit_price": None if profit is None else round(profit / ratio, 2),
+        }
+        async with self._database.write() as tx:
+            await tx.execute(update(protections).where(protections.c.id == one.id).values(**values))
+
+    async def end(self, one: Protection, reason: str) -> None:
+        """End a protection."""
+        async with self._database.write() as tx:
+            await tx.execute(
+                update(protections)
+                .where(protections.c.id == one.id, protections.c.ended_at.is_(None))
+                .values(ended_at=self._clock.now(), end_reason=reason)
+            )
+
+
+def _from(row: RowMapping) -> Protection:
+    return Protection(
+        id=row["id"],
+        symbol=row["symbol"],
+        side=Side(row["side"]),
+        quantity=row["quantity"],
+        stop_price=row["stop_price"],
+        take_profit_price=row["take_profit_price"],
+        entry_id=row["entry_id"] and OrderId(row["entry_id"]),
+        actor=row["actor"],
+        seq=row["seq"],
+        ended=row["ended_at"] is not None,
+    )
+
+
+def shown(one: Protection) -> dict[str, Any]:
+    """Return a protection as the API shows it."""
+    return {
+        "id": one.id,
+        "symbol": one.symbol,
+        "side": one.side,
+        "quantity": None if one.quantity is None else plain(one.quantity),
+        "stop_price": plain(one.stop_price),
+        "take_profit_price": text(one.take_profit_price),
+        "entry_id": one.entry_id,
+        "actor": one.actor,
+    }
