@@ -237,8 +237,17 @@ class Book:
         self._change(order, ended_with=filled)
         return True
 
+    def take_up(self, order: Pending) -> bool:
+        """Take an order from its row; False if its id is known already. The row knows of
+        executions that this book may not have seen yet: its own count goes on."""
+        order.executed = ZERO
+        return self.reserve(order)
+
     def pass_over(self, order_id: UUID) -> None:
-        """An order that was never taken has ended: its approval, told again, sets nothing aside."""
+        """An order that was never taken has ended: its approval, told again, sets nothing aside.
+        One that is in the book is ended by its own events."""
+        if order_id in self.orders:
+            return
         self.ended.add(order_id)
         self._early.pop(order_id, None)
 

@@ -23,7 +23,7 @@ from libs.common.contracts.messages import (
     TradeReversed,
 )
 from libs.common.kernel.clock import NS_PER_SECOND
-from libs.common.kernel.money import ZERO, notional
+from libs.common.kernel.money import notional
 from services.risk_manager import metrics
 from services.risk_manager.handlers import Office
 from services.risk_manager.pending import Fill, parts_of
@@ -54,9 +54,7 @@ async def _take_order_event(office: Office, event: OrderEvent) -> None:
         if found.ended:
             book.pass_over(event.order_id)
             return
-        # The row knows of executions that this book may not have seen: its own count goes on.
-        found.pending.executed = ZERO
-        book.reserve(found.pending)
+        book.take_up(found.pending)
     book.confirm(event.order_id)
     if event.quantity is not None:
         if event.event == "restated":

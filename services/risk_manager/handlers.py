@@ -87,7 +87,7 @@ async def judge_signals(office: Office, envelopes: Sequence[Envelope[Signal]]) -
             for envelope in live:
                 signal_id = envelope.payload.signal_id
                 if signal_id in known:
-                    _repeat(office, known[signal_id])
+                    await _repeat(office, known[signal_id])
                 elif signal_id in done:
                     metrics.REPEATED.labels("signal").inc()
                 else:
@@ -182,7 +182,7 @@ async def judge_request(
         _require_book(office)
         known = await office.store.judged([request.request_id])
         if request.request_id in known:
-            _repeat(office, known[request.request_id])
+            await _repeat(office, known[request.request_id])
             return reply_of(known[request.request_id], replayed=True)
         leg = await _is_leg(office, request.replaces)
         _seconds_left(office, request.deadline)
@@ -202,7 +202,7 @@ async def _is_leg(office: Office, replaces: UUID | None) -> bool:
     if found is None:
         raise NotFoundError(f"replaces: there is no order {replaces}")
     if not (found.leg or found.ended):
-        office.desk.book.reserve(found.pending)
+        office.desk.book.take_up(found.pending)
     return found.leg
 
 
@@ -247,12 +247,17 @@ async def preview(office: Office, request: PreviewRequest, correlation_id: UUID)
     return reply_of(assessment, replayed=False, binding=False)
 
 
-def _repeat(office: Office, assessment: Assessment) -> None:
-    """An approval on record whose transaction we had believed lost counts again."""
+async def _repeat(office: Office, assessment: Assessment) -> None:
+    """An approval on record whose transaction we had believed lost counts again, unless its order
+    has come and gone meanwhile."""
     metrics.REPEATED.labels("signal" if assessment.signal_id else "request").inc()
     expires = assessment.expires_at
     if assessment.verdict is Verdict.APPROVED and expires and expires > office.clock.now():
-        office.desk.book.reserve(pending_of(assessment))
+        order = await office.store.open_order(assessment.order_id)
+        if order is not None and order.ended:
+            office.desk.book.pass_over(assessment.order_id)
+        else:
+            office.desk.book.reserve(pending_of(assessment))
 
 
 def _alerts(office: Office, judgement: Judgement, assessment: Assessment) -> list[Outgoing]:
