@@ -11,7 +11,7 @@ from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.orders import OrderEvent, Why, apply
 from libs.common.domain.vocabulary import Level, OrderStatus, Side
 from libs.common.kernel.clock import Clock
-from libs.common.kernel.errors import ConflictError, NotFoundError
+from libs.common.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from libs.common.kernel.ids import ClientOrderId, ExecutionId, OrderId, order_id_from_client
 from libs.common.kernel.money import ZERO
 from libs.common.runtime.logging import get_logger
@@ -55,6 +55,7 @@ class Lifecycle:
         self._broker = broker
         self._names = Names()
         self._listed: set[OrderId] = set()  # orders with executions that no stream told of first
+        self._untold: dict[tuple[str, str], Discrepancy] = {}  # not on record yet
         # Told of every move after it was written, outside of the order's lock.
         self.hearers: list[Callable[[Order, Order], Awaitable[None]]] = []
 
@@ -66,25 +67,39 @@ class Lifecycle:
         return order
 
     async def happen(
-        self, order_id: OrderId, event: OrderEvent, *, reason: str | None = None, **facts: Any
+        self,
+        order_id: OrderId,
+        event: OrderEvent,
+        *,
+        reason: str | None = None,
+        as_of: int | None = None,
+        **facts: Any,
     ) -> Order:
         """Apply `event`; `facts` are fields of `Move` learnt with it. Return the order after it.
 
-        What changes nothing is not written. Raises ConflictError if the event is an act of ours
+        What changes nothing is not written, nor what was seen before the order moved on from
+        the `as_of`th event of its history. Raises ConflictError if the event is an act of ours
         that the order's status refuses.
         """
-        before, after = await self._happen(order_id, event, reason, facts)
+        before, after = await self._happen(order_id, event, reason, facts, as_of)
         if after is not before:
             for hear in self.hearers:
                 await hear(before, after)
         return after
 
     async def _happen(
-        self, order_id: OrderId, event: OrderEvent, reason: str | None, facts: dict[str, Any]
+        self,
+        order_id: OrderId,
+        event: OrderEvent,
+        reason: str | None,
+        facts: dict[str, Any],
+        as_of: int | None,
     ) -> tuple[Order, Order]:
         """Return the order before and after; the same object where nothing was written."""
         async with self._desk.lock(order_id):
             order = await self.find(order_id)
+            if as_of is not None and order.event_seq != as_of:
+                return order, order
             if facts.get("broker_order_id") and order.submitted_at is None:
                 facts["submitted_at"] = self._clock.now()
             while True:
@@ -304,27 +319,38 @@ class Lifecycle:
     async def _flag(self, order: Order, anomaly: str) -> None:
         """An order did what it should not: no new risk on its symbol until the books agree."""
         ANOMALIES.labels(anomaly).inc()
-        await self.differs(
-            Discrepancy(
-                symbol=order.symbol,
-                kind=f"anomaly:{anomaly}",
-                ours=order.status,
-                theirs=anomaly,
-                detail=f"Order {order.id} ({order.spec.side} {order.symbol}).",
-            )
+        found = Discrepancy(
+            symbol=order.symbol,
+            kind=f"anomaly:{anomaly}",
+            ours=order.status,
+            theirs=anomaly,
+            detail=f"Order {order.id} ({order.spec.side} {order.symbol}).",
         )
+        try:
+            await self.differs(found)
+        except UnavailableError as error:
+            # What happened is written; the next comparison with the broker puts this on record.
+            _log.warning("difference_untold", order=str(order.id), error=str(error))
 
     async def differs(self, found: Discrepancy) -> None:
         """Put a difference on record: no new risk there, and somebody is told, once."""
         self._blocks.block(found.symbol, found.kind)
-        if await self._books.open_discrepancy(found):
-            _log.error(
-                "discrepancy",
-                symbol=found.symbol,
-                kind=found.kind,
-                ours=found.ours,
-                theirs=found.theirs,
-            )
+        self._untold[found.symbol, found.kind] = found
+        await self.tell_differences()
+
+    async def tell_differences(self) -> None:
+        """Put on record what could not be so far. Raises UnavailableError; it is then owed still,
+        for a block without a record would never be lifted."""
+        for where, found in list(self._untold.items()):
+            if await self._books.open_discrepancy(found):
+                _log.error(
+                    "discrepancy",
+                    symbol=found.symbol,
+                    kind=found.kind,
+                    ours=found.ours,
+                    theirs=found.theirs,
+                )
+            self._untold.pop(where, None)
 
     async def _overdrawn(self, written: Written) -> None:
         order = written.order

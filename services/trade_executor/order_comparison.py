@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from libs.common.domain.orders import OrderEvent
@@ -64,9 +64,19 @@ class OrderComparison:
                 await self._identifier.family(one)
                 findings.orders_adopted += 1
 
-    async def compare(self, open_there: Sequence[BrokerOrder], findings: Findings) -> bool:
+    def standing(self) -> dict[OrderId, int]:
+        """Return how far the history of each open order has come: what is told of it by an
+        answer that was asked for now is old news once it has moved on."""
+        return {order.id: order.event_seq for order in self._desk.open_orders()}
+
+    async def compare(
+        self,
+        open_there: Sequence[BrokerOrder],
+        standing: Mapping[OrderId, int],
+        findings: Findings,
+    ) -> bool:
         """Apply what the broker says of its open orders and of ours; return whether some order
-        has executions that are not booked."""
+        has executions that are not booked. `standing` was taken before the broker was asked."""
         ours_before = {order.id for order in self._desk.open_orders()}
         await self.adopt(open_there, findings)
         listed: set[OrderId] = set()
@@ -76,7 +86,7 @@ class OrderComparison:
                 with_legs = await self._broker.order(found.broker_order_id)
                 await self._identifier.legs(order, with_legs or found)
             listed.add(order.id)
-            await self._seen_open(order, found, findings)
+            await self._seen_open(order, found, standing.get(order.id, order.event_seq), findings)
         lacking = False
         for order in self._desk.open_orders():
             adopted = order.id not in ours_before and order.broker_order_id is not None
@@ -89,9 +99,11 @@ class OrderComparison:
         order = self._desk.get(order_id)
         return order is not None and not order.status.is_terminal and order_id in self._odd
 
-    async def _seen_open(self, order: Order, found: BrokerOrder, findings: Findings) -> None:
+    async def _seen_open(
+        self, order: Order, found: BrokerOrder, as_of: int, findings: Findings
+    ) -> None:
         if not order.status.is_terminal:
-            await self._apply(order, found, findings)
+            await self._apply(order, found, as_of, findings)
         elif self._again(order, findings):
             # We think it ended, and it lives.
             fresh = await self._broker.order(found.broker_order_id)
@@ -100,7 +112,7 @@ class OrderComparison:
                     order.id, OrderEvent.FOUND_LIVE, reason="reconciliation"
                 )
                 findings.orders_moved += 1
-                await self._apply(order, fresh, findings)
+                await self._apply(order, fresh, order.event_seq, findings)
             self._odd.forget(order.id)
 
     async def _not_listed(self, order: Order, findings: Findings) -> bool:
@@ -108,7 +120,7 @@ class OrderComparison:
             return False
         found = await self._broker.order(order.broker_order_id)
         if found is not None:
-            await self._apply(order, found, findings)
+            await self._apply(order, found, order.event_seq, findings)
             return found.filled_quantity > order.filled_quantity
         if self._again(order, findings):
             await self._lifecycle.differs(
@@ -117,12 +129,15 @@ class OrderComparison:
             findings.details.append(f"order {order.id} is not at the broker")
         return False
 
-    async def _apply(self, order: Order, found: BrokerOrder, findings: Findings) -> None:
+    async def _apply(
+        self, order: Order, found: BrokerOrder, as_of: int, findings: Findings
+    ) -> None:
         self._odd.forget(order.id)
         after = await self._lifecycle.happen(
             order.id,
             news_of(found, order),
             reason="reconciliation",
+            as_of=as_of,
             broker_order_id=found.broker_order_id,
         )
         if after.status is not order.status:

@@ -63,6 +63,7 @@ class Reconciliation:
         self.reversals = Reversals(books, broker, lifecycle, identifier)
         self._overlap = overlap
         self._settle_s = settle_s
+        self._lifecycle = lifecycle
         self._executions = MissedExecutions(books, broker, lifecycle, identifier)
         self._orders = OrderComparison(broker, desk, lifecycle, identifier, clock, settle_s)
         self._balances = BalanceComparison(
@@ -111,6 +112,7 @@ class Reconciliation:
             RECONCILIATIONS.labels(cause).inc()
             started, market_now = self._clock.now(), self._market_clock.now()
             findings = Findings()
+            await self._lifecycle.tell_differences()
             await self._compare_orders(findings, deep=deep)
             settled = balances and await self._balances.compare(findings, self._explain)
             if settled or findings.news or deep:
@@ -120,6 +122,7 @@ class Reconciliation:
             return findings
 
     async def _compare_orders(self, findings: Findings, *, deep: bool) -> None:
+        standing = self._orders.standing()
         open_there = await self._broker.open_orders()
         if deep:
             await self._orders.adopt(
@@ -127,10 +130,10 @@ class Reconciliation:
             )
         if deep or await self._orders.lacks_executions(open_there):
             await self._book_executions(findings)
-        if await self._orders.compare(open_there, findings):
+        if await self._orders.compare(open_there, standing, findings):
             # An order ended with executions that we lack: they first, then its end.
             await self._book_executions(findings)
-            await self._orders.compare(open_there, findings)
+            await self._orders.compare(open_there, standing, findings)
 
     async def _book_executions(self, findings: Findings) -> None:
         """Take back what the venue took back, then book what the books do not hold."""
