@@ -72,6 +72,7 @@ class Weather:
     venue_partial: float = 0.0
     venue_cancel_slow: float = 0.0
     venue_cancel_refused: float = 0.0
+    venue_leak: float = 0.0
     stream_lost: float = 0.0
     stream_twice: float = 0.0
     stream_late: float = 0.0
@@ -88,6 +89,11 @@ class Weather:
         """End every fault."""
         for one in fields(self):
             setattr(self, one.name, 0.0)
+
+    def become(self, other: Weather) -> None:
+        """Take over another weather's probabilities."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(other, one.name))
 
     def shown(self) -> str:
         """Return the faults that may occur."""

@@ -219,7 +219,12 @@ class SimRiskDesk:
         self._world = world
 
     async def assess(
-        self, request_id: UUID, fields: OrderFields, *, correlation_id: UUID
+        self,
+        request_id: UUID,
+        fields: OrderFields,
+        *,
+        correlation_id: UUID,
+        replaces: UUID | None = None,
     ) -> AssessmentReply:
         """Return its verdict. Raises UnavailableError when it is away or late."""
         world, loop = self._world, self._world.loop
@@ -227,6 +232,7 @@ class SimRiskDesk:
         answer: asyncio.Future[AssessmentReply] = loop.create_future()
         request = AssessmentRequest(
             request_id=request_id, account_id="main", order=fields, correlation_id=correlation_id,
+            replaces=replaces,
             deadline=world.clock.now() + world.seconds(timeout_s),
         )  # fmt: skip
 

@@ -128,12 +128,44 @@ class _Call:
             )
             if taken:
                 raise _refused(f"{name} {new[name]} is taken")
+        answer = {"outcome": "moved"}
+        if e.get("heir") is not None:
+            answer |= self._take_over(e["heir"], e, row["id"])
         new["event_seq"] += 1
         new["updated_at"] = _typed("updated_at", e["at"])
         self.tx.put(self.tx.tables.orders, new["id"], new)
         self._tell(new, new["event_seq"], e["event"], before, new["status"], e["reason"], e,
                    e["message_id"])  # fmt: skip
-        return {"outcome": "moved", "order": _standing(new)}
+        return {**answer, "order": _standing(new)}
+
+    def _take_over(self, step: dict[str, Any], e: dict[str, Any], old: UUID) -> dict[str, Any]:
+        """Give an amendment what its forerunner held."""
+        ledger = self.tx.tables.ledger
+        heir = dict(self.tx.tables.orders[UUID(step["id"])])
+        if OrderStatus(heir["status"]).is_terminal:
+            return {}
+        if heir["hold_id"] is not None:
+            self._commit([release(ledger.transfers[heir["hold_id"]])])
+        heir["hold_id"] = heir["hold_amount"] = None
+        if step["hold"] is not None:
+            names = accounts_of(AccountId(heir["account_id"]), Symbol(heir["symbol"]))
+            keys = {str(key.id): key for key in names.values()}
+            hold = step["hold"]
+            heir["hold_id"], heir["hold_amount"] = UUID(hold["id"]), Decimal(hold["amount"])
+            self._commit([
+                Transfer(
+                    TransferId(heir["hold_id"]), keys[hold["debit"]], keys[hold["credit"]],
+                    heir["hold_amount"], TransferCode.HOLD, TransferKind.PENDING,
+                    order_id=heir["id"],
+                )
+            ])  # fmt: skip
+        heir["quantity"] = _typed("quantity", step["quantity"])
+        heir["event_seq"] += 1
+        heir["updated_at"] = _typed("updated_at", e["at"])
+        self.tx.put(self.tx.tables.orders, heir["id"], heir)
+        self._tell(heir, heir["event_seq"], "takes_over", heir["status"], heir["status"],
+                   f"in the place of {old}", e, step["message_id"])  # fmt: skip
+        return {"heir": _standing(heir)}
 
     def _book(self, e: dict[str, Any]) -> dict[str, Any]:
         tables, row = self.tx.tables, self._order(e)
@@ -207,6 +239,7 @@ class _Call:
         self, row: dict[str, Any], seq: int, event: str, before: str | None, after: str,
         reason: str | None, e: dict[str, Any], message_id: str,
     ) -> None:  # fmt: skip
+        self.tx.note("row", row["id"], seq, event, before, after, row["filled_quantity"])
         payload = OrderEvent(
             order_id=row["id"], client_order_id=row["client_order_id"],
             account_id=row["account_id"], symbol=row["symbol"], side=Side(row["side"]), seq=seq,

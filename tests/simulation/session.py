@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,6 +25,9 @@ from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderType, Side, StrategyMode, TradingState
 from libs.common.kernel.errors import TradewindError, UnavailableError
 from services.risk_manager.controls import set_state
+from services.trade_executor.amending import AmendFields
+from services.trade_executor.model import Change
+from services.trade_executor.ports import BrokerRefusedError
 from tests.simulation.dice import Weather
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.loop import Stalled
@@ -58,14 +63,14 @@ class Session:
         self.signals: list[UUID] = []
         self.answered: set[UUID] = set()
         self.minute = 0
+        self._amendments = 0
         self._asks: list[asyncio.Task[None]] = []
         self.invariants = Invariants(self)
-        act = self.world.dice
-        del act
         self._acts: list[tuple[int, str, Callable[[], None]]] = [
             (30, "signal", self._signal),
             (20, "order", self._order),
             (8, "cancel", self._cancel),
+            (10, "amend", self._amend),
             (6, "prices", self._prices),
             (2, "switch", self._switch),
             (3, "elsewhere", self._elsewhere),
@@ -92,8 +97,7 @@ class Session:
                 asyncio.create_task(world.quote())]  # fmt: skip
         world.risk.start()
         world.executor.start()
-        if dice.chance(0.8):
-            await asyncio.sleep(3.0)
+        await self._settle_in()
         for _ in range(self.steps):
             await asyncio.sleep(0.0 if dice.chance(0.3) else dice.between(0.0, 1.5))
             dice.pick(self._hat)()
@@ -102,6 +106,22 @@ class Session:
         await self._rest()
         for task in kept:
             task.cancel()
+
+    async def _settle_in(self) -> None:
+        """Let both services begin in peace, most times; a start in a storm is a session too."""
+        world = self.world
+        if not world.dice.chance(0.7):
+            return
+        stormy = dataclasses.replace(world.weather)
+        world.weather.calm()
+        for _ in range(100):
+            await asyncio.sleep(0.5)
+            if world.executor.readiness.ready and world.risk.readiness.ready:
+                break
+        else:
+            raise Violation("no start within 50 s of calm")
+        world.weather.become(stormy)
+        world.trace.note("storm")
 
     async def _rest(self) -> None:
         """End all faults, wait until nothing moves, then look at the whole."""
@@ -134,11 +154,16 @@ class Session:
         self.minute += 1
         bar = world.clock.now() + world.seconds(60.0 * self.minute)
         symbol = dice.pick(SYMBOLS)
+        target = dice.pick((-1.0, -0.5, 0.0, 0.0, 0.5, 1.0))
+        price, exits = world.venue.prices[symbol], target and dice.chance(0.3)
+        away = Decimal(dice.whole(1, 40)) / 100 * (1 if target > 0 else -1)
         signal = Signal(
+            stop=price - away if exits else None,
+            take_profit=price + away if exits and dice.chance(0.7) else None,
             signal_id=world.id(), strategy_id=dice.pick(STRATEGIES), symbol=symbol,
             timeframe="1m", bar_ts=bar, ts_event=bar, confidence=1.0, mode=StrategyMode.LIVE,
-            target=dice.pick((-1.0, -0.5, 0.0, 0.0, 0.5, 1.0)),
-            reference_price=world.venue.prices[symbol],
+            target=target,
+            reference_price=price,
         )  # fmt: skip
         self.signals.append(signal.signal_id)
         world.trace.note("signal", signal.strategy_id, symbol, signal.target)
@@ -194,6 +219,32 @@ class Session:
                 _quietly(partial(process.executor.handlers.cancels.cancel, order.id, "asked"))
             )
 
+    def _amend(self) -> None:
+        world, process = self.world, self.world.executor
+        if process.executor is None or not process.alive:
+            return
+        resting = [
+            order
+            for order in process.executor.desk.open_orders()
+            if order.spec.limit_price is not None or order.spec.stop_price is not None
+        ]
+        if not resting:
+            return
+        order, dice = world.dice.pick(resting), world.dice
+        near = world.venue.prices[order.symbol] + Decimal(dice.whole(-30, 30)) / 100
+        by_limit = order.spec.limit_price is not None
+        fields = AmendFields(
+            quantity=Decimal(dice.whole(1, 200)) if dice.chance(0.5) else None,
+            limit_price=near if by_limit else None,
+            stop_price=None if by_limit else near,
+        )
+        self._amendments += 1
+        world.trace.note("amend", order.id, fields.quantity, near)
+        work = process.executor.amends.amend
+        process.spawn(
+            _quietly(partial(work, order.id, fields, f"amend-{self._amendments}", world.id()))
+        )
+
     def _switch(self) -> None:
         risk = self.world.risk
         if risk.office is None or not risk.alive or not risk.office.rebuilt:
@@ -218,7 +269,14 @@ class Session:
             self.world.venue.move_price(symbol)
 
     def _elsewhere(self) -> None:
-        dice = self.world.dice
+        dice, venue = self.world.dice, self.world.venue
+        working = [name for name, one in venue.orders.items() if one.event is OrderEvent.WORKING]
+        if working and dice.chance(0.3):
+            name = dice.pick(working)
+            change = Change(quantity=Decimal(dice.whole(1, 50)))
+            with contextlib.suppress(BrokerRefusedError):
+                venue.replace(name, venue.name_of("foreign"), change)
+            return
         kind = dice.pick((OrderType.MARKET, OrderType.LIMIT))
         symbol = dice.pick(SYMBOLS)
         limit = self.world.venue.prices[symbol] if kind is OrderType.LIMIT else None

@@ -13,7 +13,7 @@ from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution, Reversal
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
-from services.trade_executor.model import BrokerOrder, BrokerPosition
+from services.trade_executor.model import BrokerOrder, BrokerPosition, Change
 from services.trade_executor.ports import Gap, NotSentError, OutcomeUnknownError, StreamItem
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import LIFE
@@ -60,6 +60,17 @@ class SimBroker:
         self._trace.note("broker.submit", client_order_id)
         return await self._call(
             "submit", lambda: self._venue.submit(client_order_id, spec), sends=True
+        )
+
+    async def replace(
+        self, broker_order_id: BrokerOrderId, client_order_id: ClientOrderId, change: Change
+    ) -> BrokerOrder:
+        """Ask for a replacement, once."""
+        self._trace.note("broker.replace", broker_order_id, client_order_id)
+        return await self._call(
+            "replace",
+            lambda: self._venue.replace(broker_order_id, client_order_id, change),
+            sends=True,
         )
 
     async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:

@@ -174,6 +174,7 @@ class SimRiskStore:
                 if origin in tx.tables.assessments:
                     raise AssertionError(f"{origin} is judged twice")
                 tx.put(tx.tables.assessments, origin, one)
+                tx.note("judged", one.order_id, one.verdict, one.code, one.quantity)
             _send(tx, messages)
 
         await self._server.ask("record", write)

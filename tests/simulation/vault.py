@@ -78,9 +78,17 @@ class Tables:
 class Transaction:
     """One transaction: what it wrote is taken back if it fails."""
 
-    def __init__(self, tables: Tables, now: dt.datetime, now_ns: int, ids: IdSource) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        now: dt.datetime,
+        now_ns: int,
+        ids: IdSource,
+        note: Callable[..., None],
+    ) -> None:
         self.tables = tables
         self.now = now
+        self.note = note
         self.now_ns = now_ns
         self.ids = ids
         self._undo: list[tuple[dict[Key, Any], Key, Any]] = []
@@ -151,7 +159,9 @@ class Server:
 
     def carry_out(self, work: Callable[[Transaction], T]) -> T:
         """Do `work` now, all of it or nothing."""
-        tx = Transaction(self.tables, self._clock.now(), self._clock.now_ns(), self._ids)
+        tx = Transaction(
+            self.tables, self._clock.now(), self._clock.now_ns(), self._ids, self._trace.note
+        )
         try:
             done = work(tx)
         except BaseException:

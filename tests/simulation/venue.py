@@ -14,16 +14,18 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from msgspec import structs
+
 from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution
 from libs.common.domain.orders import OrderEvent as E
 from libs.common.domain.positions import Position, apply_fill
-from libs.common.domain.vocabulary import OrderType, Side
+from libs.common.domain.vocabulary import OrderClass, OrderType, Side
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
 from libs.common.kernel.money import ZERO
-from services.trade_executor.model import BrokerOrder, BrokerPosition, Update
+from services.trade_executor.model import BrokerOrder, BrokerPosition, Change, Update
 from services.trade_executor.ports import BrokerRefusedError
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import Life
@@ -31,6 +33,7 @@ from tests.simulation.trace import Trace
 
 NAME = "venue"
 ENDED = frozenset({E.FILLED, E.CANCELED, E.EXPIRED, E.REJECTED, E.REPLACED})
+_NOT_IN_THE_MARKET = frozenset({E.ACKNOWLEDGED, E.SUSPENDED, E.HELD})
 _TICK = Decimal("0.01")
 _LOT = Decimal(1)
 
@@ -48,12 +51,12 @@ class Connection:
 
 @dataclass(frozen=True)
 class Arrival:
-    """An order as it reached the venue; `late` where it came after every settle time."""
+    """An order, or with `amends` an amendment, as it reached the venue."""
 
     at: float
     client_order_id: str
     spec: OrderSpec
-    late: bool
+    amends: bool = False
 
 
 class Venue:
@@ -81,24 +84,99 @@ class Venue:
         self.connections: list[Connection] = []
         self.down_until = 0.0
         self._by_client: dict[str, BrokerOrderId] = {}
+        self._groups: dict[BrokerOrderId, tuple[BrokerOrderId, ...]] = {}
+        self._totals: dict[BrokerOrderId, Decimal] = {}
 
     # What clients ask -------------------------------------------------------------------------
 
-    def submit(self, client_order_id: str, spec: OrderSpec, *, late: bool = False) -> BrokerOrder:
+    def submit(self, client_order_id: str, spec: OrderSpec) -> BrokerOrder:
         """Take an order. Raises BrokerRefusedError."""
-        self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec, late))
+        self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec))
         if self._dice.chance(self._weather.venue_rejects):
             self._trace.note("venue.refused", client_order_id)
             raise BrokerRefusedError(403, 40310000, "refused by the simulation")
-        order = self._take(client_order_id, spec)
-        self._later(self._dice.between(0.0005, 0.05), lambda: self._proceed(order.broker_order_id))
-        return order
+        name = self._take(client_order_id, spec).broker_order_id
+        if spec.order_class is not OrderClass.SIMPLE:
+            self._take_legs(name, spec)
+        self._later(self._dice.between(0.0005, 0.05), lambda: self._proceed(name))
+        return self._shown(name)
+
+    def _take_legs(self, name: BrokerOrderId, spec: OrderSpec) -> None:
+        """Take the exits of a bracket or OTO, which wait until their entry is filled."""
+        base = structs.replace(
+            spec, side=spec.side.opposite, order_type=OrderType.LIMIT, limit_price=None,
+            take_profit_limit_price=None, stop_loss_stop_price=None, stop_loss_limit_price=None,
+        )  # fmt: skip
+        wanted = []
+        if spec.take_profit_limit_price is not None:
+            wanted.append(structs.replace(base, limit_price=spec.take_profit_limit_price))
+        if spec.stop_loss_stop_price is not None:
+            stop = structs.replace(
+                base, order_type=OrderType.STOP, stop_price=spec.stop_loss_stop_price
+            )
+            wanted.append(stop)
+        legs = [self._take(self.name_of("leg"), one).broker_order_id for one in wanted]
+        for leg in legs:
+            self.orders[leg] = replace(self.orders[leg], event=E.HELD, status_word="held")
+            self.shown_at[leg] = self.shown_at[name]
+        self._groups[name] = tuple(legs)
+
+    def replace(self, name: BrokerOrderId, client_order_id: str, change: Change) -> BrokerOrder:
+        """Take an amendment, which may take its place a little later. Raises
+        BrokerRefusedError."""
+        old = self.orders.get(name)
+        if (
+            old is None
+            or old.event not in {E.WORKING, E.PARTLY_FILLED}
+            or (self._dice.chance(self._weather.venue_rejects))
+        ):
+            raise BrokerRefusedError(422, 42210000, "unable to replace order")
+        total = change.quantity or (old.spec.quantity or ZERO)
+        if total <= old.filled_quantity:
+            raise BrokerRefusedError(422, 42210000, "qty must be > filled_qty")
+        spec = structs.replace(
+            old.spec, quantity=total - old.filled_quantity,
+            limit_price=change.limit_price or old.spec.limit_price,
+            stop_price=change.stop_price or old.spec.stop_price,
+        )  # fmt: skip
+        self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec, amends=True))
+        new = self._take(client_order_id, spec, replaces=name).broker_order_id
+        self._totals[new] = total
+        self._tell(name, E.PENDING_REPLACE)
+        slow = self._dice.chance(self._weather.venue_cancel_slow)
+        delay_s = self._dice.between(0.0005, 3.0 if slow else 0.05)
+        self._later(delay_s, lambda: self._swap(name, new))
+        return self._shown(new)
+
+    def _swap(self, name: BrokerOrderId, new: BrokerOrderId) -> None:
+        """Let an amendment take its place, or not."""
+        old, successor = self.orders[name], self.orders[new]
+        if successor.event in ENDED:
+            if old.event is E.PENDING_REPLACE:
+                self._tell(name, E.REPLACE_REFUSED)
+            return
+        left = self._totals[new] - old.filled_quantity
+        refused = self._dice.chance(self._weather.venue_cancel_refused) or left <= 0
+        if old.event is not E.PENDING_REPLACE or refused:
+            if old.event is E.PENDING_REPLACE:
+                self._tell(name, E.REPLACE_REFUSED)
+            self._tell(new, E.REJECTED, reason="not replaced")
+            return
+        spec = structs.replace(successor.spec, quantity=left)
+        self.orders[new] = replace(successor, spec=spec)
+        self.orders[name] = replace(old, replaced_by=new)
+        for root, legs in self._groups.items():
+            self._groups[root] = tuple(new if leg == name else leg for leg in legs)
+        if name in self._groups:
+            self._groups[new] = self._groups.pop(name)
+        self._tell(name, E.REPLACED)
+        self._proceed(new)
 
     def _take(
         self, client_order_id: str, spec: OrderSpec, replaces: BrokerOrderId | None = None
     ) -> BrokerOrder:
         now = self._clock.now()
-        broker_order_id = BrokerOrderId(self._name("order"))
+        broker_order_id = BrokerOrderId(self.name_of("order"))
         order = BrokerOrder(
             broker_order_id=broker_order_id, client_order_id=client_order_id,
             symbol=Symbol(spec.symbol), side=spec.side, event=E.ACKNOWLEDGED,
@@ -137,9 +215,13 @@ class Venue:
         return None if broker_order_id is None else self.order(broker_order_id)
 
     def order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
-        """Return an order by its id, once it shows."""
-        order = self.orders.get(broker_order_id)
-        return order if order is not None and self._shows(broker_order_id) else None
+        """Return an order by its id, once it shows, with its legs."""
+        there = broker_order_id in self.orders and self._shows(broker_order_id)
+        return self._shown(broker_order_id) if there else None
+
+    def _shown(self, name: BrokerOrderId) -> BrokerOrder:
+        legs = tuple(self.orders[leg] for leg in self._groups.get(name, ()))
+        return replace(self.orders[name], legs=legs) if legs else self.orders[name]
 
     def open_orders(self) -> list[BrokerOrder]:
         """Return the open orders that show."""
@@ -220,7 +302,7 @@ class Venue:
 
     def _trade(self, name: BrokerOrderId) -> None:
         order = self.orders[name]
-        if order.event in ENDED or order.event is E.SUSPENDED or not self._marketable(order):
+        if order.event in ENDED | _NOT_IN_THE_MARKET or not self._marketable(order):
             return
         left = (order.spec.quantity or ZERO) - order.filled_quantity
         if self._dice.chance(self._weather.venue_ends):
@@ -237,7 +319,7 @@ class Venue:
         """Let an order trade at the present price."""
         order, price = self.orders[name], self.prices[self.orders[name].symbol]
         execution = Execution(
-            broker=NAME, execution_id=ExecutionId(self._name("execution")), broker_order_id=name,
+            broker=NAME, execution_id=ExecutionId(self.name_of("execution")), broker_order_id=name,
             symbol=order.symbol, side=order.side, quantity=quantity, price=price,
             executed_at=self._clock.now(),
         )  # fmt: skip
@@ -265,17 +347,17 @@ class Venue:
         for name, order in list(self.orders.items()):
             waits = order.symbol == symbol and order.event not in ENDED
             resting = order.spec.order_type is not OrderType.MARKET
-            if waits and resting and order.event not in {E.ACKNOWLEDGED, E.SUSPENDED}:
+            if waits and resting and order.event not in _NOT_IN_THE_MARKET:
                 self._trade_soon(name)
 
     def order_from_elsewhere(self, spec: OrderSpec) -> None:
         """Take an order that somebody placed past us."""
-        order = self._take(self._name("foreign"), spec)
+        order = self._take(self.name_of("foreign"), spec)
         self._later(0.005, lambda: self._proceed(order.broker_order_id))
 
     def move_cash(self, kind: str, amount: Decimal) -> None:
         """Pay a dividend, take a fee."""
-        name = self._name(kind)
+        name = self.name_of(kind)
         self.money += amount
         self.activities[name] = Activity(name, kind, amount, self._clock.now())
         self._trace.note("venue.cash", kind, amount)
@@ -294,7 +376,7 @@ class Venue:
             self._tell(name, event)
 
     def _tell_aside(self, name: BrokerOrderId, event: E, word: str) -> None:
-        self._send(Update(event, word, self.orders[name], None, self._clock.now()))
+        self._send(Update(event, word, self._shown(name), None, self._clock.now()))
 
     def _tell(
         self, name: BrokerOrderId, event: E, execution: Execution | None = None,
@@ -302,16 +384,34 @@ class Venue:
     ) -> None:  # fmt: skip
         order, now = self.orders[name], self._clock.now()
         stands = event
-        if event is E.CANCEL_REFUSED:
+        if event in {E.CANCEL_REFUSED, E.REPLACE_REFUSED}:
             stands = E.PARTLY_FILLED if order.filled_quantity else E.WORKING
-        elif event is E.PARTLY_FILLED and order.event is E.PENDING_CANCEL:
-            stands = E.PENDING_CANCEL
+        elif event is E.PARTLY_FILLED and order.event in {E.PENDING_CANCEL, E.PENDING_REPLACE}:
+            stands = order.event
         order = replace(
             order, event=stands, status_word=stands, updated_at=now, reason=reason or order.reason
         )
         self.orders[name] = order
         self._trace.note("venue.told", name, event, order.filled_quantity)
-        self._send(Update(event, event, order, execution, now))
+        self._send(Update(event, event, self._shown(name), execution, now))
+        if event in ENDED:
+            self._follow_end(name, event)
+
+    def _follow_end(self, name: BrokerOrderId, event: E) -> None:
+        """Let the exits of a filled entry work, end those of any other; one exit ends the rest."""
+        for leg in self._groups.get(name, ()):
+            if event is E.FILLED and self.orders[leg].event is E.HELD:
+                self._tell(leg, E.WORKING)
+                self._trade_soon(leg)
+            elif event not in {E.FILLED, E.REPLACED}:
+                self._tell_if_open(leg, E.CANCELED)
+        if event is E.REPLACED:
+            return
+        for legs in list(self._groups.values()):
+            if name in legs and not self._dice.chance(self._weather.venue_leak):
+                for other in legs:
+                    if other != name:
+                        self._tell_if_open(other, E.CANCELED)
 
     def _send(self, update: Update) -> None:
         weather, dice = self._weather, self._dice
@@ -331,6 +431,7 @@ class Venue:
     def _later(self, delay_s: float, work: Callable[[], None]) -> None:
         self._loop.call_later(delay_s, work, context=self._context)
 
-    def _name(self, what: str) -> str:
+    def name_of(self, what: str) -> str:
+        """Return a name that nothing else has."""
         self._count += 1
         return f"{what}-{self._count}"
