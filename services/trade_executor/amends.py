@@ -102,6 +102,7 @@ class Amends:
         self._account_id = account_id
         self._collar = collar
         self._answer_s = answer_s
+        self._sent: set[OrderId] = set()  # until what became of them is written
         lifecycle.hearers.append(self._hear)
 
     # Asked for --------------------------------------------------------------------------------
@@ -138,6 +139,7 @@ class Amends:
         request: Request,
         correlation_id: UUID,
     ) -> Order:
+        self._desk.require_opened()
         old = await self._lifecycle.find(order_id)
         require_replaceable(old)
         spec, total, change = amended(old, fields)
@@ -234,8 +236,14 @@ class Amends:
         Without `change` (after a restart) nothing is sent: it is only looked up.
         """
         child = await self._lifecycle.find(amendment_id)
-        if child.status is OrderStatus.SUBMITTING and change is not None:
+        if child.status is OrderStatus.SUBMITTING and child.id in self._sent:
+            # It went out while what came of it could not be written: never again, look it up.
+            await self._lifecycle.happen(
+                child.id, OrderEvent.LOSE_OUTCOME, reason="interrupted after sending"
+            )
+        elif child.status is OrderStatus.SUBMITTING and change is not None:
             await self._send(child, change)
+        self._sent.discard(child.id)
         child = await self._lifecycle.find(amendment_id)
         if child.status is OrderStatus.OUTCOME_UNKNOWN:
             reason = f"outcome_unknown:{child.id}"
@@ -266,6 +274,7 @@ class Amends:
                 await self._deny(child, refusal)
                 return
             assert old.broker_order_id is not None
+            self._sent.add(child.id)
             try:
                 answer = await self._broker.replace(
                     old.broker_order_id, child.client_order_id, change

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
+from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import BrokerOrderId, OrderId, order_id_from_client
 from services.trade_executor.metrics import ORDERS_OPEN
 from services.trade_executor.model import BrokerOrder, Order
@@ -27,6 +28,12 @@ class Desk:
         self._ended_max = ended_max
         # Set once the books have been made equal to the broker's at the start.
         self.opened = False
+
+    def require_opened(self) -> None:
+        """Raise UnavailableError before the start has come to its end: what is begun meanwhile
+        could not be told from what a former life has left behind."""
+        if not self.opened:
+            raise UnavailableError("starting: the books are being compared with the broker's")
 
     def lock(self, order_id: OrderId) -> asyncio.Lock:
         """Return the lock that makes the steps of one order serial."""

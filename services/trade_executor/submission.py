@@ -23,8 +23,8 @@ from libs.common.domain.ledger import OverdraftError, Transfer
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, Side
 from libs.common.kernel.clock import Clock
-from libs.common.kernel.errors import ConflictError, Refusal, UnavailableError
-from libs.common.kernel.ids import OrderId, client_order_id
+from libs.common.kernel.errors import ConflictError, Refusal
+from libs.common.kernel.ids import ClientOrderId, OrderId, client_order_id
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import pauses
 from services.trade_executor import logic
@@ -82,6 +82,8 @@ class Submission:
         self._identifier = identifier
         self._collar = collar
         self._attempts_max = attempts_max
+        # Names that went out, until what became of them is written.
+        self._sent: set[ClientOrderId] = set()
 
     async def take(
         self,
@@ -99,8 +101,7 @@ class Submission:
         known = self._desk.get(OrderId(approved.order_id))
         if known is not None:
             return known
-        if not self._desk.opened:
-            raise UnavailableError("starting: the books are being compared with the broker's")
+        self._desk.require_opened()
         started = self._clock.monotonic_ns()
         order = order_of(
             approved,
@@ -173,6 +174,8 @@ class Submission:
         order = await self._lifecycle.find(order_id)
         if order.status is OrderStatus.CREATED:
             order = await self._release(order)
+        if order.client_order_id in self._sent:
+            order = await self._interrupted(order)
         if order.adds_risk:
             await self._gate.listen()
         send = order.status is OrderStatus.SUBMITTING
@@ -180,6 +183,7 @@ class Submission:
             while send or order.status is OrderStatus.OUTCOME_UNKNOWN:
                 if send:
                     await self._send(order)
+                    self._sent.discard(order.client_order_id)
                     send = False
                 else:
                     self._blocks.block(order.symbol, _unknown(order))
@@ -187,6 +191,16 @@ class Submission:
                 order = await self._lifecycle.find(order_id)
         finally:
             await self._blocks.clear(order.symbol, _unknown(order))
+
+    async def _interrupted(self, order: Order) -> Order:
+        """Take up an order that went out while what came of it could not be written: it must not
+        go out again, so it is looked up like any other lost answer."""
+        if order.status is OrderStatus.SUBMITTING:
+            order = await self._lifecycle.happen(
+                order.id, OrderEvent.LOSE_OUTCOME, reason="interrupted after sending"
+            )
+        self._sent.discard(order.client_order_id)
+        return order
 
     async def _release(self, order: Order) -> Order:
         """Mark a waiting order as being sent, once nothing blocks its symbol."""
@@ -209,9 +223,11 @@ class Submission:
                     await self._deny(order, refusal)
                     return
                 started = self._clock.monotonic_ns()
+                self._sent.add(order.client_order_id)
                 try:
                     answer = await self._broker.submit(order.client_order_id, order.spec)
                 except NotSentError as error:
+                    self._sent.discard(order.client_order_id)
                     _log.warning("order_not_sent", order=str(order.id), error=str(error))
                     continue
                 except OutcomeUnknownError as error:
