@@ -153,14 +153,9 @@ class ProtectionDesk:
             owned |= {order.id for order in exits}
             if await self._ended(one, entry, exits, position):
                 continue
-            one = await self._follow_terms(one, exits)
-            quantity = one.quantity
-            traded = sum((order.filled_quantity for order in exits), ZERO)
-            if entry is not None:
-                quantity = max(ZERO, entry.filled_quantity - traded)
-            elif quantity is not None:
-                quantity = max(ZERO, quantity - traded)
-            asked.append((one, entry, exits, Wanted(one.id, one.side, quantity)))
+            one = await self._follow_terms(one, entry, exits)
+            wish = Wanted(one.id, one.side, _left(one, entry, exits))
+            asked.append((one, entry, exits, wish))
             groups += groups_of(exits, entry=entry, owner=one.id, ours=True)
         others = [
             order
@@ -205,16 +200,22 @@ class ProtectionDesk:
             if one.entry_id is None or order.parent_id != one.entry_id:
                 await self._cancel(order, f"protection: {reason}")
 
-    async def _follow_terms(self, one: Protection, exits: Sequence[Order]) -> Protection:
-        """Take over the price of a resting exit that was amended, or restated after a split."""
+    async def _follow_terms(
+        self, one: Protection, entry: Order | None, exits: Sequence[Order]
+    ) -> Protection:
+        """Take over the price of a resting exit that was amended, or restated after a split. A
+        split multiplies what is left to guard: 10 bought, 4 sold, 2 for 1 -> 12 left."""
         for order in exits:
             stop = order.spec.stop_price
             moved = stop is not None and stop != one.stop_price and is_stop(order)
             if moved and stop and not order.status.is_terminal:
-                ratio = one.stop_price / stop
-                split = await self._store.was_restated(order)
-                await self._store.reprice(one, order, ratio if split else Decimal(1))
-                return await self._store.one(one.id) or one
+                quantity, profit = one.quantity, one.take_profit_price
+                if await self._store.was_restated(order):
+                    ratio = one.stop_price / stop
+                    left = _left(one, entry, exits)
+                    quantity = None if left is None else left * ratio + _traded(exits)
+                    profit = None if profit is None else round(profit / ratio, 2)
+                return await self._store.reprice(one, stop, quantity, profit)
         return one
 
     async def _mend(
@@ -333,6 +334,19 @@ class ProtectionDesk:
         return self._clock.monotonic_ns() / 1e9
 
 
+def _traded(exits: Sequence[Order]) -> Decimal:
+    return sum((order.filled_quantity for order in exits), ZERO)
+
+
+def _left(one: Protection, entry: Order | None, exits: Sequence[Order]) -> Decimal | None:
+    """Return how much is still to be guarded, None for all there is: of what the entry bought, or
+    was asked for, what the exits have not sold yet."""
+    quantity = one.quantity
+    if quantity is None and entry is not None:
+        quantity = entry.filled_quantity
+    return None if quantity is None else max(ZERO, quantity - _traded(exits))
+
+
 def _is_exit(order: Order) -> bool:
     return order.spec.order_class is OrderClass.OCO or (
         is_stop(order) and (order.protective or order.reducing)
@@ -373,13 +387,11 @@ def _traded_groups(
     groups: dict[OrderId, list[Order]] = defaultdict(list)
     for order in exits:
         groups[order.parent_id or order.id].append(order)
-    return [
-        (
-            root,
-            entry.filled_quantity
-            if entry is not None and root == entry.id
-            else max((order.spec.quantity or ZERO for order in members), default=ZERO),
-            [order.filled_quantity for order in members],
-        )
-        for root, members in groups.items()
-    ]
+    found = []
+    for root, members in groups.items():
+        # After a split the exits are for more shares than the entry bought.
+        total = max(order.spec.quantity or ZERO for order in members)
+        if entry is not None and root == entry.id and entry.status is not OrderStatus.FILLED:
+            total = entry.filled_quantity
+        found.append((root, total, [order.filled_quantity for order in members]))
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -210,17 +210,24 @@ class ProtectionStore:
             await tx.execute(statement)
         return one.seq + 1
 
-    async def reprice(self, one: Protection, exit_: Order, ratio: Decimal) -> None:
-        """Take over the terms that an exit has now: it was amended, or a split changed it."""
-        quantity = None if one.quantity is None else one.quantity * ratio
-        profit = one.take_profit_price
+    async def reprice(
+        self,
+        one: Protection,
+        stop_price: Decimal,
+        quantity: Decimal | None,
+        take_profit_price: Decimal | None,
+    ) -> Protection:
+        """Write what is to be guarded from now on, and return it."""
         values = {
-            "stop_price": exit_.spec.stop_price,
+            "stop_price": stop_price,
             "quantity": quantity,
-            "take_profit_price": None if profit is None else round(profit / ratio, 2),
+            "take_profit_price": take_profit_price,
         }
         async with self._database.write() as tx:
             await tx.execute(update(protections).where(protections.c.id == one.id).values(**values))
+        return replace(
+            one, stop_price=stop_price, quantity=quantity, take_profit_price=take_profit_price
+        )
 
     async def end(self, one: Protection, reason: str) -> None:
         """End a protection."""

@@ -115,11 +115,10 @@ class RecordStore:
             fresh = await tx.row(statement)
             if fresh is None:
                 return False
-            where = found.symbol or "account"
             await self._announce(
                 tx,
                 Level.CRITICAL,
-                f"Books differ from the broker: {found.kind} {where}",
+                _title(found),
                 f"ours {found.ours}, theirs {found.theirs}. {found.detail} "
                 "No new risk there until it is explained.",
                 f"discrepancy:{self._account}:{found.symbol}:{found.kind}",
@@ -138,7 +137,7 @@ class RecordStore:
             await self._announce(
                 tx,
                 Level.INFO,
-                f"Books agree again: {one.found.kind} {one.found.symbol or 'account'}",
+                f"Mended: {one.found.kind} {one.found.symbol or 'account'}",
                 resolution,
                 f"discrepancy_end:{one.id}",
                 {"symbol": one.found.symbol},
@@ -188,3 +187,10 @@ def run_row(account: AccountId, run: ReconciliationRun) -> Insert:
         watermark=run.watermark,
         findings=run.findings,
     )
+
+
+def _title(found: Discrepancy) -> str:
+    where = found.symbol or "account"
+    if found.kind == "naked":  # no difference of books, but it stops new risk like one
+        return f"Position stands naked: {where}"
+    return f"Books differ from the broker: {found.kind} {where}"

@@ -205,6 +205,12 @@ async def test_a_split_moves_the_stop_with_the_exits(desk: OrderDesk) -> None:
 
     await eventually(moved, what="the stop at half the price")
     assert at_broker(desk) == ["20", "20"]
+    # What was bought before the split is twice as many shares, also when its exits are gone.
+    await desk.market("AAPL", "50.00", "50.02")
+    desk.simulator.request("DELETE", "/v2/orders")
+    await eventually(lambda: at_broker(desk) == [], what="no exit")
+    await eventually(lambda: at_broker(desk) == ["20", "20"], within_s=15, what="exits again")
+    await guarded(desk, "20", "45")
 
 
 async def test_exits_that_a_split_ended_are_not_put_back_at_the_old_price(desk: OrderDesk) -> None:
