@@ -151,11 +151,17 @@ class Database:
         """
         started = time.perf_counter()
         with _translated():
-            async with self._engine.begin() as connection:
-                if self._fence["desk_epoch"] is not None:
-                    await connection.execute(_FENCE, self._fence)
-                session = WriteSession(connection)
-                yield session
+            async with self._engine.connect() as connection:
+                # Said, not left to the pool: a reader that is cancelled while its connection goes
+                # back may leave it read-only.
+                await connection.execution_options(
+                    isolation_level="READ COMMITTED", postgresql_readonly=False
+                )
+                async with connection.begin():
+                    if self._fence["desk_epoch"] is not None:
+                        await connection.execute(_FENCE, self._fence)
+                    session = WriteSession(connection)
+                    yield session
         DB_DURATION.labels("write").observe(time.perf_counter() - started)
         session.committed()
 
@@ -168,7 +174,9 @@ class Database:
         started = time.perf_counter()
         with _translated():
             async with self._engine.connect() as connection:
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await connection.execution_options(
+                    isolation_level="AUTOCOMMIT", postgresql_readonly=False
+                )
                 session = WriteSession(connection)
                 yield session
         DB_DURATION.labels("write").observe(time.perf_counter() - started)

@@ -77,3 +77,22 @@ async def test_callbacks_run_after_the_commit_only(database_url: str) -> None:
         await fail()
     assert told == ["committed"]
     await database.close()
+
+
+async def test_a_connection_left_read_only_can_be_written_with(database_url: str) -> None:
+    database = Database(database_url, pool_size=1, timeout_s=5, name="test")
+    connection = await database.own_connection()
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    await raw.set_read_only(True)
+    await connection.close()
+    async with database.single() as tx:
+        await tx.execute(INSERT, {"account": "one"})
+    connection = await database.own_connection()
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    await raw.set_read_only(True)
+    await connection.close()
+    async with database.write() as tx:
+        await tx.execute(INSERT, {"account": "two"})
+    await database.close()
