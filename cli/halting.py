@@ -55,9 +55,8 @@ def halt(
     else:
         if cancel_exits or broker is not None:
             raise typer.BadParameter("--cancel-exits and --broker go with --direct")
-        if flatten:
-            raise typer.BadParameter("--flatten goes with --direct")
-        switch("halt", {"reason": reason}, as_json=as_json)
+        wish = {"reason": reason, "flatten": True} if flatten else {"reason": reason}
+        switch("halt", wish, as_json=as_json)
 
 
 def switch(verb: str, body: Mapping[str, Any], *, as_json: bool = False) -> None:
@@ -84,7 +83,7 @@ def _halt_directly(
         place = find(home(), broker)
     except EmbeddedError as error:
         raise CommandError(f"{error}\n{error.remedy}".strip()) from error
-    kept, how = keep_halted(place, reason)
+    kept, how = keep_halted(place, reason, flatten=flatten)
     _alarm.print(how, style=None if kept else "bold red", soft_wrap=True)
     desk = DirectBroker(place.broker_url, place.key, place.secret, timeout_s=CALL_TIMEOUT_S)
     try:

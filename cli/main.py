@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import doctor as diagnosis
-from cli import halting, order, protection, reconcile, run, strategy, tables
+from cli import halting, order, position, protection, reconcile, run, strategy, tables
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_panels import money, signed, styled
@@ -37,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(order.app, name="order")
+app.add_typer(position.app, name="position")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(protection.app, name="protection")
 app.add_typer(strategy.app, name="strategy")

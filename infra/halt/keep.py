@@ -8,10 +8,10 @@ from infra.halt import switch
 from infra.halt.place import Place
 
 
-def keep_halted(place: Place, reason: str) -> tuple[bool, str]:
+def keep_halted(place: Place, reason: str, *, flatten: bool) -> tuple[bool, str]:
     """Set the kill switch, or leave a mark; return whether what comes back will not trade, and
     in words how it stands."""
-    given = switch.order(reason, place.account_id)
+    given = switch.order(reason, place.account_id, flatten=flatten)
     why = "its address is not known"
     if place.database_url is not None:
         try:

@@ -27,11 +27,12 @@ _CONNECT_S: Final = 2
 _ANSWER_MS: Final = 3000
 
 _HALT: Final = """
-    INSERT INTO trading_state (account_id, state, generation, reason, set_by, set_at)
-    VALUES (%(account_id)s, 'halted', 1, %(reason)s, %(set_by)s, %(set_at)s)
+    INSERT INTO trading_state (account_id, state, generation, reason, set_by, set_at, flatten)
+    VALUES (%(account_id)s, 'halted', 1, %(reason)s, %(set_by)s, %(set_at)s, %(flatten)s)
     ON CONFLICT (account_id) DO UPDATE SET state = 'halted',
         generation = trading_state.generation + 1, reason = excluded.reason,
-        set_by = excluded.set_by, set_at = excluded.set_at
+        set_by = excluded.set_by, set_at = excluded.set_at,
+        flatten = excluded.flatten
     RETURNING generation
     """
 _TELL: Final = """
@@ -43,18 +44,21 @@ _SOURCE: Final = "risk_manager"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order to halt: who, why, when."""
+    """An order to halt: who, why, when; with `flatten` what comes back goes on closing."""
 
     reason: str
     set_by: str
     set_at: str
     account_id: str = ACCOUNT
+    flatten: bool = False
 
 
-def order(reason: str, account_id: str = ACCOUNT, clock: Clock | None = None) -> Order:
+def order(
+    reason: str, account_id: str = ACCOUNT, *, flatten: bool = False, clock: Clock | None = None
+) -> Order:
     """Return the order of the person at this terminal."""
     now = (clock or SystemClock()).now()
-    return Order(reason, "halt --direct", now.isoformat(), account_id)
+    return Order(reason, "halt --direct", now.isoformat(), account_id, flatten)
 
 
 def set_row(database_url: str, given: Order) -> int:

@@ -61,6 +61,12 @@ class StateChange(BaseModel):
     actor: Name = "operator"
 
 
+class HaltRequest(StateChange):
+    """A halt; with `flatten` every position is closed too."""
+
+    flatten: bool = False
+
+
 class LimitRequest(BaseModel):
     """A limit to set, or with `value` null to remove."""
 
@@ -110,13 +116,16 @@ def _judgement_routes(router: APIRouter, office: Office, records: Records) -> No
 
 
 def _state_routes(router: APIRouter, office: Office) -> None:
-    async def change(state: TradingState, request: StateChange) -> Response:
+    async def change(
+        state: TradingState, request: StateChange, *, flatten: bool = False
+    ) -> Response:
         switch = await controls.set_state(
             office,
             state,
             reason=request.reason,
             actor=request.actor,
             correlation_id=_correlation_id(office),
+            flatten=flatten,
         )
         return json_response(_state_of(office, switch))
 
@@ -126,9 +135,11 @@ def _state_routes(router: APIRouter, office: Office) -> None:
         return json_response(_state_of(office, office.desk.switch))
 
     @router.post("/halt", dependencies=[requires("risk:halt")])
-    async def halt(request: StateChange) -> Response:
-        """Stop everything: no order is approved, those approved before are void."""
-        return await change(TradingState.HALTED, request)
+    async def halt(request: HaltRequest) -> Response:
+        """Stop everything: no order is approved, those approved before are void, open orders are
+        cancelled but for protective exits. With `flatten` these go too, and every position is
+        closed, the largest first."""
+        return await change(TradingState.HALTED, request, flatten=request.flatten)
 
     @router.post("/reduce", dependencies=[requires("risk:halt")])
     async def reduce(request: StateChange) -> Response:
@@ -205,6 +216,7 @@ def _state_of(office: Office, switch: Switch) -> RiskState:
         reason=switch.reason,
         set_by=switch.set_by,
         set_at=switch.set_at,
+        flatten=switch.flatten,
     )
 
 

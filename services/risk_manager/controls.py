@@ -51,8 +51,10 @@ async def set_state(
     actor: str,
     code: str = "TRADING_STATE",
     correlation_id: UUID | None = None,
+    flatten: bool = False,
 ) -> Switch:
     """Set the kill switch: a new generation, stored and published to the executor and as an alert.
+    A halt with `flatten` has the executor close every position too.
 
     Asked twice for the same state it rises again: what was approved in between is void. Raises
     ConflictError if somebody else changed it meanwhile, UnavailableError without a database; the
@@ -60,7 +62,7 @@ async def set_state(
     """
     async with office.lock:
         old = office.desk.switch
-        switch = Switch(state, old.generation + 1, reason, actor, office.clock.now())
+        switch = Switch(state, old.generation + 1, reason, actor, office.clock.now(), flatten)
         messages = _announcement(office, switch, code, correlation_id or office.ids.new())
         await office.registry.set_switch(switch, messages)
         office.desk.switch = switch
@@ -83,6 +85,7 @@ def _announcement(
         "state": state.value,
         "generation": str(switch.generation),
         "reason": switch.reason,
+        "flatten": "true" if switch.flatten else "false",
     }
     command = Command(
         command=_COMMANDS[state], actor=switch.set_by, ts=switch.set_at, arguments=facts

@@ -24,6 +24,8 @@ class Switch:
     reason: str
     set_by: str
     set_at: dt.datetime
+    # A halt that also closes every position.
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

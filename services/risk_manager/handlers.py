@@ -12,7 +12,12 @@ from uuid import UUID
 from libs.common.contracts.channels import SIGNALS
 from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import Signal
-from libs.common.contracts.risk_api import AssessmentReply, AssessmentRequest, PreviewRequest
+from libs.common.contracts.risk_api import (
+    CLOSING,
+    AssessmentReply,
+    AssessmentRequest,
+    PreviewRequest,
+)
 from libs.common.domain.vocabulary import StrategyMode, Verdict
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError, UnavailableError
@@ -211,7 +216,14 @@ def _judge_request(
 ) -> _Done:
     now, started = office.market.moment(), office.clock.monotonic_ns()
     spec = request.order.to_spec()
-    ask = Ask(request.request_id, spec, request.strategy_id, replaces=request.replaces, leg=leg)
+    ask = Ask(
+        request.request_id,
+        spec,
+        request.strategy_id,
+        replaces=request.replaces,
+        leg=leg,
+        closing=request.source == CLOSING,
+    )
     judgement = judge(office.desk, ask, now)
     assessment = _keep(
         office,

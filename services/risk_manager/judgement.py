@@ -14,7 +14,16 @@ from uuid import UUID
 from msgspec import structs
 
 from libs.common.contracts.messages import OrderSpec
-from libs.common.domain.checks import Case, Check, Flow, Limits, Mark, OrderFacts, first_denial
+from libs.common.domain.checks import (
+    Case,
+    Check,
+    Flow,
+    Limits,
+    Mark,
+    OrderFacts,
+    SymbolExposure,
+    first_denial,
+)
 from libs.common.domain.checks import judge as run_checks
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.sizing import quantity_of_notional
@@ -40,6 +49,8 @@ class Ask:
     # part of the book, for it can only close what its entry opened.
     replaces: UUID | None = None
     leg: bool = False
+    # Closes a position, whose other orders have been cancelled for it: see `CLOSING`.
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,10 @@ def judge(desk: Desk, ask: Ask, now: Moment) -> Judgement:
     order = _facts(spec, quantity, ask.strategy_id)
     with desk.book.without(ask.replaces) as replaced:
         case = _case(desk, order, instrument, mark, now, ask.replaces)
+    if ask.closing:
+        alone = SymbolExposure(case.exposure.position)
+        flow = replace(case.flow, duplicate_of=None, crosses=None)
+        case = replace(case, exposure=alone, flow=flow, closing=True)
     hold = money(case.opening * case.reserve_price) if case.reserve_price is not None else ZERO
     checks = ask.before
     if ask.replaces is not None:

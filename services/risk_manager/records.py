@@ -15,7 +15,7 @@ from libs.common.contracts.messages import (
     RiskAlert,
     RiskAssessment,
 )
-from libs.common.contracts.risk_api import AssessmentReply
+from libs.common.contracts.risk_api import CLOSING, AssessmentReply
 from libs.common.domain.checks import Check
 from libs.common.domain.checks.results import text
 from libs.common.domain.vocabulary import Level, OrderClass, OrderType, Verdict
@@ -126,7 +126,11 @@ def order_of(assessment: Assessment, message: RiskAssessment) -> ApprovedOrder |
     # An approval sets nothing aside if and only if the order closes what is there.
     closes = assessment.hold == 0
     reducing = closes or any(c.code == AMENDMENT and c.value == LESSENS for c in assessment.checks)
-    exit_only = spec.order_class is OrderClass.OCO or spec.order_type in _STOPS
+    exit_only = (
+        spec.order_class is OrderClass.OCO
+        or spec.order_type in _STOPS
+        or assessment.source == CLOSING
+    )
     return ApprovedOrder(
         order_id=assessment.order_id,
         account_id=assessment.account_id,

@@ -37,7 +37,9 @@ class RiskRegistry:
         if row is None:
             return None
         state = TradingState(row["state"])
-        return Switch(state, row["generation"], row["reason"], row["set_by"], row["set_at"])
+        return Switch(
+            state, row["generation"], row["reason"], row["set_by"], row["set_at"], row["flatten"]
+        )
 
     async def set_switch(self, switch: Switch, messages: Sequence[Outgoing]) -> None:
         """Store the kill switch if its generation is the next one. Raises ConflictError."""
@@ -51,6 +53,7 @@ class RiskRegistry:
                     "reason": switch.reason,
                     "set_by": switch.set_by,
                     "set_at": switch.set_at,
+                    "flatten": switch.flatten,
                 },
             )
             if done.rowcount != 1:

@@ -92,11 +92,11 @@ JUDGED: Final = """
     WHERE signal_id = ANY(CAST(:ids AS uuid[])) OR request_id = ANY(CAST(:ids AS uuid[]))
     """
 SET_SWITCH: Final = """
-    INSERT INTO trading_state (account_id, state, generation, reason, set_by, set_at)
-    VALUES (:account, :state, :generation, :reason, :set_by, :set_at)
+    INSERT INTO trading_state (account_id, state, generation, reason, set_by, set_at, flatten)
+    VALUES (:account, :state, :generation, :reason, :set_by, :set_at, :flatten)
     ON CONFLICT (account_id) DO UPDATE SET state = excluded.state,
         generation = excluded.generation, reason = excluded.reason, set_by = excluded.set_by,
-        set_at = excluded.set_at
+        set_at = excluded.set_at, flatten = excluded.flatten
     WHERE trading_state.generation = excluded.generation - 1
     """
 

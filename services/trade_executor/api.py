@@ -18,6 +18,9 @@ from services.trade_executor.answering import Answering
 from services.trade_executor.api_orders import PREFIX, READ, Limit, one_order_routes, order_routes
 from services.trade_executor.api_triggers import trigger_routes
 from services.trade_executor.cancels import Cancels
+from services.trade_executor.closing_api import closing_routes
+from services.trade_executor.closing_store import ClosingStore
+from services.trade_executor.closings import Closings
 from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
@@ -35,6 +38,8 @@ def routes(
     triggers: Triggers,
     trigger_store: TriggerStore,
     cancels: Cancels,
+    closings: Closings,
+    closing_store: ClosingStore,
     reconciliation: Reconciliation,
     lists: ListStore,
     dossiers: DossierStore,
@@ -48,6 +53,7 @@ def routes(
     answer = Answering(readiness, answer_s_max)
     return [
         order_routes(placing, cancels, lists, readiness, ids, answer),
+        closing_routes(closings, closing_store, readiness, ids, answer),
         trigger_routes(triggers, trigger_store, readiness, ids, answer),
         _record_routes(reconciliation, lists, quarantine, blocks),
         one_order_routes(amends, cancels, lists, dossiers, readiness, ids, answer),

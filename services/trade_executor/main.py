@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -11,6 +12,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from libs.common.contracts.channels import COMMANDS, ORDERS_APPROVED, RISK_ALERTS, SYSTEM_HEALTH
+from libs.common.contracts.risk_api import CLOSING
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
@@ -26,6 +28,8 @@ from services.trade_executor.api import routes
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.claims import Claims
 from services.trade_executor.close import CloseWatch
+from services.trade_executor.closing_store import ClosingStore
+from services.trade_executor.closings import ClosingBook, Closings
 from services.trade_executor.desk import Desk
 from services.trade_executor.discrepancies import DiscrepancyDesk
 from services.trade_executor.discrepancy_api import discrepancy_routes
@@ -240,6 +244,39 @@ def triggers_of(
     return triggers
 
 
+def closings_of(
+    runtime: Runtime,
+    settings: ExecutorSettings,
+    executor: Executor,
+    book: ClosingBook,
+    broker: Broker,
+    risk: RiskDesk,
+) -> Closings:
+    """Return the closings of an executor, judged by `risk`; a halt may order them for all."""
+    handlers, account_id = executor.handlers, settings.account_id
+    closings = Closings(
+        book=book,
+        books=executor.books,
+        broker=broker,
+        desk=executor.desk,
+        lifecycle=executor.lifecycle,
+        cancels=handlers.cancels,
+        placing=Placing(
+            executor.books, risk, handlers.submission, runtime.clock,
+            account_id=account_id, broker=broker.name,
+        ),
+        claims=executor.claims,
+        clock=runtime.clock,
+        ids=runtime.ids,
+        tasks=executor.tasks,
+        account_id=account_id,
+        cancel_s_max=settings.closing_cancel_s_max,
+        settle_s=settings.settle_s,
+    )  # fmt: skip
+    executor.watch.flatteners.append(closings.flatten)
+    return closings
+
+
 def alpaca(
     runtime: Runtime, settings: ExecutorSettings, wire_log: WireLog, quarantine: Quarantine
 ) -> AlpacaBroker:
@@ -335,6 +372,12 @@ def service(
     trigger_store = TriggerStore(runtime)
     triggers = triggers_of(runtime, settings, executor, trigger_store)
     feed = TriggerFeed(runtime.bus, triggers, runtime.readiness)
+    closing_store = ClosingStore(runtime.database, settings.account_id)
+    closing_risk = HttpRiskDesk(
+        settings.risk_url, settings.account_id, runtime.clock,
+        timeout_s=settings.risk_timeout_s, source=CLOSING,
+    )  # fmt: skip
+    closings = closings_of(runtime, settings, executor, closing_store, broker, closing_risk)
     lists = ListStore(runtime.database, settings.account_id)
     discrepancies = DiscrepancyDesk(
         runtime, settings.account_id, executor.lifecycle, executor.blocks
@@ -361,6 +404,8 @@ def service(
         triggers=triggers,
         trigger_store=trigger_store,
         cancels=handlers.cancels,
+        closings=closings,
+        closing_store=closing_store,
         reconciliation=handlers.reconciliation,
         lists=lists,
         dossiers=DossierStore(runtime.database),
@@ -381,14 +426,14 @@ def service(
             discrepancy_routes(discrepancies),
         ],
         sole=True,
-        start=[triggers.load, watch.start, triggers.begin],
+        start=[triggers.load, watch.start, triggers.begin, closings.resume],
         stop=[
             partial(
                 _finish,
                 tasks,
                 books,
                 broker,
-                risk,
+                [risk, closing_risk],
                 wire_log,
                 settings.shutdown_timeout_s,
                 quarantine,
@@ -421,6 +466,7 @@ def service(
         },
     )
     app.state.executor = executor
+    app.state.closings = closings
     return app
 
 
@@ -428,7 +474,7 @@ async def _finish(
     tasks: Tasks,
     books: ExecutorStore,
     broker: Broker,
-    risk: HttpRiskDesk,
+    risks: Sequence[HttpRiskDesk],
     wire_log: WireLog,
     timeout_s: float,
     quarantine: Quarantine,
@@ -438,7 +484,8 @@ async def _finish(
     await tasks.stop()
     await books.committer.drain()
     await broker.close()
-    await risk.close()
+    for risk in risks:
+        await risk.close()
     await wire_log.flush()
     await quarantine.flush()
 

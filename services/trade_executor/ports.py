@@ -206,6 +206,7 @@ class Gate:
 
     state: TradingState
     generation: int
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from services.trade_executor.ports import (
 )
 
 _GATE = text(
-    f"SELECT t.state, t.generation FROM {FENCE}"
+    f"SELECT t.state, t.generation, t.flatten FROM {FENCE}"
     " LEFT JOIN trading_state t ON t.account_id = :account"
 )
 
@@ -43,7 +43,7 @@ class RecordStore:
             row = await session.row(_GATE, {"account": self._account, **self._database.fence})
         if row is None or row["state"] is None:
             return None
-        return Gate(TradingState(row["state"]), row["generation"])
+        return Gate(TradingState(row["state"]), row["generation"], row["flatten"])
 
     async def watermark(self) -> dt.datetime | None:
         """Return the market time up to which executions have been compared."""

@@ -68,3 +68,5 @@ class ExecutorSettings(ServiceSettings):
     watch_s: float = Field(default=5.0, gt=0)
     # Market time that is asked for again before the watermark of the last comparison.
     watermark_overlap_s: float = Field(default=900.0, ge=0)
+    # How long a closing waits for the end of the orders that reserve its shares.
+    closing_cancel_s_max: float = Field(default=30.0, gt=0)

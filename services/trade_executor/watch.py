@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Awaitable, Callable
 
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, TradingState
@@ -87,6 +88,8 @@ class Watch:
         self._look = asyncio.Event()
         self._lacking = asyncio.Event()
         self._halted_at: Gate | None = None
+        # Told to close everything by a halt that says so, with its generation; may be told again.
+        self.flatteners: list[Callable[[int], Awaitable[None]]] = []
         self._spoke_ns = clock.monotonic_ns()
 
     def look_at_gate(self) -> None:
@@ -149,12 +152,19 @@ class Watch:
             self._halted_at = None
             return
         if self._halted_at == gate:
+            await self._flatten(gate)
             return
         asked = await self._cancels.cancel_open(
             f"trading halted, generation {gate.generation}", spare_protective=True
         )
         self._halted_at = gate
         _log.warning("halt_cancelled_orders", orders=len(asked), generation=gate.generation)
+        await self._flatten(gate)
+
+    async def _flatten(self, gate: Gate) -> None:
+        if gate.flatten:
+            for flatten in self.flatteners:
+                await flatten(gate.generation)
 
     async def follow_orders(self) -> None:
         """Compare open orders every `orders_s`, sooner while one waits for news too long, and at

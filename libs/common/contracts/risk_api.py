@@ -158,6 +158,12 @@ class OrderFields(_Request):
         )
 
 
+CLOSING = "closing"
+"""The `source` of an order that closes a position. Whoever asks has cancelled what was open in its
+symbol, and asks for no more than is held: it is judged against the position alone, and passes a
+halt if it only reduces that."""
+
+
 class AssessmentRequest(_Request):
     """Ask for a binding judgement: an approval reserves its headroom until `expires_at`
     of the reply. `request_id` is the caller's order id; the same id gives the same verdict.
@@ -205,6 +211,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     set_by: str
     set_at: datetime
+    flatten: bool = False
 
 
 _REPLIES = msgspec.json.Decoder(AssessmentReply)

@@ -22,7 +22,10 @@ from libs.common.kernel.ids import OrderId
 class HttpRiskDesk:
     """Implements `RiskDesk`. One try: a judgement that is late is no judgement."""
 
-    def __init__(self, url: str, account_id: str, clock: Clock, *, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, account_id: str, clock: Clock, *, timeout_s: float, source: str = "manual"
+    ) -> None:
+        self._source = source
         self._account_id = account_id
         self._clock = clock
         self._timeout_s = timeout_s
@@ -41,6 +44,7 @@ class HttpRiskDesk:
             request_id=request_id,
             account_id=self._account_id,
             order=fields,
+            source=self._source,
             replaces=replaces,
             correlation_id=correlation_id,
             deadline=self._clock.now() + dt.timedelta(seconds=self._timeout_s),

@@ -164,6 +164,8 @@ class Case:
     # An amendment that asks for no more than the order it takes the place of; that one is then
     # not in `exposure` and `totals`.
     improves: bool = False
+    # Closes a position; everything else that was open in its symbol has been cancelled for it.
+    closing: bool = False
     # The exchange's own time of day.
     time_of_day: time | None = None
     reducing: bool = field(init=False)

@@ -31,8 +31,8 @@ AUCTION_ENTRY_ENDS: Final = {TimeInForce.OPG: time(9, 28), TimeInForce.CLS: time
 
 
 def trading_state(case: Case) -> Check:
-    """Halted stops everything but exits that close what is there, reducing everything that opens
-    or adds."""
+    """Halted stops everything but what closes what is there: exits, and the closing of a position.
+    Reducing stops everything that opens or adds."""
     code = "TRADING_STATE"
     match case.state:
         case TradingState.ACTIVE:
@@ -41,9 +41,11 @@ def trading_state(case: Case) -> Check:
             note = REDUCING if case.reducing else "only orders that reduce a position"
             return Check(code, case.reducing, case.state.value, "reducing", note)
         case TradingState.HALTED:
-            guards = case.reducing and case.order.is_exit
-            note = "an exit that guards a position" if guards else "trading is halted"
-            return Check(code, guards, case.state.value, "active", note)
+            guards = case.reducing and (case.order.is_exit or case.closing)
+            what = "closes a position" if case.closing else "an exit that guards a position"
+            return Check(
+                code, guards, case.state.value, "active", what if guards else "trading is halted"
+            )
         case _ as never:
             assert_never(never)
 

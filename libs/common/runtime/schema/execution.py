@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -333,6 +334,31 @@ reconciliations = table(
     Column("watermark", Instant, nullable=False),
     Column("findings", Json, nullable=False),
     Index("ix_reconciliations_account_id", "account_id", "finished_at"),
+    writers=WRITER,
+)
+
+closings = table(
+    "closings",
+    Column("id", Id, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("request", Json, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("quantity", Quantity),
+    Column("percent", Quantity),
+    Column("status", Text, nullable=False),
+    Column("exits", ARRAY(Id), nullable=False, server_default="{}"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("order_quantity", Quantity),
+    Column("order_id", Id),
+    Column("reason", Text),
+    Column("correlation_id", Id, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    Column("updated_at", Instant, nullable=False, server_default=func.now()),
+    CheckConstraint("status IN ('open', 'closed', 'failed')", name="status_known"),
+    Index("ix_closings_open", "account_id", postgresql_where="status = 'open'"),
+    Index("ix_closings_created_at", "created_at", "id"),
     writers=WRITER,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Identity,
@@ -59,6 +60,8 @@ trading_state = table(
     Column("reason", Text, nullable=False),
     Column("set_by", Text, nullable=False),
     Column("set_at", Instant, nullable=False, server_default=func.now()),
+    # A halt that also closes every position.
+    Column("flatten", Boolean, nullable=False, server_default="false"),
     CheckConstraint("state IN ('active', 'reducing', 'halted')", name="state_known"),
     CheckConstraint("generation >= 0", name="generation_not_negative"),
     writers=WRITER,
