@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.session import Outcome, play
 
-FRESH = 100
+FRESH = 60
 PAST = [
     tuple(map(int, line.split()[:2]))
     for line in (Path(__file__).parent / "seeds.txt").read_text(encoding="utf-8").splitlines()
