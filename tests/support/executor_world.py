@@ -198,7 +198,8 @@ def compare_books(database_url: str, truth: dict[str, Any]) -> list[str]:
     """Return every difference between our tables and what `/sim/ledger` says happened."""
     with psycopg.connect(database_url) as connection:
         trades = connection.execute(
-            "SELECT execution_id, symbol, side, quantity, executed_price FROM trades"
+            "SELECT execution_id, symbol, side, quantity, executed_price FROM trades t"
+            " WHERE NOT EXISTS (SELECT 1 FROM trade_reversals v WHERE v.trade_id = t.id)"
         ).fetchall()
         positions = connection.execute(
             "SELECT symbol, quantity FROM portfolio_positions WHERE quantity <> 0"
@@ -224,6 +225,7 @@ def compare_books(database_url: str, truth: dict[str, Any]) -> list[str]:
             Decimal(one["price"]).normalize(),
         )
         for one in truth["executions"]
+        if one["counts"]
     }  # fmt: skip
     found = []
     if ours != theirs:

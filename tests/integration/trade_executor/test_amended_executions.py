@@ -1,0 +1,123 @@
+"""What the venue takes back, corrects, splits and pays, over real sockets: the books follow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+
+from tests.support.executor_orders import approval, spec
+from tests.support.executor_world import World, compare_books, executor_world
+from tests.support.runtimes import eventually
+from tests.support.simulator import Simulator, start_simulator
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with start_simulator(simulator_cash="1000000") as running:
+        for symbol in ("AAPL", "KO"):
+            running.quote(symbol, "100.00", "100.02")
+        yield running
+
+
+@pytest.fixture
+async def world(simulator: Simulator, database_url: str, redis_url: str) -> AsyncIterator[World]:
+    async with executor_world(simulator, database_url, redis_url) as running:
+        yield running
+
+
+async def bought(world: World, quantity: str = "10") -> str:
+    """Buy AAPL and return the execution's id."""
+    order = approval(spec("buy", quantity), generation=1, reference_price="100")
+    await world.send(order)
+    await world.until(order.order_id, "filled")
+    await world.books_equal()
+    return str(world.simulator.ledger()["executions"][-1]["execution_id"])
+
+
+def amended(world: World) -> list[tuple[str, str]]:
+    with psycopg.connect(world.voice.database_url) as connection:
+        return connection.execute(
+            "SELECT kind, execution_id FROM trade_reversals ORDER BY booked_at"
+        ).fetchall()
+
+
+async def test_a_bust_told_by_the_stream_is_reversed(world: World) -> None:
+    execution = await bought(world)
+    world.simulator.control(f"executions/{execution}", {"kind": "bust"})
+    await eventually(lambda: len(amended(world)) == 1, what="the reversal")
+    await world.books_equal()
+    assert amended(world) == [("bust", execution)]
+    shown = await world.order(world.orders[0])
+    assert (shown["status"], shown["filled_quantity"]) == ("filled", "0")
+    assert shown["anomaly"] == "execution_reversed_after_end"
+    assert "busted" in await world.events(world.orders[0])
+
+
+async def test_a_correction_of_a_correction_stands_in_the_first_place(world: World) -> None:
+    first = await bought(world)
+    await bought(world, "4")
+    second = world.simulator.control(
+        f"executions/{first}", {"kind": "correct", "qty": "7", "price": "99.5"}
+    )["id"].rpartition("::")[2]
+    await eventually(lambda: len(amended(world)) == 1, what="the correction")
+    world.simulator.control(f"executions/{second}", {"kind": "correct", "price": "98.75"})
+    await eventually(lambda: len(amended(world)) == 2, what="the second correction")
+    await world.books_equal()
+    with psycopg.connect(world.voice.database_url) as connection:
+        entries = connection.execute(
+            "SELECT entry, quantity::text FROM trades ORDER BY entry, booked_at"
+        ).fetchall()
+    assert [entry for entry, _ in entries] == [1, 1, 1, 2]
+
+
+async def test_what_was_amended_while_away_is_found_in_the_list(
+    simulator: Simulator, database_url: str, redis_url: str
+) -> None:
+    async with executor_world(simulator, database_url, redis_url) as world:
+        busted, corrected = await bought(world), await bought(world, "3")
+    simulator.control(f"executions/{busted}", {"kind": "bust"})
+    simulator.control(f"executions/{corrected}", {"kind": "correct", "qty": "2"})
+    assert compare_books(database_url, simulator.ledger()) != []
+    async with executor_world(simulator, database_url, redis_url) as world:
+        await world.books_equal()
+        assert {kind for kind, _ in amended(world)} == {"bust", "correction"}
+
+
+async def test_a_split_and_a_dividend_are_booked_and_a_resting_sell_is_restated(
+    world: World,
+) -> None:
+    await bought(world)
+    resting = approval(
+        spec("sell", "10", limit="150"), generation=1, reference_price="100", reducing=True
+    )
+    await world.send(resting)
+    await world.until(resting.order_id, "working", "accepted")
+    world.simulator.control(
+        "market", {"actions": [{"symbol": "AAPL", "kind": "dividend", "cash": "0.25"}]}
+    )
+    world.simulator.control(
+        "market", {"actions": [{"symbol": "AAPL", "kind": "split", "ratio": "2"}]}
+    )
+    await world.books_equal(within_s=20)
+    with psycopg.connect(world.voice.database_url) as connection:
+        assert connection.execute(
+            "SELECT kind, code, amount::text, quantity::text FROM account_activities ORDER BY kind"
+        ).fetchall() == [
+            ("DIV", "dividend", "2.5000", "10.00000000"),
+            ("SPLIT", "split", "0.0000", "10.00000000"),
+        ]
+        assert connection.execute(
+            "SELECT quantity::text, avg_cost::text FROM portfolio_positions"
+        ).fetchall() == [("20.00000000", "50.01000000")]
+
+        def restated() -> bool:
+            row = connection.execute(
+                "SELECT quantity, limit_price, hold_amount FROM orders WHERE id = %s",
+                (resting.order_id,),
+            ).fetchone()
+            connection.rollback()
+            return row is not None and tuple(map(float, row)) == (20.0, 75.0, 20.0)
+
+        await eventually(restated, what="the restated order and its hold")
