@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
 from libs.common.runtime.schema import WRITERS
-from libs.common.runtime.schema.base import APPEND_ONLY
+from libs.common.runtime.schema.base import APPEND_ONLY, COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = tuple(sorted({service for services in WRITERS.values() for service in services}))
@@ -52,7 +52,8 @@ def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
 def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
     """Make one role a service and grant it: read everything, write its own tables only.
 
-    Append-only tables are granted INSERT alone. Rights that are no longer due are revoked.
+    Append-only tables are granted INSERT alone, some tables certain columns only. Rights that are
+    no longer due are revoked.
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (ROLE_LOCK,))
     known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
@@ -75,12 +76,21 @@ def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]
         )
         for table, writers in WRITERS.items():
             if service in writers:
-                rights = "INSERT" if table in APPEND_ONLY else "INSERT, UPDATE, DELETE"
                 connection.execute(
                     sql.SQL("GRANT {} ON {} TO {}").format(
-                        sql.SQL(rights), sql.Identifier(table), role
+                        _rights(table), sql.Identifier(table), role
                     )
                 )
+
+
+def _rights(table: str) -> sql.Composable:
+    """Return what the writers of a table may do to it."""
+    if table in COLUMNS:
+        inserted, updated = (
+            sql.SQL(", ").join(map(sql.Identifier, names)) for names in COLUMNS[table]
+        )
+        return sql.SQL("INSERT ({}), UPDATE ({})").format(inserted, updated)
+    return sql.SQL("INSERT" if table in APPEND_ONLY else "INSERT, UPDATE, DELETE")
 
 
 def passwords_from(environment: Mapping[str, str]) -> dict[str, str]:

@@ -94,7 +94,7 @@ def test_a_service_writes_its_own_tables_and_no_others(
         with psycopg.connect(f"postgresql://{service}:pw@{address}/{database}") as connection:
             for table, writers in WRITERS.items():
                 may = connection.execute(
-                    "SELECT has_table_privilege(current_user, %s, 'INSERT'), "
+                    "SELECT has_any_column_privilege(current_user, %s, 'INSERT'), "
                     "has_table_privilege(current_user, %s, 'SELECT')",
                     (table, table),
                 ).fetchone()

@@ -27,11 +27,21 @@ Json: Final = JSONB(none_as_null=True)
 # table name -> services that may write it. `append_only` tables are granted INSERT alone.
 WRITERS: Final[dict[str, tuple[str, ...]]] = {}
 APPEND_ONLY: Final[set[str]] = set()
+# Tables of which a service may write some columns only: the columns of INSERT and of UPDATE.
+COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {}
 
 
-def table(name: str, *parts: Any, writers: tuple[str, ...], append_only: bool = False) -> Table:
-    """Return a Table registered with its writing services."""
+def table(
+    name: str,
+    *parts: Any,
+    writers: tuple[str, ...],
+    append_only: bool = False,
+    columns: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+) -> Table:
+    """Return a Table registered with its writing services; `columns` as in COLUMNS."""
     WRITERS[name] = writers
+    if columns is not None:
+        COLUMNS[name] = columns
     if append_only:
         APPEND_ONLY.add(name)
     return Table(name, metadata, *parts)

@@ -251,6 +251,8 @@ ledger_accounts = table(
         name="no_overdraft",
     ),
     writers=WRITER,
+    # The sums follow from the transfers: only the trigger on those writes them.
+    columns=(("id", "owner", "ledger", "code", "no_overdraft"), ("no_overdraft",)),
 )
 
 ledger_transfers = table(
