@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import doctor as diagnosis
-from cli import halting, order, position, protection, reconcile, run, strategy, tables
+from cli import halting, ledger, order, position, protection, reconcile, run, strategy, tables
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_panels import money, signed, styled
@@ -36,6 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(order.app, name="order")
 app.add_typer(position.app, name="position")
 app.add_typer(reconcile.app, name="reconcile")
