@@ -179,6 +179,10 @@ def _strike(stage: Stage, struck: Struck, say: Say) -> None:
             struck.hit, struck.effect = True, effect
             say(f"  {fault}: {effect}")
             time.sleep(fault.lasts_s)
+            struck.ended_at = time.monotonic()
+        if fault.lasts_s:
+            struck.ended_at = time.monotonic()
+        return
     except MissedError as error:
         say(f"  {fault}: missed, {error}")
         struck.effect = f"missed: {error}"
