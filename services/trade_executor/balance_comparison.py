@@ -111,7 +111,8 @@ class BalanceComparison:
         still = await self._books.open_discrepancies()
         DISCREPANCIES.set(len(still))
         for one in still:
-            self._blocks.block(one.found.symbol, one.found.kind)
+            # Its block was set when it was opened, or at the start. It is not set again here: a
+            # person, or the protection desk, may have closed the matter since the list was read.
             old = self._clock.now() - one.opened_at >= dt.timedelta(seconds=self._settle_s)
             if old and await self._explained(one, balances, imbalanced):
                 await self._books.resolve_discrepancy(one, "our books agree with the broker's")

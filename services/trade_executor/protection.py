@@ -47,6 +47,7 @@ _log = get_logger(__name__)
 _CLAIM = "protection"
 _CANCELLABLE = statuses_allowing(OrderEvent.ASK_CANCEL)
 _TRIES_S_MAX = 60.0
+_BACK = dt.timedelta(days=1)
 _LATE = dt.timedelta(hours=1)
 
 
@@ -125,7 +126,7 @@ class ProtectionDesk:
         """Put on record what brackets and OTOs ask for as soon as they have traded."""
         entries = [order for order in self._desk.known() if is_guarded_entry(order)]
         if not self._looked_back:
-            entries = await self._store.unguarded_entries()
+            entries = await self._store.unguarded_entries(_BACK)
             self._looked_back = True
         for order in entries:
             if order.id not in self._since:  # asked once: it is on record then
@@ -181,6 +182,8 @@ class ProtectionDesk:
         elif position * one.side.sign >= 0:  # flat, or on the other side
             await self._give_back(one, entry, exits, position)
             reason = "the position is closed"
+        elif _left(one, entry, exits) == 0 and all(order.status.is_terminal for order in exits):
+            reason = "its exits have traded"
         if reason is None:
             return False
         await self._end(one, exits, reason)

@@ -134,13 +134,15 @@ class ProtectionStore:
             row = await session.row(query)
         return _from(row) if row else None
 
-    async def unguarded_entries(self) -> list[Order]:
-        """Return entries with a stop that have traded and have no protection on record."""
+    async def unguarded_entries(self, span: dt.timedelta) -> list[Order]:
+        """Return entries with a stop that have traded within `span` and have no protection on
+        record: what an earlier life of ours saw and did not write down."""
         known = select(protections.c.id).where(protections.c.entry_id == orders.c.id).exists()
         query = select(orders).where(
             orders.c.account_id == self._account_id,
             orders.c.order_class.in_(sorted(EXIT_CLASSES)),
             orders.c.filled_quantity > 0,
+            orders.c.updated_at > self._clock.now() - span,
             ~known,
         )
         async with self._database.read() as session:

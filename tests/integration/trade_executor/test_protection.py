@@ -168,7 +168,9 @@ async def test_shares_that_cannot_be_guarded_are_told_once_and_told_as_mended(
     assert "naked" in desk.executor.blocks.reasons("AAPL")
     desk.simulator.clear_faults()
     await eventually(lambda: told() == [("AAPL", "10", False)], within_s=20, what="mended")
-    assert "naked" not in desk.executor.blocks.reasons("AAPL")
+    await eventually(
+        lambda: "naked" not in desk.executor.blocks.reasons("AAPL"), what="no block any more"
+    )
     assert at_broker(desk) == ["10"]
 
 
