@@ -7,12 +7,12 @@ import os
 from dataclasses import asdict
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 
 from cli.errors import CommandError, Exit
 from infra.ledger_verify import verify as checks_of
+from libs.common.kernel.errors import UnavailableError
 
 app = typer.Typer(help="Look at the books.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -40,8 +40,8 @@ def verify(
         raise CommandError("name the database: --url or TRADEWIND_DATABASE_URL")
     try:
         results = list(checks_of(address))
-    except psycopg.Error as error:
-        raise CommandError(f"the books cannot be read: {error}") from error
+    except UnavailableError as error:
+        raise CommandError(str(error)) from error
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=2))
     else:
