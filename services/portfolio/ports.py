@@ -49,17 +49,6 @@ class StatementLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which lines a statement shows: of one ledger, order, execution, stretch of time, or all."""
-
-    ledger: str | None = None
-    order_id: UUID | None = None
-    trade_id: UUID | None = None
-    start: dt.datetime | None = None
-    end: dt.datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AccountBalance:
     """The balance of one ledger account: posted = credits - debits, available = posted - holds."""
 
@@ -130,7 +119,7 @@ class Statements(Protocol):
     """What the API shows of the ledger."""
 
     async def statement(
-        self, wanted: Wanted, before: int | None, limit: int
+        self, ledger: str | None, before: int | None, limit: int
     ) -> list[StatementLine]:
         """Return our ledger lines below `before`, newest first."""
         ...

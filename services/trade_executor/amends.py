@@ -265,7 +265,7 @@ class Amends:
         assert old.broker_order_id is not None
         if child.adds_risk:
             await self._gate.listen()
-        async with self._broker.slot():
+        async with self._broker.slot(first=not child.adds_risk):
             refusal = self._blocked(child) or await self._gate.refusal(child, self._clock.now())
             old = await self._lifecycle.find(old.id)
             if refusal is None and old.status is not OrderStatus.PENDING_REPLACE:

@@ -75,15 +75,23 @@ class Cancels:
         return await self._lifecycle.happen(order.id, event, reason=why)
 
     async def cancel_open(
-        self, reason: str, *, spare_protective: bool, symbol: str | None = None
+        self,
+        reason: str,
+        *,
+        spare_protective: bool,
+        symbol: str | None = None,
+        again: bool = False,
     ) -> Sequence[Order]:
         """Ask for the cancel of every open order, of `symbol` alone where it is given; return
         those that were asked for.
 
+        `again`: it was asked for before; orders that others have made at the broker since, which
+        may be somebody's way out, and cancels under way are left alone.
+
         One failure does not stop the others; what could not be asked is on record as
         `pending_cancel` and asked again by the watch.
         """
-        for cancel in self.also:
+        for cancel in () if again else self.also:
             await cancel(reason, spare_protective=spare_protective, symbol=symbol)
         wanted = [
             order
@@ -91,6 +99,7 @@ class Cancels:
             if order.status in _CANCELLABLE
             and not (spare_protective and order.protects)
             and symbol in {None, order.symbol}
+            and not (again and (order.external or order.status is OrderStatus.PENDING_CANCEL))
         ]
         results = await asyncio.gather(
             *(self.cancel(order.id, reason) for order in wanted), return_exceptions=True

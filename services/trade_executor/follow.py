@@ -115,9 +115,14 @@ class StreamFollower:
             self._watch.executions_lacking()
             if update.event in _ENDS:
                 return
+        event = update.event
+        if event is OrderEvent.PARTLY_FILLED and update.execution is not None:
+            # Its execution has said so. The word alone, after an end that came in between, would
+            # look as if the venue contradicted itself.
+            event = OrderEvent.ACKNOWLEDGED
         await self._lifecycle.happen(
             order.id,
-            update.event,
+            event,
             reason=update.reason,
             broker_order_id=update.order.broker_order_id,
         )

@@ -34,6 +34,17 @@ NEVER_ARRIVED: Final = "NEVER_ARRIVED"
 NOT_REPLACEABLE: Final = "NOT_REPLACEABLE"
 SYMBOL_BLOCKED: Final = "SYMBOL_BLOCKED"
 
+_AFTER_EXECUTIONS: Final = frozenset(
+    {
+        OrderEvent.PARTLY_FILLED,
+        OrderEvent.FILLED,
+        OrderEvent.CANCELED,
+        OrderEvent.EXPIRED,
+        OrderEvent.REPLACED,
+        OrderEvent.REJECTED,
+    }
+)
+
 
 def refusal_at_the_wire(
     order: Order, gate: Gate | None, *, now: dt.datetime, risk_manager_alive: bool
@@ -116,14 +127,13 @@ def _seen_price(order: Order, reference_price: Decimal | None) -> Decimal | None
 def news_of(found: BrokerOrder, order: Order) -> OrderEvent:
     """Return the event that a look-up of `order` amounts to.
 
-    Executions are booked from their own list: while some are missing, a look-up that says
-    filled is only a sign of life. So is a status word that we do not know.
+    Executions are booked from their own list: while some are missing, a look-up that says filled,
+    or names an end, is only a sign of life; an end believed before them would void what the order
+    holds for them. So is a status word that we do not know.
     """
     if found.event is OrderEvent.UNRECOGNISED:
         return OrderEvent.ACKNOWLEDGED
-    if found.event in {OrderEvent.FILLED, OrderEvent.PARTLY_FILLED} and (
-        found.filled_quantity > order.filled_quantity
-    ):
+    if found.event in _AFTER_EXECUTIONS and found.filled_quantity > order.filled_quantity:
         return OrderEvent.ACKNOWLEDGED
     return found.event
 

@@ -66,9 +66,9 @@ class Broker(Protocol):
         """Return why the venue's protocol cannot express `spec`, None if it can."""
         ...
 
-    def slot(self) -> AbstractAsyncContextManager[None]:
+    def slot(self, *, first: bool = False) -> AbstractAsyncContextManager[None]:
         """Wait for a place on the wire: budget and a free connection. What is asked inside it
-        is asked at the last step before sending."""
+        is asked at the last step before sending. `first` (an exit) goes before what is not."""
         ...
 
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:

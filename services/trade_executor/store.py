@@ -105,7 +105,14 @@ class ExecutorStore(LedgerStore, RecordStore):
         del source
         await self.ensure_accounts(order.symbol)
         entry = self._entries.book(order, execution, self._runtime.clock.now_ns())
-        return _written(order, await self.committer.write(entry), self._runtime.clock.now())
+        answer = await self.committer.write(entry)
+        written = _written(order, answer, self._runtime.clock.now())
+        if not (answer.repeated and written.outcome == "duplicate"):
+            return written
+        # The first try did commit: what it found odd is still to be told.
+        anomaly = written.order.anomaly
+        told = anomaly if anomaly != order.anomaly else None
+        return replace(written, outcome="booked", anomaly=told)
 
     async def reverse(self, order: Order, reversal: Reversal) -> Written:
         """Take an execution back, and book its replacement, in one transaction."""

@@ -176,21 +176,24 @@ class Submission:
             order = await self._release(order)
         if order.client_order_id in self._sent:
             order = await self._interrupted(order)
-        if order.adds_risk:
-            await self._gate.listen()
         send = order.status is OrderStatus.SUBMITTING
         try:
             while send or order.status is OrderStatus.OUTCOME_UNKNOWN:
                 if send:
+                    if order.adds_risk:
+                        await self._gate.listen()
                     await self._send(order)
                     self._sent.discard(order.client_order_id)
                     send = False
                 else:
+                    # At once: after a restart nothing else may pass it by on its symbol.
                     self._blocks.block(order.symbol, _unknown(order))
                     send = await self._resolve(order)
                 order = await self._lifecycle.find(order_id)
         finally:
-            await self._blocks.clear(order.symbol, _unknown(order))
+            known = self._desk.get(order_id)
+            if known is None or known.status is not OrderStatus.OUTCOME_UNKNOWN:
+                await self._blocks.clear(order.symbol, _unknown(order))
 
     async def _interrupted(self, order: Order) -> Order:
         """Take up an order that went out while what came of it could not be written: it must not
@@ -217,7 +220,7 @@ class Submission:
     async def _send(self, order: Order) -> None:
         """Send one attempt. What provably never left is tried again while the approval lives."""
         async for _ in pauses(0.1, 2.0):
-            async with self._broker.slot():
+            async with self._broker.slot(first=not order.adds_risk):
                 refusal = await self._gate.refusal(order, self._clock.now())
                 if refusal is not None:
                     await self._deny(order, refusal)
@@ -286,6 +289,8 @@ class Submission:
         if found is not None:
             await self.acknowledge(order, found)
             return False
+        if order.adds_risk:
+            await self._gate.listen()
         refusal = await self._gate.refusal(order, self._clock.now())
         if refusal is None and order.attempt >= self._attempts_max:
             refusal = Refusal(logic.NEVER_ARRIVED, {"attempts": str(order.attempt)})

@@ -46,6 +46,10 @@ class Tasks:
             else:
                 return
 
+    def working_on(self, name: str) -> bool:
+        """Tell whether work of that name is under way."""
+        return name in self._running
+
     def __len__(self) -> int:
         return len(self._running)
 

@@ -31,6 +31,7 @@ _MUTE_S = 2.0
 # A second look proves what one cannot; a third is for what changed in between. What is in doubt
 # then blocks its symbol, not the start.
 _SECOND_LOOKS = 2
+_IN_FLIGHT = frozenset({OrderStatus.CREATED, OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN})
 _AWAITING = frozenset(
     {
         OrderStatus.SUBMITTED,
@@ -133,7 +134,7 @@ class Watch:
 
     def _resume(self, order: Order) -> None:
         desk = self._submission if order.replaces_id is None else self._amends
-        self._tasks.spawn(f"order {order.id}", lambda: desk.bring(order.id))
+        self._tasks.spawn(_work(order), lambda: desk.bring(order.id))
 
     async def follow_gate(self) -> None:
         """Notice a halt and cancel what may not rest."""
@@ -151,12 +152,13 @@ class Watch:
         if gate is None or gate.state is not TradingState.HALTED:
             self._halted_at = None
             return
+        reason = f"trading halted, generation {gate.generation}"
         if self._halted_at == gate:
+            # What was on the wire when the halt came may have come to rest since.
+            await self._cancels.cancel_open(reason, spare_protective=True, again=True)
             await self._flatten(gate)
             return
-        asked = await self._cancels.cancel_open(
-            f"trading halted, generation {gate.generation}", spare_protective=True
-        )
+        asked = await self._cancels.cancel_open(reason, spare_protective=True)
         self._halted_at = gate
         _log.warning("halt_cancelled_orders", orders=len(asked), generation=gate.generation)
         await self._flatten(gate)
@@ -182,6 +184,7 @@ class Watch:
             self._lacking.clear()
             await self._repeat_cancels()
             await self._repair_amendments()
+            await self._resume_stranded()
             due = (self._clock.monotonic_ns() - last) / 1e9 >= self._orders_s
             if not (due or lacking or waits or self._overdue()):
                 continue
@@ -208,6 +211,21 @@ class Watch:
                     await self._cancels.ask(order)
                 except UnavailableError as error:
                     _log.warning("cancel_waits", order=str(order.id), error=str(error))
+
+    async def _resume_stranded(self) -> None:
+        """Go on with orders that nobody works on any more: what brought them has failed."""
+        limit = self._clock.now() - dt.timedelta(seconds=self._watch_s)
+        for order in self._desk.open_orders():
+            if order.status not in _IN_FLIGHT or (order.updated_at or order.created_at) > limit:
+                continue
+            if self._tasks.working_on(_work(order)):
+                continue
+            if order.status is OrderStatus.SUBMITTING:
+                _log.warning("order_stranded", order=str(order.id))
+                await self._lifecycle.happen(
+                    order.id, OrderEvent.LOSE_OUTCOME, reason="sending it failed"
+                )
+            self._resume(order)
 
     async def _repair_amendments(self) -> None:
         try:
@@ -238,3 +256,7 @@ class Watch:
             _log.warning("stream_distrusted", cause=cause, news=findings.news)
             self._broker.distrust_stream()
         return findings
+
+
+def _work(order: Order) -> str:
+    return f"order {order.id}"

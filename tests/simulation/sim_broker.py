@@ -50,7 +50,7 @@ class SimBroker:
         del spec
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, *, first: bool = False) -> AsyncIterator[None]:
         """Wait for a place."""
         async with self._slots:
             yield

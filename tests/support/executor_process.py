@@ -15,7 +15,7 @@ from tests.support.executor_world import QUICK
 from tests.support.simulator import Simulator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_START_S = 60.0
+_START_S = 150.0
 
 
 class ExecutorProcess:

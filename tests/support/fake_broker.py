@@ -65,7 +65,7 @@ class FakeBroker:
         return None if spec.symbol else "no symbol"
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, *, first: bool = False) -> AsyncIterator[None]:
         """There is always room."""
         yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,7 @@ class RiskStandIn:
         self.asked = 0
         self.late_s = 0.0
         self.deny: set[str] = set()
+        self.approved: dict[uuid.UUID, ApprovedOrder] = {}
 
     async def judge(self, request: Request) -> Response:
         """Answer as the risk manager does."""
@@ -35,6 +37,8 @@ class RiskStandIn:
             asked.order.to_spec(), order_id=asked.request_id, generation=1, reference_price="100"
         )
         denied = asked.order.symbol in self.deny
+        if not denied:
+            order = self.approved.setdefault(order.order_id, order)
         reply = AssessmentReply(
             verdict=Verdict.DENIED if denied else Verdict.APPROVED,
             code="RESTRICTED" if denied else "APPROVED",

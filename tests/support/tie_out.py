@@ -39,14 +39,18 @@ def differences(system: System) -> list[str]:
     """
     broker = truth(system)
     with psycopg.connect(database_url(system)) as connection:
-        return [
-            *_executions(connection, broker),
-            *_positions(connection, broker),
-            *_cash(connection, broker),
-            *_orders(connection, broker),
-            *_ledger(connection),
-            *_judgements(connection),
-        ]
+        return [*against_broker(connection, broker), *_judgements(connection)]
+
+
+def against_broker(connection: psycopg.Connection, broker: dict[str, Any]) -> list[str]:
+    """Return every way in which our tables differ from one account of `/sim/ledger`."""
+    return [
+        *_executions(connection, broker),
+        *_positions(connection, broker),
+        *_cash(connection, broker),
+        *_orders(connection, broker),
+        *_ledger(connection),
+    ]
 
 
 def _executions(connection: psycopg.Connection, broker: dict[str, Any]) -> list[str]:

@@ -89,9 +89,9 @@ class AlpacaBroker:
         """Return why the protocol cannot carry `spec`, None if it can."""
         return inexpressible(spec)
 
-    def slot(self) -> AbstractAsyncContextManager[None]:
+    def slot(self, *, first: bool = False) -> AbstractAsyncContextManager[None]:
         """Wait for budget and a free connection."""
-        return self._wire.slot()
+        return self._wire.slot(first=first)
 
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
         """Send one order, once; inside a slot."""

@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -34,6 +34,9 @@ from services.trade_executor.ports import BrokerRefusedError, NotSentError, Outc
 T = TypeVar("T")
 
 _SERVICE_THREADS: Final = 4
+_URGENT_THREADS: Final = 2
+_EXITS_SHARE: Final = 4  # one sending thread in so many is kept for exits
+_MAKE_WAY_S: Final = 0.01
 _ORDINARY_SHARE: Final = 0.8  # of the budget; the rest is kept for cancels and exits
 _PAUSE_S_429: Final = 1.0
 
@@ -76,14 +79,17 @@ class AlpacaWire:
         self.client = TradingClient(key, secret, raw_data=True, url_override=url.rstrip("/"))
         self.client._retry = 0
         self.client._retry_codes = []
-        adapter = adapter_of(limits.timeout_s, limits.threads + _SERVICE_THREADS)
+        adapter = adapter_of(limits.timeout_s, limits.threads + _SERVICE_THREADS + _URGENT_THREADS)
         for scheme in ("http://", "https://"):
             self.client._session.mount(scheme, adapter)
         # No proxy of the environment, no .netrc: the broker is where the settings say.
         self.client._session.trust_env = False
         self._senders = ThreadPoolExecutor(limits.threads, thread_name_prefix="broker-send")
         self._askers = ThreadPoolExecutor(_SERVICE_THREADS, thread_name_prefix="broker-ask")
+        self._urgents = ThreadPoolExecutor(_URGENT_THREADS, thread_name_prefix="broker-urgent")
         self._slots = asyncio.Semaphore(limits.threads)
+        ordinary = limits.threads - limits.threads // _EXITS_SHARE
+        self._ordinary_slots = asyncio.Semaphore(ordinary)
         per_s = limits.calls_per_minute / 60
         self._budget = token_bucket(max(1.0, per_s), 1.0)
         self._ordinary = token_bucket(max(1.0, per_s * _ORDINARY_SHARE), 1.0)
@@ -91,12 +97,16 @@ class AlpacaWire:
         self._paused_until = 0.0
         self._answer_s_max = limits.answer_s_max
         self._unreadable = unreadable
+        self._urgent = 0  # cancels and exits that wait for budget
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for budget and a free sending thread."""
-        async with self._slots:
-            await self._pay(first=False)
+    async def slot(self, *, first: bool = False) -> AsyncIterator[None]:
+        """Wait for budget and a free sending thread; `first` goes before what is not."""
+        async with AsyncExitStack() as stack:
+            if not first:
+                await stack.enter_async_context(self._ordinary_slots)
+            await stack.enter_async_context(self._slots)
+            await self._pay(first=first)
             yield
 
     async def send(self, call: str, work: Callable[[], Any], reader: Callable[[Any], T]) -> T:
@@ -108,7 +118,7 @@ class AlpacaWire:
     ) -> T:
         """Run any other request; `first` goes before what is not."""
         await self._pay(first=first)
-        return await self._run(self._askers, call, work, reader)
+        return await self._run(self._urgents if first else self._askers, call, work, reader)
 
     def quarantine(self, call: str, reason: str, body: bytes, status: int | None = None) -> None:
         """Count an answer, or a part of one, that cannot be read, and put it aside."""
@@ -119,15 +129,25 @@ class AlpacaWire:
         """Close connections and threads; requests under way end by their time-out."""
         self._senders.shutdown(wait=False, cancel_futures=True)
         self._askers.shutdown(wait=False, cancel_futures=True)
+        self._urgents.shutdown(wait=False, cancel_futures=True)
         self.client._session.close()
 
     async def _pay(self, *, first: bool) -> None:
-        """Spend one call of the budget; what is not `first` leaves a share of it to what is."""
+        """Spend one call of the budget, once the broker takes calls again; what is not `first`
+        leaves a share of it to what is, and goes after all of that which waits."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._paused_until - loop.time()))
-        if not first:
-            await self._ordinary.acquire()
-        await self._budget.acquire()
+        self._urgent += first
+        try:
+            while True:
+                left_s = self._paused_until - loop.time()
+                if left_s <= 0 and (first or not self._urgent):
+                    break
+                await asyncio.sleep(max(left_s, _MAKE_WAY_S))
+            if not first:
+                await self._ordinary.acquire()
+            await self._budget.acquire()
+        finally:
+            self._urgent -= first
 
     async def _run(
         self,

@@ -100,7 +100,8 @@ def found(event: OrderEvent, filled: str) -> BrokerOrder:
     [
         (OrderEvent.FILLED, "100", OrderEvent.ACKNOWLEDGED),
         (OrderEvent.FILLED, "0", OrderEvent.FILLED),
-        (OrderEvent.CANCELED, "40", OrderEvent.CANCELED),
+        (OrderEvent.CANCELED, "0", OrderEvent.CANCELED),
+        (OrderEvent.CANCELED, "40", OrderEvent.ACKNOWLEDGED),
         (OrderEvent.UNRECOGNISED, "0", OrderEvent.ACKNOWLEDGED),
         (OrderEvent.WORKING, "0", OrderEvent.WORKING),
     ],
