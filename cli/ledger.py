@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 
+from cli import tables
+from cli.client import Gateway
 from cli.errors import CommandError, Exit
+from infra.embedded.view_snapshot import rows_of
 from infra.ledger_verify import verify as checks_of
+from libs.common.kernel.errors import UnavailableError
 
 app = typer.Typer(help="Look at the books.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -21,6 +25,54 @@ console = Console(highlight=False)
 @app.callback()
 def ledger() -> None:
     """Look at the books."""
+
+
+@app.command()
+def statement(
+    name: Annotated[str | None, typer.Option("--ledger", help="USD or a symbol.")] = None,
+    order_id: Annotated[str | None, typer.Option("--order", help="Only this order.")] = None,
+    trade_id: Annotated[str | None, typer.Option("--trade", help="Only this execution.")] = None,
+    start: Annotated[str | None, typer.Option(help="From this time on, RFC 3339.")] = None,
+    end: Annotated[str | None, typer.Option(help="Before this time, RFC 3339.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many lines.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """List the account's ledger lines, newest first."""
+    chosen = {
+        "ledger": name, "order_id": order_id, "trade_id": trade_id, "start": start, "end": end,
+        "limit": limit,
+    }  # fmt: skip
+    with Gateway() as gateway:
+        answer = gateway.get("/api/v1/portfolio/ledger", chosen)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    columns = ("ts", "ledger", "code", "kind", "amount", "change", "account", "counterparty")
+    table = tables.grid(*columns)
+    for line in rows_of(answer):
+        table.add_row(*(str(line.get(column) or "") for column in columns))
+    tables.show(console, table)
+
+
+@app.command()
+def balances(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """List every ledger account, and the ledgers' sums. Exit code 1 if one is not zero."""
+    with Gateway() as gateway:
+        answer = gateway.get("/api/v1/portfolio/ledger/balances")
+    uneven = {name: total for name, total in answer["sums"].items() if Decimal(total)}
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        columns = ("ledger", "owner", "code", "posted", "pending_debits", "available")
+        table = tables.grid(*columns)
+        for row in rows_of(answer):
+            table.add_row(*(str(row.get(column)) for column in columns))
+        tables.show(console, table)
+        console.print(f"not zero: {uneven}" if uneven else "every ledger sums to zero")
+    if uneven:
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -40,8 +92,8 @@ def verify(
         raise CommandError("name the database: --url or TRADEWIND_DATABASE_URL")
     try:
         results = list(checks_of(address))
-    except psycopg.Error as error:
-        raise CommandError(f"the books cannot be read: {error}") from error
+    except UnavailableError as error:
+        raise CommandError(str(error)) from error
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=2))
     else:

@@ -13,6 +13,8 @@ from typing import Final
 
 import psycopg
 
+from libs.common.kernel.errors import UnavailableError
+
 SHOWN_MAX: Final = 20
 
 
@@ -229,11 +231,14 @@ CHECKS: Final = (
 
 
 def verify(url: str) -> Iterator[Result]:
-    """Carry out every check on one snapshot of the books."""
-    with psycopg.connect(url) as connection:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        for check in CHECKS:
-            rows = connection.execute(check.counted.encode()).fetchone()
-            broken = connection.execute(check.broken.encode()).fetchall()
-            shown = tuple(f"{name}: {what}" for name, what in broken[:SHOWN_MAX])
-            yield Result(check.name, rows[0] if rows else 0, len(broken), shown)
+    """Carry out every check on one snapshot of the books. Raises UnavailableError."""
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            for check in CHECKS:
+                rows = connection.execute(check.counted.encode()).fetchone()
+                broken = connection.execute(check.broken.encode()).fetchall()
+                shown = tuple(f"{name}: {what}" for name, what in broken[:SHOWN_MAX])
+                yield Result(check.name, rows[0] if rows else 0, len(broken), shown)
+    except psycopg.Error as error:
+        raise UnavailableError(f"the books cannot be read: {error}") from error

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Query
@@ -20,7 +21,7 @@ from libs.common.runtime.permissions import requires
 from services.portfolio.day import Snapshot, day_return
 from services.portfolio.handlers import Keeper, Present
 from services.portfolio.logic import ValuedPosition
-from services.portfolio.ports import Days, Statements
+from services.portfolio.ports import Days, Statements, Wanted
 from services.portfolio.shares import ValuedShare
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
@@ -47,9 +48,13 @@ class EquityQuery(_Query):
 
 
 class LedgerQuery(_Query):
-    """A page of the statement; `ledger` is a currency or a symbol."""
+    """A page of the statement; `ledger` is a currency or a symbol, `start` and `end` wall time."""
 
     ledger: Annotated[str, Field(pattern=r"^[A-Z0-9.\-/]{1,32}$")] | None = None
+    order_id: UUID | None = None
+    trade_id: UUID | None = None
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
     limit: Limit = 100
     after: Annotated[int, Field(ge=1, le=2**62)] | None = None
 
@@ -106,7 +111,10 @@ def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
     @routes.get("/ledger", dependencies=[requires(PERMISSION)])
     async def ledger(query: Annotated[LedgerQuery, Query()]) -> Response:
         """The account's ledger lines, newest first."""
-        lines = await statements.statement(query.ledger, query.after, query.limit + 1)
+        if query.start is not None and query.end is not None and query.start >= query.end:
+            raise InvalidInputError("start: must be before end")
+        wanted = Wanted(query.ledger, query.order_id, query.trade_id, query.start, query.end)
+        lines = await statements.statement(wanted, query.after, query.limit + 1)
         return _page([msgspec.to_builtins(line) for line in lines], query.limit, "seq")
 
     @routes.get("/ledger/balances", dependencies=[requires(PERMISSION)])

@@ -49,6 +49,17 @@ class StatementLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines a statement shows: of one ledger, order, execution, stretch of time, or all."""
+
+    ledger: str | None = None
+    order_id: UUID | None = None
+    trade_id: UUID | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountBalance:
     """The balance of one ledger account: posted = credits - debits, available = posted - holds."""
 
@@ -119,7 +130,7 @@ class Statements(Protocol):
     """What the API shows of the ledger."""
 
     async def statement(
-        self, ledger: str | None, before: int | None, limit: int
+        self, wanted: Wanted, before: int | None, limit: int
     ) -> list[StatementLine]:
         """Return our ledger lines below `before`, newest first."""
         ...

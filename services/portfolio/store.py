@@ -27,7 +27,7 @@ from libs.common.runtime.schema.execution import (
 from libs.common.runtime.schema.snapshots import portfolio_equity, portfolio_snapshots
 from services.portfolio.day import Opening, Snapshot
 from services.portfolio.logic import Book, Holding, Mark, MarkSource
-from services.portfolio.ports import AccountBalance, EquityPoint, StatementLine
+from services.portfolio.ports import AccountBalance, EquityPoint, StatementLine, Wanted
 from services.portfolio.shares import Share
 
 _MOVES: Final = ("direct", "post")
@@ -132,7 +132,7 @@ class BookStore:
         return {row["symbol"]: Mark(row["close"], MarkSource.STORED, row["ts"]) for row in rows}
 
     async def statement(
-        self, ledger: str | None, before: int | None, limit: int
+        self, wanted: Wanted, before: int | None, limit: int
     ) -> list[StatementLine]:
         """Return our ledger lines below `before`, newest first."""
         debited, credited = ledger_accounts.alias("debited"), ledger_accounts.alias("credited")
@@ -151,8 +151,17 @@ class BookStore:
             .order_by(lines.seq.desc())
             .limit(limit)
         )
-        if ledger is not None:
-            query = query.where(lines.ledger == ledger)
+        for column, value in (
+            (lines.ledger, wanted.ledger),
+            (lines.order_id, wanted.order_id),
+            (lines.trade_id, wanted.trade_id),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if wanted.start is not None:
+            query = query.where(lines.ts >= wanted.start)
+        if wanted.end is not None:
+            query = query.where(lines.ts < wanted.end)
         if before is not None:
             query = query.where(lines.seq < before)
         async with self._database.read() as tx:

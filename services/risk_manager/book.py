@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -22,60 +22,11 @@ from uuid import UUID
 from libs.common.domain.checks import Mark, SymbolExposure, Totals
 from libs.common.domain.instruments import UNKNOWN_SECTOR, Instrument
 from libs.common.domain.vocabulary import Side
-from libs.common.kernel.money import ZERO, from_float, money
+from libs.common.kernel.money import ZERO, money
+from services.risk_manager.lines import NOTHING, Line, RawMark
 from services.risk_manager.pending import Fill, Pending, Recent
 
-_HALF = Decimal("0.5")
 _EARLY_MAX: Final = 10_000
-
-
-@dataclass(slots=True)
-class RawMark:
-    """The last quote as it came: floats and nanoseconds of market time, and its decimals once
-    somebody asked."""
-
-    bid: float
-    ask: float
-    ts_ns: int
-    decimals: tuple[Decimal, Decimal, Decimal] | None = None
-
-    def prices(self) -> tuple[Decimal, Decimal, Decimal]:
-        """Bid, ask and their middle."""
-        if self.decimals is None:
-            bid, ask = from_float(self.bid, "bid"), from_float(self.ask, "ask")
-            self.decimals = bid, ask, (bid + ask) * _HALF
-        return self.decimals
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One symbol of the book and what it adds to the sums, at its last price."""
-
-    exposure: SymbolExposure
-    priced: bool = True
-    value: Decimal = ZERO
-    worst: Decimal = ZERO
-    high: Decimal = ZERO
-    low: Decimal = ZERO
-
-    def at(self, price: Decimal | None) -> Line:
-        """The line valued at `price`; without one it is worth nothing and says so."""
-        e = self.exposure
-        still = not (e.buys or e.sells)
-        flat = still and not e.position
-        if price is None or flat:
-            return Line(e, priced=flat)
-        if still:
-            value = money(e.position * price)
-            return Line(e, True, value, abs(value), value, value)
-        return Line(
-            e,
-            True,
-            money(e.position * price),
-            money(e.worst * price),
-            money((e.position + e.buys) * price),
-            money((e.position - e.sells) * price),
-        )
 
 
 class Book:
@@ -390,7 +341,7 @@ class Book:
         return None if raw is None else raw.prices()[2]
 
     def _replace(self, symbol: str, new: Line) -> None:
-        old = self._lines.get(symbol, _NOTHING)
+        old = self._lines.get(symbol, NOTHING)
         self._lines[symbol] = new
         self._value += new.value - old.value
         self._absolute += abs(new.value) - abs(old.value)
@@ -401,9 +352,6 @@ class Book:
         instrument = self._instruments.get(symbol)
         sector = UNKNOWN_SECTOR if instrument is None else instrument.sector
         self._sectors[sector] += new.worst - old.worst
-
-
-_NOTHING: Final = Line(SymbolExposure())
 
 
 def crossing(book: Book, symbol: str, side: Side, limit: Decimal | None) -> str | None:

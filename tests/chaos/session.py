@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psycopg
 
+from libs.common.kernel.errors import TradewindError
 from tests.chaos import plan
 from tests.chaos.blows import blow_of
 from tests.chaos.callers import Callers
@@ -256,7 +258,7 @@ def _close(stage: Stage, people: Callers, outcome: Outcome, say: Say) -> None:
     while True:
         try:
             wrong = faults_found(system, people.tales)
-        except (httpx.HTTPError, KeyError, OSError) as error:
+        except (httpx.HTTPError, psycopg.Error, TradewindError, KeyError) as error:
             wrong = [f"the books could not be read: {error!r}"]
         if not wrong or time.monotonic() > deadline:
             break

@@ -11,6 +11,7 @@ from decimal import Decimal
 import httpx
 import psycopg
 
+from infra.ledger_verify import verify
 from tests.chaos.callers import Tale
 from tests.support.system import System
 from tests.support.tie_out import database_url, differences, loose_ends, truth
@@ -28,7 +29,12 @@ def faults_found(system: System, tales: Sequence[Tale]) -> list[str]:
             *loose_ends(connection),
             *told_otherwise(connection, tales),
         ]
-    return [*found, *_answers(system)]
+    promises = [
+        f"ledger verify: {result.name}: {result.broken} broken: {', '.join(result.offending[:5])}"
+        for result in verify(database_url(system))
+        if result.broken
+    ]
+    return [*found, *promises, *_answers(system)]
 
 
 def told_otherwise(connection: psycopg.Connection, tales: Sequence[Tale]) -> list[str]:

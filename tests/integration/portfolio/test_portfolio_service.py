@@ -331,7 +331,15 @@ async def test_statement_is_paged_and_balances_sum_to_zero(
         usd = (await client.get("/api/v1/portfolio/ledger?ledger=USD")).json()["items"]
         balances = (await client.get("/api/v1/portfolio/ledger/balances")).json()
         shown = await account(client)
+        trade = next(line["trade_id"] for line in usd if line["trade_id"])
+        of_trade = (await client.get(f"/api/v1/portfolio/ledger?trade_id={trade}")).json()["items"]
+        later = {"start": usd[0]["ts"], "ledger": "USD"}
+        newest = (await client.get("/api/v1/portfolio/ledger", params=later)).json()["items"]
+        before = {"end": usd[0]["ts"], "ledger": "USD"}
+        older = (await client.get("/api/v1/portfolio/ledger", params=before)).json()["items"]
     lines = [line for page in pages for line in page["items"]]
+    assert of_trade == [line for line in lines if line["trade_id"] == trade]
+    assert (newest, older) == (usd[:1], usd[1:])
     assert [len(page["items"]) for page in pages] == [3, 3, 1]
     assert len({line["seq"] for line in lines}) == 7
     assert sum(Decimal(line["change"]) for line in usd) == Decimal(shown["cash"])
@@ -405,6 +413,8 @@ async def test_equity_series_is_served_in_order(
         ("equity?start=2022-01-04T00:00:00Z&end=2022-01-03T00:00:00Z", "before end"),
         ("ledger?after=0", "after"),
         ("ledger?after=nan", "after"),
+        ("ledger?order_id=7", "order_id"),
+        ("ledger?start=2022-01-02T00:00:00Z&end=2022-01-01T00:00:00Z", "start"),
         ("ledger?ledger=us%20d", "ledger"),
         ("ledger?limit=1001", "limit"),
         ("strategies?strategy_id=a%20b", "strategy_id"),
