@@ -31,7 +31,7 @@ from services.risk_manager.desk import Desk, Switch
 from services.risk_manager.handlers import Office, judge_request
 from services.risk_manager.limits import LimitBook, defaults
 from services.risk_manager.settings import RiskSettings
-from services.trade_executor.main import Executor, assemble
+from services.trade_executor.assembly import Executor, assemble
 from services.trade_executor.settings import ExecutorSettings
 from tests.simulation.loop import LIFE, Life
 from tests.simulation.server_side import FUNCTIONS

@@ -22,7 +22,8 @@ from libs.common.domain.vocabulary import Level, TradingState
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.bus import Bus, LogMessage
 from libs.common.runtime.clocks import SystemClock, Uuid7Ids
-from services.trade_executor.main import Executor, build
+from services.trade_executor.assembly import Executor
+from services.trade_executor.main import build
 from services.trade_executor.settings import ExecutorSettings
 from tests.support.runtimes import eventually, ready, serving
 from tests.support.simulator import Simulator

@@ -15,9 +15,9 @@ from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderClass, OrderStatus, Side, TradingState
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import BrokerOrderId, Symbol
+from services.trade_executor.assembly import Executor, assemble
 from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import order_id_of_external
-from services.trade_executor.main import Executor, assemble
 from services.trade_executor.model import BrokerOrder
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore

@@ -17,7 +17,7 @@ from libs.common.domain.executions import Execution
 from libs.common.domain.vocabulary import OrderStatus, TradingState
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import ExecutionId, OrderId
-from services.trade_executor.main import Executor, assemble
+from services.trade_executor.assembly import Executor, assemble
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
 from tests.support.executor_orders import approval, spec

@@ -10,7 +10,7 @@ from uuid import UUID
 from libs.common.contracts.risk_api import AssessmentReply, OrderFields
 from libs.common.domain.vocabulary import TradingState
 from libs.common.kernel.errors import UnavailableError
-from services.trade_executor.main import assemble
+from services.trade_executor.assembly import assemble
 from services.trade_executor.model import BrokerOrder
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
