@@ -101,3 +101,7 @@ docs: $(READY) ## write the generated pages (docs/contracts.md, docs/order-lifec
 clean: ## remove caches and the environment, keep var/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+
+.PHONY: drill
+drill: $(READY) ## halt a system of its own under load, and measure: halted, cancelled, flat, --direct
+	@$(BIN)/python -m benchmarks halt $(if $(WRITE),--write)

@@ -142,6 +142,23 @@ _WEIGHT_MAX = Definition(
     Decimal(0), Decimal(10), scopes=_STRATEGY,
 )  # fmt: skip
 
+# What sets the kill switch by itself; loss and drawdown are among the limits of an order.
+_RULES: Final = (
+    Definition("reject_share_max", "greatest share of orders that the venue may reject in the "
+               "window; more halts", Decimal("0.5"), Decimal(0), Decimal(1), scopes=_ACCOUNT),
+    Definition("reject_window_s", "length of that window in seconds", Decimal(300), Decimal(1),
+               Decimal(86_400), smaller_is_tighter=False, scopes=_ACCOUNT),
+    _count("reject_orders_min", "orders in the window below which rejects are not judged", 20,
+           _ACCOUNT),
+    Definition("stale_share_max", "greatest share of symbols without a fresh price in the "
+               "session; more reduces", Decimal("0.5"), Decimal(0), Decimal(1), scopes=_ACCOUNT),
+    Definition("stale_s_max", "how long that may last, in wall seconds", Decimal(60), Decimal(1),
+               Decimal(86_400), scopes=_ACCOUNT),
+    Definition("mismatch_s_max", "how long a difference of position or cash from the broker's may "
+               "stand, in seconds; longer reduces", Decimal(300), Decimal(1), Decimal(86_400),
+               scopes=_ACCOUNT),
+)  # fmt: skip
+
 # The most particular first: the percentage is always there, so any other that is set wins.
 _METHODS: Final = (
     SizingMethod.VOLATILITY_TARGET,
@@ -150,7 +167,7 @@ _METHODS: Final = (
     SizingMethod.PERCENT_OF_EQUITY,
 )
 DEFINITIONS: Final[Mapping[str, Definition]] = {
-    d.name: d for d in (*LIMITS, *_SIZED.values(), _WEIGHT_MAX)
+    d.name: d for d in (*LIMITS, *_SIZED.values(), _WEIGHT_MAX, *_RULES)
 }
 _COUNTS = frozenset({"orders_per_window_strategy", "orders_per_window_account"})
 _SWITCHES = frozenset({"short_selling", "restricted"})

@@ -16,14 +16,16 @@ from libs.common.domain.vocabulary import TradingState
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
 from libs.common.runtime.runtime import Runtime
-from services.risk_manager import feeds, handlers, upkeep
+from services.risk_manager import commands, feeds, handlers, upkeep
 from services.risk_manager.api import routes
 from services.risk_manager.book import Book
+from services.risk_manager.conduct import ConductStore
 from services.risk_manager.desk import Desk, Switch
 from services.risk_manager.handlers import Office
 from services.risk_manager.limits import LimitBook, defaults
 from services.risk_manager.market import MarketView
 from services.risk_manager.registry import RiskRegistry
+from services.risk_manager.rules import Rules
 from services.risk_manager.settings import RiskSettings
 from services.risk_manager.store import RiskStore
 
@@ -44,6 +46,7 @@ def build(settings: RiskSettings) -> FastAPI:
     registry = office.registry
     assert isinstance(store, RiskStore)
     assert isinstance(registry, RiskRegistry)
+    rules = Rules(office, ConductStore(runtime.database, settings.account_id))
     return create_app(
         runtime,
         routers=[routes(office, store, registry)],
@@ -55,6 +58,7 @@ def build(settings: RiskSettings) -> FastAPI:
             ("reservations", _every(1.0, partial(upkeep.sweep, office))),
             ("refresh", _every(settings.risk_refresh_s, partial(upkeep.refresh, office))),
             ("watch", _every(settings.risk_watch_s, partial(upkeep.watch, office))),
+            ("rules", _every(settings.risk_rules_s, rules.look)),
             ("instruments", _every(settings.risk_instruments_s, partial(upkeep.relist, office))),
             ("calendar", _every(60.0, market.prepare)),
         ],
@@ -93,7 +97,11 @@ def open_office(runtime: Runtime, settings: RiskSettings) -> Office:
 def _readers(
     office: Office, settings: RiskSettings
 ) -> tuple[Sequence[LogConsumer[Any]], Sequence[BroadcastListener[Any]]]:
-    table: Mapping[Channel, Any] = {**handlers.HANDLERS, **feeds.HANDLERS}
+    table: Mapping[Channel, Any] = {
+        **handlers.HANDLERS,
+        **feeds.HANDLERS,
+        **commands.HANDLERS,
+    }
     logs = [
         LogConsumer(channel, partial(handle, office), batch=settings.risk_batch_max)
         for channel, handle in table.items()

@@ -21,6 +21,7 @@ class RiskSettings(ServiceSettings):
     risk_settle_s: float = Field(default=3.0, ge=0, le=60)
     risk_refresh_s: float = Field(default=5.0, gt=0, le=300)
     risk_watch_s: float = Field(default=1.0, gt=0, le=60)
+    risk_rules_s: float = Field(default=5.0, gt=0, le=300)
     risk_metrics_s: float = Field(default=30.0, gt=0, le=3600)
     risk_instruments_s: float = Field(default=60.0, gt=0, le=3600)
     # The longest deadline that a caller may set.

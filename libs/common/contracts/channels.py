@@ -109,7 +109,7 @@ AUDIT_EVENTS: Final = Channel(
 )  # fmt: skip
 COMMANDS: Final = Channel(
     "commands", Kind.LOG, "scheduler, API", messages.Command, "service",
-    ("trade_executor", "audit"),
+    ("risk_manager", "trade_executor", "audit"),
     "An order to a service; that service's own group acts on it",
 )  # fmt: skip
 
