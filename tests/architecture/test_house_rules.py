@@ -159,3 +159,11 @@ def test_docs_link_to_pages_that_exist() -> None:
             if not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)} -> {target}")
     assert broken == []
+
+
+def test_decisions_are_numbered_one_by_one() -> None:
+    names = sorted(path.name for path in (ROOT / "infra" / "decisions").glob("[0-9]*.md"))
+    assert [name[:4] for name in names] == [f"{i:04}" for i in range(1, len(names) + 1)]
+    for name in names:
+        first_line = (ROOT / "infra" / "decisions" / name).read_text().splitlines()[0]
+        assert first_line.startswith(f"# {name[:4]} "), name
