@@ -377,7 +377,13 @@ class Amends:
             if heir.status.is_terminal or heir.status is OrderStatus.PENDING_CANCEL:
                 return
             if heir.status not in {OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN}:
-                await self._cancels.cancel(heir_id, "a cancel was asked for before its replacement")
+                try:
+                    await self._cancels.cancel(
+                        heir_id, "a cancel was asked for before its replacement"
+                    )
+                except ConflictError as error:
+                    _log.info("heir_moved_on", order=str(heir_id), error=str(error))
+                    continue  # it ended, or is being amended, since we looked
                 return
 
     async def repair(self, older_than: dt.datetime) -> None:
