@@ -194,6 +194,12 @@ class Book:
         order.executed = ZERO
         return self.reserve(order)
 
+    def revive(self, order: Pending) -> bool:
+        """Take an order back that had ended here and lives after all: one given up that came to
+        the venue late, or one found open there."""
+        self.ended.discard(order.order_id)
+        return self.reserve(order)
+
     def pass_over(self, order_id: UUID) -> None:
         """An order that was never taken has ended: its approval, told again, sets nothing aside.
         One that is in the book is ended by its own events."""

@@ -44,6 +44,12 @@ async def take_order_events(office: Office, envelopes: Sequence[Envelope[OrderEv
 async def _take_order_event(office: Office, event: OrderEvent) -> None:
     book = office.desk.book
     if event.order_id in book.ended:
+        if not event.to_status.is_terminal:
+            # Mostly a late message; but what ended may turn out to live.
+            found = await office.store.open_order(event.order_id)
+            if found is not None and not (found.ended or found.leg):
+                book.revive(found.pending)
+                return
         metrics.REPEATED.labels("order_event").inc()
         return
     if event.order_id not in book.orders:

@@ -115,6 +115,10 @@ class Recent:
             del self._ids[next(iter(self._ids))]
         return True
 
+    def discard(self, item: UUID) -> None:
+        """Forget `item`."""
+        self._ids.pop(item, None)
+
     def __contains__(self, item: UUID) -> bool:
         """Tell whether `item` was seen lately."""
         return item in self._ids

@@ -62,6 +62,7 @@ class Weather:
     broker_request_lost: float = 0.0
     broker_answer_lost: float = 0.0
     broker_arrives_late: float = 0.0
+    broker_ghost: float = 0.0
     broker_slow: float = 0.0
     broker_outage: float = 0.0
     venue_blind: float = 0.0
@@ -83,7 +84,9 @@ class Weather:
     @classmethod
     def drawn(cls, dice: Dice) -> Weather:
         """Return the weather of a session."""
-        return cls(**{one.name: dice.pick(_LEVELS) for one in fields(cls)})
+        drawn = cls(**{one.name: dice.pick(_LEVELS) for one in fields(cls)})
+        drawn.broker_ghost = 0.0 if dice.chance(0.8) else min(0.1, drawn.broker_ghost)
+        return drawn
 
     def calm(self) -> None:
         """End every fault."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.simulation.session import Session
 
 ACCOUNT = AccountId("main")
+# Of a client order id the part that names the order: tw- and a UUID.
+_NAME = 39
 
 
 class Violation(AssertionError):
@@ -31,7 +33,7 @@ class Invariants:
         self._world = session.world
         self._arrivals = 0
         self._sent: Counter[str] = Counter()
-        self._late: Counter[str] = Counter()
+        self._ghosts: set[str] = set()
 
     # After every step ---------------------------------------------------------------------------
 
@@ -55,7 +57,9 @@ class Invariants:
                 if arrival.amends:
                     continue  # somebody amended past us
                 raise Violation(f"an order without our name was sent: {arrival}")
-            order_id, attempt = named
+            order_id, _ = named
+            if arrival.ghost:
+                self._ghosts.add(arrival.client_order_id)
             judged = self._judgement(order_id)
             if judged is None or judged.verdict is not Verdict.APPROVED:
                 raise Violation(f"sent without approval: {arrival}")
@@ -69,12 +73,11 @@ class Invariants:
             self._sent[arrival.client_order_id] += 1
             if self._sent[arrival.client_order_id] > 1:
                 raise Violation(f"sent twice under one name: {arrival}")
-            del attempt
         self._arrivals = len(arrivals)
         taken: Counter[Any] = Counter()
         for order in self._world.venue.orders.values():
             named = order_id_from_client(order.client_order_id)
-            if named is not None:
+            if named is not None and order.client_order_id not in self._ghosts:
                 taken[named[0]] += 1
         doubled = [order_id for order_id, times in taken.items() if times > 1]
         if doubled:
@@ -154,7 +157,11 @@ class Invariants:
         for row in rows.values():
             status = OrderStatus(row["status"])
             there = world.venue.orders.get(row["broker_order_id"])
-            if there is None:
+            if row["client_order_id"][:_NAME] in {name[:_NAME] for name in self._ghosts}:
+                why = self._with_ghosts(row)
+                if why is not None:
+                    return why
+            elif there is None:
                 if not status.is_terminal:
                     return f"order {row['id']} is {status} and not at the venue"
             elif status.is_terminal != (there.event in ENDED):
@@ -167,8 +174,22 @@ class Invariants:
         for name, order in world.venue.orders.items():
             # An order from elsewhere that ended before anybody looked leaves its executions alone.
             past = order.event in ENDED and name not in {one.broker_order_id for one in booked}
-            if name not in rows and not past:
+            ghost = order.client_order_id[:_NAME] in {one[:_NAME] for one in self._ghosts}
+            if name not in rows and not past and not ghost:
                 return f"{name} of the venue is not in our books"
+        return None
+
+    def _with_ghosts(self, row: dict[str, Any]) -> str | None:
+        """Of an order whose attempts came late, all that came is booked on its one row."""
+        mine = row["client_order_id"][:_NAME]
+        orders = self._world.venue.orders.values()
+        came = [one for one in orders if one.client_order_id[:_NAME] == mine]
+        filled = sum((one.filled_quantity for one in came), ZERO)
+        if filled != row["filled_quantity"]:
+            return f"order {row['id']}: {row['filled_quantity']}, all its attempts {filled}"
+        lives = any(one.event not in ENDED for one in came)
+        if lives == OrderStatus(row["status"]).is_terminal:
+            return f"order {row['id']} is {row['status']}, its attempts {came}"
         return None
 
     def _to_be_booked(self) -> list[Any]:

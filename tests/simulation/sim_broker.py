@@ -160,6 +160,11 @@ class SimBroker:
         late = sends and dice.chance(weather.broker_arrives_late)
         if late:
             there, answer_lost, request_lost = dice.between(0.05, _LATE_S_MAX), True, False
+        ghost = sends and dice.chance(weather.broker_ghost)
+        if ghost:
+            # Longer than any look-up waits: it may come beside the attempt that followed it.
+            late, there = True, dice.between(8.0, 40.0)
+            answer_lost, request_lost = True, False
         answer: asyncio.Future[T] = loop.create_future()
 
         def settle(error: BaseException | None, value: Any) -> None:
@@ -173,6 +178,7 @@ class SimBroker:
         def arrive() -> None:
             value, error = None, None
             try:
+                self._venue.ghostly = ghost
                 value = work()
             except Exception as refused:  # noqa: BLE001 - it is the asker's
                 error = refused
@@ -186,7 +192,7 @@ class SimBroker:
             # Either the connection breaks at once or nothing comes until the time-out.
             gone = there + dice.latency() if not late and dice.chance(0.5) else _TIMEOUT_S
             if late and dice.chance(0.5):
-                gone = dice.between(0.01, there)
+                gone = dice.between(0.01, min(there, _TIMEOUT_S))
             lost = OutcomeUnknownError(f"{what}: no answer, by the simulation")
             loop.call_later(gone, settle, lost, None, context=self._context)
         return await answer

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.dice import Weather
 from tests.simulation.session import Outcome, play
 
 FRESH = 60
@@ -36,3 +37,11 @@ def test_fresh_seeds_hold() -> None:
         outcome = play(seed, 40)
         assert outcome.violation is None, report(outcome, 40)
     gc.collect()
+
+
+@pytest.mark.parametrize("seed", [12, 21, 34])
+def test_order_that_arrives_after_every_patience_is_booked(seed: int) -> None:
+    """Nobody can tell it from a lost one: it may come beside the attempt that followed it, or
+    after it was given up. It is then in the books, and in the risk manager's, as at the venue."""
+    outcome = play(seed, 40, Weather(broker_ghost=0.15, stream_lost=0.05))
+    assert outcome.violation is None, report(outcome, 40)

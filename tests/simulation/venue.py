@@ -57,6 +57,7 @@ class Arrival:
     client_order_id: str
     spec: OrderSpec
     amends: bool = False
+    ghost: bool = False
 
 
 class Venue:
@@ -82,6 +83,8 @@ class Venue:
         self.activities: dict[str, Activity] = {}
         self.arrivals: list[Arrival] = []
         self.connections: list[Connection] = []
+        # Whether what comes now comes later than anybody could wait for it.
+        self.ghostly = False
         self.down_until = 0.0
         self._by_client: dict[str, BrokerOrderId] = {}
         self._groups: dict[BrokerOrderId, tuple[BrokerOrderId, ...]] = {}
@@ -91,7 +94,7 @@ class Venue:
 
     def submit(self, client_order_id: str, spec: OrderSpec) -> BrokerOrder:
         """Take an order. Raises BrokerRefusedError."""
-        self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec))
+        self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec, ghost=self.ghostly))
         if self._dice.chance(self._weather.venue_rejects):
             self._trace.note("venue.refused", client_order_id)
             raise BrokerRefusedError(403, 40310000, "refused by the simulation")

@@ -85,6 +85,15 @@ def test_executions_told_before_their_order_count_for_it() -> None:
     assert not b.orders
 
 
+def test_an_order_that_lives_after_all_counts_again() -> None:
+    b, o = book(), order()
+    b.reserve(o)
+    b.end(o.order_id, D(0))
+    assert not b.orders
+    assert b.revive(order(order_id=o.order_id, expires_at=None))
+    assert b.totals().held == 10_100
+
+
 def test_an_approval_told_again_after_its_order_has_ended_reserves_nothing() -> None:
     b, o = book(), order()
     b.execute(fill(o, 100))
