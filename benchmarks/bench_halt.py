@@ -208,14 +208,14 @@ def _load(system: System) -> Iterator[None]:
             thread.join()
 
 
-_prices = itertools.cycle(range(2_000, 9_999))
+_prices = itertools.cycle(range(100, 999))
 
 
 def _place(system: System) -> None:
     """Place a limit order far below the market; no two alike, or they would be repetitions."""
     price = next(_prices)
-    body = {"symbol": "XOM", "side": "buy", "quantity": "10", "order_type": "limit",
-            "limit_price": f"{price / 10_000:.4f}"}  # fmt: skip
+    body = {"symbol": "XOM", "side": "buy", "quantity": "1", "order_type": "limit",
+            "limit_price": f"{price / 100:.2f}"}  # fmt: skip
     system.post("/api/v1/orders", body, **{"Idempotency-Key": uuid.uuid4().hex})
 
 
