@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +21,7 @@ from libs.common.kernel.errors import UnavailableError
 
 app = typer.Typer(help="Look at the books.", no_args_is_help=True)
 console = Console(highlight=False)
+TIE_OUTS = "/api/v1/orders/tieouts"
 
 
 @app.callback()
@@ -72,6 +74,38 @@ def balances(
         tables.show(console, table)
         console.print(f"not zero: {uneven}" if uneven else "every ledger sums to zero")
     if uneven:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command("tie-out")
+def tie_out(
+    day: Annotated[str | None, typer.Option(help="Only this market day, as 2026-01-02.")] = None,
+    run: Annotated[bool, typer.Option("--run", help="Compare now, and keep the attempt.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Show the days' books against the broker's. Exit code 1 if the newest attempt differs."""
+    if run:
+        with Gateway(timeout_s=60.0) as gateway:
+            rows: Sequence[Mapping[str, Any]] = [
+                gateway.post(TIE_OUTS, {"day": day} if day else {})
+            ]
+    else:
+        with Gateway() as gateway:
+            rows = rows_of(gateway.get(TIE_OUTS, {"day": day, "limit": 20}))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        console.print("no day has been tied out yet")
+    else:
+        table = tables.grid("day", "attempt>", "result", "cause", "cash>", "theirs>")
+        for row in rows:
+            table.add_row(row["day"], str(row["seq"]), row["result"], row["cause"],
+                          row["ours"]["cash"], row["theirs"]["cash"])  # fmt: skip
+        tables.show(console, table)
+        for one in rows[0]["differences"]:
+            name = f"{one['what']} {one['of']}".strip()
+            console.print(f"{name}: ours {one['ours']}, theirs {one['theirs']}", soft_wrap=True)
+    if rows and rows[0]["result"] != "agrees":
         raise typer.Exit(Exit.FAILED)
 
 

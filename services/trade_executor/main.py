@@ -32,6 +32,9 @@ from services.trade_executor.quarantine_store import BrokerQuarantineStore
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
 from services.trade_executor.tasks import Tasks
+from services.trade_executor.tie_out_api import tie_out_routes
+from services.trade_executor.tie_out_store import TieOutStore
+from services.trade_executor.tie_outs import TieOuts
 from services.trade_executor.trigger_store import TriggerStore
 from services.trade_executor.venue import alpaca
 from services.trade_executor.wire_log import WireLog
@@ -109,6 +112,18 @@ def service(
         entry_patience_s=settings.protection_entry_s,
         naked_s=settings.protection_naked_s,
     )
+    tie_out_store = TieOutStore(runtime, settings.account_id)
+    tie_outs = TieOuts(
+        store=tie_out_store,
+        books=executor.books,
+        broker=broker,
+        reconciliation=handlers.reconciliation,
+        clock=runtime.clock,
+        market_clock=runtime.market_clock,
+        poll_s=settings.close_poll_s,
+        settle_s=settings.settle_s,
+        retry_s=settings.tie_out_retry_s,
+    )
     routers = routes(
         placing=executor.placing,
         amends=executor.amends,
@@ -133,6 +148,7 @@ def service(
             protection_routes(
                 guard, protections, executor.books, runtime.readiness, settings.account_id
             ),
+            tie_out_routes(tie_outs, tie_out_store, runtime.readiness),
             *routers,
             discrepancy_routes(discrepancies),
         ],
@@ -166,6 +182,7 @@ def service(
             ("triggers", feed.run),
             ("trigger expiry", triggers.expire),
             ("close", executor.close.run),
+            ("tie-out", tie_outs.run),
             ("protection", guard.run),
             ("wire log", wire_log.run),
             ("quarantine", quarantine.run),

@@ -244,10 +244,16 @@ class ReconciliationRun:
 @dataclass(frozen=True, slots=True)
 class Opening:
     """Where our books begin: executions before `at` (market time) and the named cash activities
-    are in the opening balance."""
+    are in the opening balance. `opened` is the market time at which they were opened."""
 
     at: dt.datetime
     activities: frozenset[str]
+    opened: dt.datetime | None = None
+
+    @property
+    def begun(self) -> dt.datetime:
+        """From when on the books are ours; as far as is known."""
+        return max(self.at, self.opened or self.at)
 
 
 @dataclass(frozen=True, slots=True)

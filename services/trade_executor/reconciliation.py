@@ -94,8 +94,9 @@ class Reconciliation:
             seen = again
         last = max((one.executed_at for one in seen.executions), default=back)
         watermark = last + dt.timedelta(microseconds=1)
+        shown = {**seen.shown(), "opened": self._market_clock.now().isoformat()}
         opened = ReconciliationRun(
-            self._ids.new(), "opening", started, self._clock.now(), watermark, seen.shown()
+            self._ids.new(), "opening", started, self._clock.now(), watermark, shown
         )
         await self._books.open_account(seen.cash, seen.positions, opened)
         self._watermark = watermark

@@ -71,7 +71,12 @@ class RecordStore:
             row = await session.row(query)
         if row is None:
             return None
-        return Opening(row["watermark"], frozenset(row["findings"].get("activities", ())))
+        found, opened = row["findings"], row["findings"].get("opened")
+        return Opening(
+            row["watermark"],
+            frozenset(found.get("activities", ())),
+            dt.datetime.fromisoformat(opened) if opened else None,
+        )
 
     async def record_run(self, run: ReconciliationRun) -> None:
         """Keep what a reconciliation did."""

@@ -61,6 +61,8 @@ class ExecutorSettings(ServiceSettings):
     protection_entry_s: float = Field(default=5.0, ge=0)
     protection_naked_s: float = Field(default=10.0, ge=0)
     close_poll_s: float = Field(default=1.0, gt=0)
+    # How long after a tie-out that differs the day is looked at again.
+    tie_out_retry_s: float = Field(default=300.0, gt=0)
     # A difference must be seen twice, this long after the last event, before it counts.
     settle_s: float = Field(default=5.0, gt=0)
     # A trigger is met by no older price, and its order begun no later (wall seconds).

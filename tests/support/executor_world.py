@@ -44,6 +44,7 @@ QUICK: dict[str, Any] = {
     "reconcile_orders_s": 1.0,
     "reconcile_books_s": 1.0,
     "close_poll_s": 0.2,
+    "tie_out_retry_s": 1.0,
     "stream_reconnect_s_max": 0.5,
 }
 

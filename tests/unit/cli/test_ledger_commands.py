@@ -1,4 +1,4 @@
-"""`tradewind ledger statement` and `balances` against a small local stand-in of the gateway."""
+"""`tradewind ledger statement`, `balances`, `tie-out` against a stand-in of the gateway."""
 
 from __future__ import annotations
 
@@ -36,3 +36,33 @@ def test_a_ledger_that_does_not_sum_to_zero_is_an_error(gateway: StandIn) -> Non
     gateway.says("/api/v1/portfolio/ledger/balances", answer)
     result = tradewind("ledger", "balances")
     assert (result.exit_code, "0.0100" in result.output) == (1, True)
+
+
+TIE_OUTS = "/api/v1/orders/tieouts"
+ATTEMPT: dict[str, Any] = {
+    "day": "2026-01-02", "seq": 1, "result": "agrees", "cause": "close", "differences": [],
+    "ours": {"cash": "100.5"}, "theirs": {"cash": "100.5"},
+}  # fmt: skip
+DIFFERS = {
+    **ATTEMPT, "seq": 2, "result": "differs", "theirs": {"cash": "100.51"},
+    "differences": [{"what": "cash", "of": "", "ours": "100.5", "theirs": "100.51"}],
+}  # fmt: skip
+
+
+def test_tie_outs_are_listed_and_the_newest_decides(gateway: StandIn) -> None:
+    gateway.says(TIE_OUTS, {"items": [ATTEMPT, DIFFERS], "next": None})
+    result = tradewind("ledger", "tie-out", "--day", "2026-01-02")
+    assert (result.exit_code, "agrees" in result.output) == (0, True)
+    gateway.says(TIE_OUTS, {"items": [DIFFERS, ATTEMPT], "next": None})
+    result = tradewind("ledger", "tie-out")
+    assert (result.exit_code, "cash: ours 100.5, theirs 100.51" in result.output) == (1, True)
+    gateway.says(TIE_OUTS, {"items": [], "next": None})
+    assert tradewind("ledger", "tie-out").exit_code == 0
+
+
+def test_a_day_is_tied_out_now(gateway: StandIn) -> None:
+    gateway.says(TIE_OUTS, DIFFERS)
+    result = tradewind("ledger", "tie-out", "--run", "--day", "2026-01-02")
+    assert result.exit_code == 1
+    assert gateway.asked[-1]["method"] == "POST"
+    assert gateway.asked[-1]["body"] == {"day": "2026-01-02"}

@@ -11,6 +11,7 @@ from libs.common.runtime.schema import (
     outbox,
     risk,
     snapshots,
+    tieouts,
     triggers,
 )
 from libs.common.runtime.schema import strategies as strategies
@@ -28,5 +29,6 @@ __all__ = [
     "risk",
     "snapshots",
     "strategies",
+    "tieouts",
     "triggers",
 ]
