@@ -14,7 +14,9 @@ from services.trade_executor.opening import traded_before_us
 from services.trade_executor.ports import Books, Broker
 
 _IN_FLIGHT = frozenset({OrderStatus.SUBMITTING, OrderStatus.OUTCOME_UNKNOWN})
+_NEVER_THERE = frozenset({OrderStatus.CREATED, OrderStatus.DENIED, OrderStatus.REJECTED})
 _REPLACEMENTS_MAX = 100
+_GROUPS_ASKED_MAX = 20
 
 
 class Identifier:
@@ -51,9 +53,43 @@ class Identifier:
             while order is None and asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(0.05)
                 order = await self.known(found)
+        if order is None and found.spec.order_class is not OrderClass.SIMPLE:
+            order = await self._as_leg(found)
         if order is not None:
             return order
         return await self._adopt(found, await self._replaced(found))
+
+    async def _as_leg(self, found: BrokerOrder) -> Order | None:
+        """Return our order for a leg that nobody has named yet, None if it is no leg of ours.
+
+        A list shows legs without their parents, so the groups in question are asked for theirs;
+        those too whose own answer is still being looked for, as after a restart.
+        """
+        groups = [
+            order
+            for order in self._desk.known()
+            if order.symbol == found.symbol
+            and order.parent_id is None
+            and order.spec.order_class is not OrderClass.SIMPLE
+            and order.status not in _NEVER_THERE
+        ]
+        groups.sort(key=lambda order: order.created_at, reverse=True)
+        for group in groups[:_GROUPS_ASKED_MAX]:
+            whole = await self._whole(group)
+            if whole and any(leg.broker_order_id == found.broker_order_id for leg in whole.legs):
+                await self.legs(group, whole)
+                return await self.known(found)
+        return None
+
+    async def _whole(self, group: Order) -> BrokerOrder | None:
+        """Return a group as the venue shows it, with its legs; None if it is not there."""
+        broker_order_id = group.broker_order_id
+        if broker_order_id is None:
+            named = await self._broker.find(group.client_order_id)
+            if named is None:
+                return None
+            broker_order_id = named.broker_order_id
+        return await self._broker.order(broker_order_id)
 
     async def _adopt(self, found: BrokerOrder, replaced: Order | None) -> Order:
         before_us = await traded_before_us(self._books, self._broker, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from libs.common.contracts.risk_api import AssessmentReply, OrderFields
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderClass, OrderStatus, Side, TradingState
 from libs.common.kernel.errors import UnavailableError
-from libs.common.kernel.ids import BrokerOrderId, Symbol
+from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
 from services.trade_executor.assembly import Executor, assemble
 from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import order_id_of_external
 from services.trade_executor.model import BrokerOrder
+from services.trade_executor.ports import OutcomeUnknownError
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
 from tests.support.executor_orders import approval, spec
@@ -108,6 +110,57 @@ async def test_a_halt_spares_a_leg_that_was_a_stranger_first(executor: Executor)
     assert stranger.id not in {order.id for order in asked}
     leg = await executor.lifecycle.find(stranger.id)
     assert leg.status is OrderStatus.WORKING
+
+
+class GroupBroker(FakeBroker):
+    """Shows a group's leg only to those who ask for the group itself."""
+
+    deaf = False
+
+    async def find(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
+        if self.deaf:
+            raise OutcomeUnknownError("deaf by test")
+        found = await super().find(client_order_id)
+        return found and replace(found, legs=())
+
+    async def order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
+        found = await super().order(broker_order_id)
+        grouped = found is not None and found.spec.order_class is OrderClass.BRACKET
+        return replace(found, legs=(LEG,)) if found is not None and grouped else found
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_leg_nobody_has_named_is_asked_for_at_its_group(
+    database_url: str, redis_url: str, answered: bool
+) -> None:
+    Voice(database_url, redis_url).set_state(TradingState.ACTIVE, 1)
+    settings = ExecutorSettings.model_validate(
+        {**QUICK, "database_url": database_url, "redis_url": redis_url}
+    )
+    runtime = runtime_for("trade_executor", database_url, redis_url)
+    books = ExecutorStore(runtime, batch_max=64, margin=False, shorting=True)
+    broker = GroupBroker()
+    broker.deaf, broker.lose_next = not answered, int(not answered)
+    executor = assemble(runtime, settings, books, broker, NoRisk())
+    executor.gate.heard_risk_manager()
+    await executor.watch.start()
+    approved = approval(BRACKET, generation=1)
+    taken = await executor.handlers.submission.take(approved, correlation_id=approved.order_id)
+    standing = OrderStatus.WORKING if answered else OrderStatus.OUTCOME_UNKNOWN
+
+    async def there() -> bool:
+        order = await books.order(taken.id)
+        return order is not None and order.status is standing
+
+    await eventually(there, what=f"the group standing {standing}")
+    broker.deaf = False
+    identifier = Identifier(books, broker, executor.desk, executor.lifecycle, legs_wait_s=0)
+    child = await identifier.identify(LEG)
+    assert (child.parent_id, child.external, child.protects) == (taken.id, False, True)
+    stranger = replace(LEG, broker_order_id=BrokerOrderId("nobody's"))
+    assert (await identifier.identify(stranger)).external
+    await executor.tasks.stop()
+    await runtime.close()
 
 
 def with_leg(client_order_id: str) -> BrokerOrder:
