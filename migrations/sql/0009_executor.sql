@@ -742,6 +742,12 @@ BEGIN
                 status = o.status, filled_quantity = o.filled_quantity,
                 filled_value = o.filled_value, anomaly = coalesce(odd, orders.anomaly),
                 hold_id = o.hold_id, hold_amount = o.hold_amount,
+                -- An execution may be heard of before the answer that names the order's id there.
+                broker_order_id = coalesce(orders.broker_order_id, (
+                    SELECT e->>'broker_order_id' WHERE NOT EXISTS (
+                        SELECT 1 FROM orders x WHERE x.broker = orders.broker
+                        AND x.broker_order_id = e->>'broker_order_id'))),
+                submitted_at = coalesce(orders.submitted_at, at),
                 event_seq = orders.event_seq + 1, updated_at = at
             WHERE id = o.id RETURNING * INTO o;
             ev := (o.id, o.event_seq,

@@ -163,6 +163,7 @@ class EntryMaker:
             "trade_id": trade,
             "broker": execution.broker,
             "execution_id": execution.execution_id,
+            "broker_order_id": execution.broker_order_id,
             "side": execution.side,
             "quantity": str(execution.quantity),
             "price": str(execution.price),

@@ -24,7 +24,7 @@ from libs.common.domain.ledger import (
 )
 from libs.common.domain.positions import Position, apply_fill
 from libs.common.domain.vocabulary import OrderStatus, Side
-from libs.common.kernel.ids import AccountId, OrderId, Symbol, TradeId, TransferId
+from libs.common.kernel.ids import AccountId, BrokerOrderId, OrderId, Symbol, TradeId, TransferId
 from libs.common.kernel.money import plain
 from libs.common.runtime.schema.base import Id, Instant
 from libs.common.runtime.schema.execution import orders as orders_table
@@ -172,7 +172,7 @@ class _Call:
         if e["execution_id"] in tables.trades:
             return {"outcome": "duplicate", "order": _standing(row)}
         fill = Execution(
-            e["broker"], e["execution_id"], row["broker_order_id"] or "", row["symbol"],
+            e["broker"], e["execution_id"], self._id_there(e, row), row["symbol"],
             Side(e["side"]), Decimal(e["quantity"]), Decimal(e["price"]),
             dt.datetime.fromisoformat(e["executed_at"]), Decimal(e["fees"]),
         )  # fmt: skip
@@ -202,6 +202,8 @@ class _Call:
             "filled_quantity": after.filled_quantity,
             "filled_value": row["filled_value"] + fill.amount,
             "anomaly": anomaly or row["anomaly"],
+            "broker_order_id": fill.broker_order_id or None,
+            "submitted_at": row["submitted_at"] or _typed("submitted_at", e["at"]),
             "event_seq": row["event_seq"] + 1,
             "updated_at": _typed("updated_at", e["at"]),
         }
@@ -218,6 +220,14 @@ class _Call:
             "realized_pnl": plain(realized), "position_quantity": plain(position.quantity),
             "position_avg_cost": plain(position.avg_cost),
         }  # fmt: skip
+
+    def _id_there(self, e: dict[str, Any], row: dict[str, Any]) -> BrokerOrderId:
+        """The venue's id of the order, learnt from its execution unless another row has it."""
+        if row["broker_order_id"] is not None:
+            return BrokerOrderId(row["broker_order_id"])
+        others = {other["broker_order_id"] for other in self.tx.tables.orders.values()}
+        named = e["broker_order_id"]
+        return BrokerOrderId("" if named in others else named)
 
     def _order(self, e: dict[str, Any]) -> dict[str, Any]:
         row = self.tx.tables.orders.get(UUID(e["order_id"]))
