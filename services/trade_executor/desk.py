@@ -75,12 +75,18 @@ class Desk:
         return self._open.get(order_id) or self._ended.get(order_id)
 
     def known_as(self, found: BrokerOrder) -> Order | None:
-        """Return our order for what the broker shows, by its id or by ours."""
+        """Return our order for what the broker shows, by its id or by ours.
+
+        An earlier attempt of an order, which arrives after a later one was made, is not it.
+        """
         order_id = self._at_broker.get(found.broker_order_id)
-        if order_id is None:
-            named = order_id_from_client(found.client_order_id)
-            order_id = named[0] if named else None
-        return self.get(order_id) if order_id is not None else None
+        if order_id is not None:
+            return self.get(order_id)
+        named = order_id_from_client(found.client_order_id)
+        order = self.get(named[0]) if named else None
+        return (
+            order if order is not None and order.client_order_id == found.client_order_id else None
+        )
 
     def known(self) -> list[Order]:
         """Return the orders in memory, those too that ended lately."""

@@ -35,11 +35,20 @@ class Identifier:
         """Return our order, None if it is not in the books."""
         order = self._desk.known_as(found)
         if order is None:
-            named = order_id_from_client(found.client_order_id)
-            order = named and await self._books.order(named[0])
+            order = await self._named(found)
+            if order is not None and order.client_order_id != found.client_order_id:
+                order = None
         if order is None:
             order = await self._books.order_at_broker(found.broker_order_id)
         return self._desk.put(order) if order is not None else None
+
+    async def _named(self, found: BrokerOrder) -> Order | None:
+        """Return the order that the broker's order is an attempt of, be it the present one or an
+        earlier one."""
+        named = order_id_from_client(found.client_order_id)
+        if named is None:
+            return None
+        return self._desk.get(named[0]) or await self._books.order(named[0])
 
     async def identify(self, found: BrokerOrder) -> Order:
         """Return our order for `found`, adopting what is not in the books.
@@ -57,6 +66,9 @@ class Identifier:
             order = await self._as_leg(found)
         if order is not None:
             return order
+        attempted = await self._named(found)
+        if attempted is not None:
+            return await self._lifecycle.adopt(found, attempted=attempted)
         return await self._adopt(found, await self._replaced(found))
 
     async def _as_leg(self, found: BrokerOrder) -> Order | None:

@@ -262,15 +262,17 @@ class Lifecycle:
         *,
         parent: Order | None = None,
         replaced: Order | None = None,
+        attempted: Order | None = None,
         before_us: tuple[Decimal, Decimal] = (ZERO, ZERO),
     ) -> Order:
         """Take an order into the books that we did not make.
 
-        A leg or replacement belongs to the order it comes from; anything else is `external`. One
-        that carries our own client id but is not in the books is external too, and an anomaly.
+        A leg or replacement belongs to the order it comes from; anything else is `external`. An
+        earlier attempt that arrived after all, when `attempted` had been sent again or given up,
+        is an anomaly: what it trades is booked on a row of its own, and it is cancelled.
         `before_us` is the quantity and value that the opening balance holds already.
         """
-        origin = parent or replaced
+        origin = parent or replaced or attempted
         named = order_id_from_client(found.client_order_id)
         order_id = order_id_of_external(self._broker, found.broker_order_id)
         status = apply(OrderStatus.SUBMITTING, found.event).status
@@ -294,6 +296,7 @@ class Lifecycle:
             external=origin.external if origin else True,
             protective=parent is not None,
             reducing=parent is not None,
+            anomaly=logic.LATE_ATTEMPT if attempted else None,
             strategy_id=origin.strategy_id if origin else None,
             signal_id=origin.signal_id if origin else None,
             submitted_at=found.submitted_at,
@@ -304,6 +307,9 @@ class Lifecycle:
                 known = await self._books.order_at_broker(found.broker_order_id)
                 return self._desk.put(known or written.order)
             order = self._desk.put(written.order)
+        if attempted is not None:
+            _log.error("attempt_arrived_late", order=str(attempted.id), row=str(order_id))
+            await self._flag(order, logic.LATE_ATTEMPT)
         if origin is None:
             _log.warning("order_adopted", order=str(order_id), symbol=found.symbol)
             await self._books.notify(

@@ -11,7 +11,7 @@ from typing import Final
 from libs.common.domain.booking import hold, hold_amount
 from libs.common.domain.ledger import Transfer
 from libs.common.domain.orders import OrderEvent
-from libs.common.domain.vocabulary import Side, TradingState
+from libs.common.domain.vocabulary import OrderStatus, Side, TradingState
 from libs.common.kernel.errors import Refusal
 from libs.common.kernel.ids import AccountId, Symbol, TransferId, derived_id
 from libs.common.kernel.money import MONEY_QUANTUM, PRICE_QUANTUM, ZERO, plain
@@ -31,6 +31,8 @@ PRICE_UNKNOWN: Final = "PRICE_UNKNOWN"
 NOT_EXPRESSIBLE: Final = "NOT_EXPRESSIBLE"
 BROKER_UNAVAILABLE: Final = "BROKER_UNAVAILABLE"
 NEVER_ARRIVED: Final = "NEVER_ARRIVED"
+
+LATE_ATTEMPT: Final = "late_attempt"
 NOT_REPLACEABLE: Final = "NOT_REPLACEABLE"
 SYMBOL_BLOCKED: Final = "SYMBOL_BLOCKED"
 
@@ -71,6 +73,13 @@ def refusal_at_the_wire(
     if order.adds_risk and not risk_manager_alive:
         return Refusal(RISK_MANAGER_SILENT)
     return None
+
+
+def unwanted(order: Order) -> bool:
+    """Tell whether an order lives at the venue that we had refused, given up or sent again: no
+    approval stands behind it any more."""
+    odd = order.anomaly or ""
+    return odd == LATE_ATTEMPT or odd.endswith(f"_after_{OrderStatus.DENIED}")
 
 
 def hold_for(order: Order, reference_price: Decimal | None, collar: Decimal) -> Transfer | None:

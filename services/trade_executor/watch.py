@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderStatus, TradingState
 from libs.common.kernel.clock import Clock
-from libs.common.kernel.errors import UnavailableError
+from libs.common.kernel.errors import ConflictError, UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.readiness import Readiness
+from services.trade_executor import logic
 from services.trade_executor.amends import Amends
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.desk import Desk
@@ -183,6 +184,7 @@ class Watch:
             lacking = self._lacking.is_set()
             self._lacking.clear()
             await self._repeat_cancels()
+            await self._cancel_unwanted()
             await self._repair_amendments()
             await self._resume_stranded()
             due = (self._clock.monotonic_ns() - last) / 1e9 >= self._orders_s
@@ -210,6 +212,14 @@ class Watch:
                 try:
                     await self._cancels.ask(order)
                 except UnavailableError as error:
+                    _log.warning("cancel_waits", order=str(order.id), error=str(error))
+
+    async def _cancel_unwanted(self) -> None:
+        for order in self._desk.open_orders():
+            if logic.unwanted(order) and order.status is not OrderStatus.PENDING_CANCEL:
+                try:
+                    await self._cancels.cancel(order.id, "no approval stands behind it any more")
+                except (UnavailableError, ConflictError) as error:
                     _log.warning("cancel_waits", order=str(order.id), error=str(error))
 
     async def _resume_stranded(self) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ACCOUNT = AccountId("main")
 # Of a client order id the part that names the order: tw- and a UUID.
-_NAME = 39
 
 
 class Violation(AssertionError):
@@ -157,11 +156,7 @@ class Invariants:
         for row in rows.values():
             status = OrderStatus(row["status"])
             there = world.venue.orders.get(row["broker_order_id"])
-            if row["client_order_id"][:_NAME] in {name[:_NAME] for name in self._ghosts}:
-                why = self._with_ghosts(row)
-                if why is not None:
-                    return why
-            elif there is None:
+            if there is None:
                 if not status.is_terminal:
                     return f"order {row['id']} is {status} and not at the venue"
             elif status.is_terminal != (there.event in ENDED):
@@ -174,22 +169,8 @@ class Invariants:
         for name, order in world.venue.orders.items():
             # An order from elsewhere that ended before anybody looked leaves its executions alone.
             past = order.event in ENDED and name not in {one.broker_order_id for one in booked}
-            ghost = order.client_order_id[:_NAME] in {one[:_NAME] for one in self._ghosts}
-            if name not in rows and not past and not ghost:
+            if name not in rows and not past:
                 return f"{name} of the venue is not in our books"
-        return None
-
-    def _with_ghosts(self, row: dict[str, Any]) -> str | None:
-        """Of an order whose attempts came late, all that came is booked on its one row."""
-        mine = row["client_order_id"][:_NAME]
-        orders = self._world.venue.orders.values()
-        came = [one for one in orders if one.client_order_id[:_NAME] == mine]
-        filled = sum((one.filled_quantity for one in came), ZERO)
-        if filled != row["filled_quantity"]:
-            return f"order {row['id']}: {row['filled_quantity']}, all its attempts {filled}"
-        lives = any(one.event not in ENDED for one in came)
-        if lives == OrderStatus(row["status"]).is_terminal:
-            return f"order {row['id']} is {row['status']}, its attempts {came}"
         return None
 
     def _to_be_booked(self) -> list[Any]:
