@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from libs.common.domain.checks import CODES
 from libs.common.domain.vocabulary import OrderStatus, StrategyMode
 from services.risk_manager.main import build
 from services.risk_manager.settings import RiskSettings
@@ -217,7 +218,7 @@ async def test_request_too_large_is_denied_with_every_check(
     assert (reply["verdict"], reply["code"]) == ("denied", "POSITION_ABOVE_LIMIT")
     assert reply["detail"].startswith("150000 against 100000")
     assert reply["order"] is None
-    assert len(reply["assessment"]["checks"]) == 28
+    assert [one["code"] for one in reply["assessment"]["checks"]] == list(CODES)
 
 
 async def test_preview_leaves_no_trace(world: World, service: httpx.AsyncClient) -> None:
