@@ -57,6 +57,14 @@ class Gateway:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         return self._ask("GET", path, params=given)
 
+    def text(self, path: str, params: Mapping[str, Any]) -> str:
+        """Return the answer to a GET as it is; parameters that are None are left away."""
+        given = {name: value for name, value in params.items() if value is not None}
+        response = self._send("GET", path, params=given)
+        if response.is_success:
+            return response.text
+        return str(self._body(path, response))
+
     def post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Any:
@@ -75,8 +83,11 @@ class Gateway:
         return self._ask("DELETE", path, params=given)
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
+        return self._body(path, self._send(method, path, **request))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, path, **request)
+            return self._client.request(method, path, **request)
         except httpx.TimeoutException as error:
             raise CommandError(
                 f"{self.url} did not answer in time; `tradewind doctor` looks closer"
@@ -87,6 +98,9 @@ class Gateway:
                 "`tradewind up`, or name another address with TRADEWIND_URL",
                 Exit.NOT_RUNNING,
             ) from error
+
+    def _body(self, path: str, response: httpx.Response) -> Any:
+        """Return the JSON of an answer. Raises CommandError for a refusal."""
         try:
             body = response.json() if response.content else None
         except ValueError as error:

@@ -36,10 +36,26 @@ def statement(
     trade_id: Annotated[str | None, typer.Option("--trade", help="Only this execution.")] = None,
     start: Annotated[str | None, typer.Option(help="From this time on, RFC 3339.")] = None,
     end: Annotated[str | None, typer.Option(help="Before this time, RFC 3339.")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="One account of the ledger, as main/cash or fees/fees.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all its lines as CSV.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many lines.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """List the account's ledger lines, newest first."""
+    """List the account's ledger lines, newest first. With --account or --csv: one ledger
+    account's lines, oldest first, with its balance before, after each, and at the end."""
+    if account is not None or as_csv:
+        if order_id or trade_id:
+            raise CommandError("--order and --trade go without --account and --csv")
+        owner, _, code = (account or "").partition("/")
+        _account_statement(
+            {"ledger": name, "owner": owner or None, "code": code or None,
+             "start": start, "end": end},
+            None if as_csv else limit,
+            as_json=as_json,
+        )  # fmt: skip
+        return
     chosen = {
         "ledger": name, "order_id": order_id, "trade_id": trade_id, "start": start, "end": end,
         "limit": limit,
@@ -56,13 +72,37 @@ def statement(
     tables.show(console, table)
 
 
+def _account_statement(
+    chosen: Mapping[str, str | None], limit: int | None, *, as_json: bool
+) -> None:
+    path = "/api/v1/portfolio/ledger/statement"
+    with Gateway(timeout_s=60.0) as gateway:
+        if limit is None:
+            typer.echo(gateway.text(path, {**chosen, "format": "csv"}), nl=False)
+            return
+        answer = gateway.get(path, {**chosen, "limit": limit})
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    console.print(f"opening balance {answer['opening']}")
+    table = tables.grid("ts", "code", "kind", "amount>", "change>", "balance>", "counterparty")
+    for line in rows_of(answer):
+        table.add_row(line["ts"], line["code"], line["kind"], line["amount"], line["change"],
+                      line["balance"], line["counterparty"])  # fmt: skip
+    tables.show(console, table)
+    if answer["next"] is not None:
+        console.print("more lines follow: a higher --limit, a later --start, or --csv")
+    console.print(f"closing balance {answer['closing']}")
+
+
 @app.command()
 def balances(
+    at: Annotated[str | None, typer.Option(help="Just before this time, RFC 3339.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """List every ledger account, and the ledgers' sums. Exit code 1 if one is not zero."""
     with Gateway() as gateway:
-        answer = gateway.get("/api/v1/portfolio/ledger/balances")
+        answer = gateway.get("/api/v1/portfolio/ledger/balances", {"at": at})
     uneven = {name: total for name, total in answer["sums"].items() if Decimal(total)}
     if as_json:
         typer.echo(json.dumps(answer, indent=2))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,7 +13,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
-from libs.common.kernel.money import ZERO, plain
+from libs.common.kernel.money import plain
 from libs.common.runtime.app import json_response
 from libs.common.runtime.permissions import requires
 from services.portfolio.day import Snapshot, day_return
@@ -116,15 +114,6 @@ def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
         wanted = Wanted(query.ledger, query.order_id, query.trade_id, query.start, query.end)
         lines = await statements.statement(wanted, query.after, query.limit + 1)
         return _page([msgspec.to_builtins(line) for line in lines], query.limit, "seq")
-
-    @routes.get("/ledger/balances", dependencies=[requires(PERMISSION)])
-    async def balances(query: Annotated[NoQuery, Query()]) -> Response:
-        """Every ledger account, and the sum of each ledger, which is zero."""
-        accounts = await statements.balances()
-        sums: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
-        for balance in accounts:
-            sums[balance.ledger] += balance.posted
-        return json_response({"items": accounts, "sums": dict(sums), "next": None})
 
     return routes
 

@@ -14,6 +14,8 @@ from services.portfolio.api import router
 from services.portfolio.handlers import BROADCAST_HANDLERS, LOG_HANDLERS, Keeper
 from services.portfolio.market import MarketView
 from services.portfolio.settings import PortfolioSettings
+from services.portfolio.statement_api import statement_routes
+from services.portfolio.statement_store import StatementStore
 from services.portfolio.store import BookStore, JournalStore
 
 NAME = "portfolio"
@@ -35,7 +37,10 @@ def build(settings: PortfolioSettings) -> FastAPI:
 
     return create_app(
         runtime,
-        routers=[router(keeper, journal, books)],
+        routers=[
+            statement_routes(books, StatementStore(runtime.database), settings.account_id),
+            router(keeper, journal, books),
+        ],
         start=[market.prepare, keeper.start],
         consumers=[
             LogConsumer(channel, partial(handle, keeper), batch=500)

@@ -66,3 +66,33 @@ def test_a_day_is_tied_out_now(gateway: StandIn) -> None:
     assert result.exit_code == 1
     assert gateway.asked[-1]["method"] == "POST"
     assert gateway.asked[-1]["body"] == {"day": "2026-01-02"}
+
+
+STATEMENT = "/api/v1/portfolio/ledger/statement"
+
+
+def test_an_accounts_statement_shows_its_balances(gateway: StandIn) -> None:
+    line = {**LINE, "balance": "103.2500"}
+    gateway.says(
+        STATEMENT, {"opening": "100.0000", "items": [line], "closing": "103.2500", "next": 7}
+    )
+    output = tradewind("ledger", "statement", "--account", "main/cash").output
+    for part in ("opening balance 100.0000", "closing balance 103.2500", "more lines follow"):
+        assert part in output
+    assert gateway.asked[-1]["query"] == "owner=main&code=cash&limit=50"
+
+
+def test_a_statement_as_csv_is_printed_as_it_came(gateway: StandIn) -> None:
+    gateway.says(STATEMENT, b"seq,balance\r\n1,5\r\n")
+    result = tradewind("ledger", "statement", "--csv", "--ledger", "KO")
+    assert result.stdout_bytes == b"seq,balance\r\n1,5\r\n"
+    assert gateway.asked[-1]["query"] == "ledger=KO&format=csv"
+    gateway.says(STATEMENT, {"detail": "the ledger has no account"}, status=404)
+    refused = tradewind("ledger", "statement", "--csv")
+    assert refused.exit_code != 0
+    assert "no account" in refused.output
+
+
+def test_a_statement_of_an_order_is_no_statement_of_an_account(gateway: StandIn) -> None:
+    assert tradewind("ledger", "statement", "--csv", "--order", "x").exit_code != 0
+    assert gateway.asked == []
