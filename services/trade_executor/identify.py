@@ -118,6 +118,10 @@ class Identifier:
             link = None if order is not None else await self._broker.order(before)
             if link is None:
                 break
+            # Ours may not have learnt its id there yet.
+            order = await self.known(link)
+            if order is not None:
+                break
             chain.append(link)
             before = link.replaces
         for link in reversed(chain):

@@ -305,6 +305,8 @@ class Lifecycle:
             written = await self._books.create(order, [Recorded("adopted", None, status)], None)
             if written.outcome == "exists":
                 known = await self._books.order_at_broker(found.broker_order_id)
+                if known is None and named is not None:
+                    known = await self._books.order(named[0])
                 return self._desk.put(known or written.order)
             order = self._desk.put(written.order)
         if attempted is not None:
