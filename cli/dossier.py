@@ -132,12 +132,13 @@ _SAID_MAX = 80
 
 
 def _executions(executions: Sequence[Row]) -> Table:
-    table = grid("booked", "execution", "quantity>", "price>", "commission>", "fees>")
+    table = grid("booked", "execution", "quantity>", "price>", "commission>", "fees>", "taken back")
     for one in executions:
         table.add_row(
             clock_of(one.get("booked_at")),
             str(one.get("execution_id")),
             *(quantity(one.get(name)) for name in _AMOUNTS),
+            str(one.get("reversed_kind") or ""),
         )
     return table
 

@@ -76,7 +76,8 @@ def _record_routes(
         order_id: UUID | None = None,
         strategy_id: Name | None = None,
     ) -> Response:
-        """List executions, newest first."""
+        """List executions, newest first. One that the venue took back has `reversed_by`, the id
+        of its reversal, and `reversed_kind`: `bust` or `correction`. It does not count."""
         page = await lists.trades(
             limit=limit, after=after, symbol=symbol, order_id=order_id, strategy_id=strategy_id
         )

@@ -26,7 +26,7 @@ from libs.common.runtime.schema.risk import risk_assessments
 from libs.common.runtime.schema.strategies import signals
 from services.trade_executor.dossier import Fill, Happened, cost, legs, milestones
 from services.trade_executor.model import Order
-from services.trade_executor.rows import order_from, shown
+from services.trade_executor.rows import order_from, shown, with_reversals
 from services.trade_executor.wire_store import messages_of
 
 WIRE_MAX = 1000
@@ -46,6 +46,7 @@ class DossierStore:
 
         `tick`, `bar`, `signal` and `judgement` are null where there is none: an order placed by
         hand has no signal, an exit that the broker made of a bracket no judgement of its own.
+        Executions that were taken back have `reversed_by` and cost nothing.
         `wire` is what went to the broker and came back, at most `WIRE_MAX` messages.
         """
         async with self._database.read() as session:
@@ -61,15 +62,8 @@ class DossierStore:
             executions = await _executions(session, order)
             ledger = await _ledger(session, order, [one["id"] for one in executions])
             wire = await messages_of(session, order.id, order.broker_order_id, limit=WIRE_MAX)
-        fills = [
-            Fill(
-                quantity=one["quantity"],
-                price=one["executed_price"],
-                fees=one["commission"] + one["fees"],
-                booked_at=one["booked_at"],
-            )
-            for one in executions
-        ]
+        fills = [_fill(one) for one in executions]
+        stand = [_fill(one) for one in executions if one["reversed_by"] is None]
         way = milestones(
             signal=signal["created_at"] if signal else None,
             judged=judgement["ts"] if judgement else None,
@@ -90,8 +84,17 @@ class DossierStore:
             "ledger": [_plain(one) for one in ledger],
             "milestones": asdict(way),
             "latency": [asdict(leg) for leg in legs(way)],
-            "cost": _plain(asdict(cost(order.spec.side, arrival, fills))),
+            "cost": _plain(asdict(cost(order.spec.side, arrival, stand))),
         }
+
+
+def _fill(row: RowMapping) -> Fill:
+    return Fill(
+        quantity=row["quantity"],
+        price=row["executed_price"],
+        fees=row["commission"] + row["fees"],
+        booked_at=row["booked_at"],
+    )
 
 
 async def _signal(session: ReadSession, order: Order) -> RowMapping | None:
@@ -158,7 +161,7 @@ async def _events(session: ReadSession, order: Order) -> Sequence[RowMapping]:
 async def _executions(session: ReadSession, order: Order) -> Sequence[RowMapping]:
     table = trades.c
     return await session.rows(
-        select(trades).where(table.order_id == order.id).order_by(table.booked_at, table.id)
+        with_reversals().where(table.order_id == order.id).order_by(table.booked_at, table.id)
     )
 
 

@@ -22,11 +22,11 @@ from libs.common.runtime.schema.execution import (
 )
 from services.trade_executor.model import Order
 from services.trade_executor.ports import Page
-from services.trade_executor.rows import order_from, shown
+from services.trade_executor.rows import order_from, shown, with_reversals
 
 _SHOWN_OF_A_TRADE = (
     "id", "order_id", "account_id", "broker", "execution_id", "symbol", "side", "executed_at",
-    "strategy_id", "signal_id", "correlation_id", "booked_at",
+    "strategy_id", "signal_id", "correlation_id", "booked_at", "reversed_by", "reversed_kind",
 )  # fmt: skip
 
 
@@ -94,8 +94,8 @@ class ListStore:
         order_id: UUID | None = None,
         strategy_id: str | None = None,
     ) -> Page:
-        """Return one page of executions."""
-        query = select(trades).where(trades.c.account_id == self._account_id)
+        """Return one page of executions, those that were taken back marked by `reversed_by`."""
+        query = with_reversals().where(trades.c.account_id == self._account_id)
         if symbol is not None:
             query = query.where(trades.c.symbol == symbol)
         if order_id is not None:

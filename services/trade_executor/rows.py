@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from fastapi.responses import Response
+from sqlalchemy import Select, select
 from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.messages import OrderSpec
@@ -21,6 +22,7 @@ from libs.common.kernel.ids import (
 )
 from libs.common.kernel.money import plain
 from libs.common.runtime.app import json_response
+from libs.common.runtime.schema.execution import trade_reversals, trades
 from services.trade_executor.model import Order, Succession
 from services.trade_executor.ports import Page
 
@@ -135,6 +137,15 @@ def shown(order: Order) -> dict[str, Any]:
         "submitted_at": order.submitted_at,
         "updated_at": order.updated_at,
     }
+
+
+def with_reversals() -> Select[Any]:
+    """Return the query of executions, each with what took it back: `reversed_by` (the reversal's
+    id) and `reversed_kind`, both null where it stands."""
+    gone = trade_reversals.c
+    return select(trades, gone.id.label("reversed_by"), gone.kind.label("reversed_kind")).outerjoin(
+        trade_reversals, gone.trade_id == trades.c.id
+    )
 
 
 def _succession(kept: dict[str, str | None] | None) -> Succession | None:

@@ -53,6 +53,13 @@ async def test_a_bust_told_by_the_stream_is_reversed(world: World) -> None:
     assert (shown["status"], shown["filled_quantity"]) == ("filled", "0")
     assert shown["anomaly"] == "execution_reversed_after_end"
     assert "busted" in await world.events(world.orders[0])
+    listed = (await world.client.get("/api/v1/orders/trades")).json()["items"]
+    assert [(one["reversed_kind"], one["reversed_by"] is None) for one in listed] == [
+        ("bust", False)
+    ]
+    dossier = (await world.client.get(f"/api/v1/orders/{world.orders[0]}/dossier")).json()
+    assert [one["reversed_kind"] for one in dossier["executions"]] == ["bust"]
+    assert (dossier["cost"]["quantity"], dossier["cost"]["total"]) == ("0", None)
 
 
 async def test_a_correction_of_a_correction_stands_in_the_first_place(world: World) -> None:
@@ -70,6 +77,12 @@ async def test_a_correction_of_a_correction_stands_in_the_first_place(world: Wor
             "SELECT entry, quantity::text FROM trades ORDER BY entry, booked_at"
         ).fetchall()
     assert [entry for entry, _ in entries] == [1, 1, 1, 2]
+    first_order = world.orders[0]
+    listed = (await world.client.get(f"/api/v1/orders/trades?order_id={first_order}")).json()
+    kinds = [one["reversed_kind"] for one in reversed(listed["items"])]
+    assert kinds == ["correction", "correction", None]
+    dossier = (await world.client.get(f"/api/v1/orders/{first_order}/dossier")).json()
+    assert (dossier["cost"]["quantity"], dossier["cost"]["average_price"]) == ("7", "98.75")
 
 
 async def test_what_was_amended_while_away_is_found_in_the_list(
