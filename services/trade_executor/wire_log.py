@@ -30,7 +30,7 @@ _log = get_logger(__name__)
 TEXT_MAX: Final = 16 * 1024
 """Characters kept of a body; an order's takes about one thousand."""
 
-_BATCH: Final = 500
+_BATCH: Final = 200
 _PAUSE_S: Final = 0.25
 
 
