@@ -41,23 +41,24 @@ def command(
     )
 
 
-def test_a_second_run_finds_the_first_and_leaves_it_running(system: System) -> None:
-    second = subprocess.Popen(
-        [sys.executable, "-m", "infra.embedded"],
-        cwd=ROOT,
-        env={**os.environ, **system.environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert second.stdout is not None
-    line = second.stdout.readline()
-    time.sleep(1)
+def test_a_second_run_finds_the_first_and_leaves_it_running(system: System, tmp_path: Path) -> None:
+    output = tmp_path / "second.txt"
+    with output.open("w") as shown:
+        second = subprocess.Popen(
+            [sys.executable, "-m", "infra.embedded"],
+            cwd=ROOT,
+            env={**os.environ, **system.environment},
+            stdout=shown,
+        )
+    deadline = time.monotonic() + 30
+    while "services ok" not in output.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
     second.send_signal(signal.SIGINT)
-    rest, _ = second.communicate(timeout=30)
-    assert second.returncode == 0
-    assert f"already runs (pid {system.state()['pid']}" in line
-    assert system.state()["gateway"] in rest
-    assert "the system goes on" in rest
+    assert second.wait(30) == 0
+    said = output.read_text()
+    assert f"already runs (pid {system.state()['pid']}" in said
+    assert system.state()["gateway"] in said
+    assert "the system goes on" in said
     assert system.get("/health")["status"] == "ok"
 
 
