@@ -142,7 +142,8 @@ async def test_immediate_orders_and_auctions(desk: OrderDesk) -> None:
         return await desk.preview(symbol="MSFT", time_in_force="cls") == "SESSION_CLOSED"
 
     await eventually(shut, what="the risk manager knows of the close")
-    dark = await desk.place(symbol="MSFT", order_type="limit", limit_price="100.02")
+    # Not the price of the first order, which may be less than a duplicate's 2 s ago.
+    dark = await desk.place(symbol="MSFT", order_type="limit", limit_price="100.05")
     assert dark["reject_reason"].startswith("SESSION_CLOSED")
     light = await desk.placed(
         "filled", symbol="MSFT", order_type="limit", limit_price="100.10", extended_hours=True
