@@ -17,7 +17,7 @@ from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.ports import SavedState
 from services.strategy_engine.streams import Feed, Stream, StreamStatus
 
-_STATED: Final = ("target", "stop", "take_profit", "limit", "confidence")
+_STATED: Final = ("target", "stop", "take_profit", "limit", "confidence", "rebalance")
 Prepare = Callable[[Stream], None]
 
 

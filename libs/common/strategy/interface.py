@@ -27,8 +27,8 @@ class Strategy:
     - `bar`: ts (start, ns since the epoch), open, high, low, close, volume;
     - `params`: the chosen parameters;
     - `out`: where it writes `target` in [-1, 1] (share of the strategy's capital; left alone it
-      means "no opinion on this bar") and, if wanted, `stop`, `take_profit`, `limit` (prices)
-      and `confidence` in [0, 1].
+      means "no opinion on this bar") and, if wanted, `stop`, `take_profit`, `limit` (prices),
+      `confidence` in [0, 1] and `rebalance` (1.0: size again even if nothing changed).
 
     `step` is compiled by Numba: no objects, no clock, no input or output. It may override
     `warmup` and `constraint`.

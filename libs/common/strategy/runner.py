@@ -28,7 +28,10 @@ _BLANK: Final = _cleared()
 
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
-_RANGES: Final = "target must be in [-1, 1], confidence in [0, 1], prices above 0 or left alone"
+_RANGES: Final = (
+    "target must be in [-1, 1], confidence in [0, 1], rebalance 0 or 1, "
+    "prices above 0 or left alone"
+)
 
 
 @dataclass(frozen=True, slots=True)

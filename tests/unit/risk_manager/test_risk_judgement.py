@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,24 @@ def test_signal_of_zero_closes_and_reduces() -> None:
     at.switch = replace(at.switch, state=TradingState.REDUCING)
     assert code(judged(at, target=0.0)) == "APPROVED"
     assert code(judged(at, symbol="KO")) == "TRADING_STATE"
+
+
+@pytest.mark.parametrize(
+    ("price", "side", "quantity"),
+    # Equity 1 000 000 + 400 x (price - 100), of it 4 %: 39 680 / 80 and 40 400 / 125.
+    [(80, Side.BUY, 496 - 400), (125, Side.SELL, 400 - 323)],
+)
+def test_same_target_stated_again_is_sized_again(price: int, side: Side, quantity: int) -> None:
+    at = desk()
+    bought = bring(at, market_order(quantity=400))
+    pending = at.book.orders[bought.ask.order_id]
+    at.book.execute(fill(pending, 400))
+    at.book.end(pending.order_id, D(400))
+    assert code(judged(at, minute=1)) == "NOTHING_TO_DO"
+    at.book.set_mark("AAPL", price - 0.01, price + 0.01, NOW_NS)
+    made = judged(at, minute=2)
+    assert code(made) == "APPROVED"
+    assert (made.spec.side, made.quantity) == (side, quantity)
 
 
 def test_nothing_to_do_is_said_so() -> None:

@@ -86,7 +86,7 @@ def test_chunks_with_saved_bytes_between_equal_one_run(
     assert saved == whole.save()
 
 
-@given(data=st.binary(min_size=112, max_size=112))
+@given(data=st.binary(min_size=120, max_size=120))
 def test_any_bytes_of_the_right_size_come_back_as_they_were(data: bytes) -> None:
     runner = Runner(RsiReversion.definition, {})
     assert runner.definition.memory.itemsize == len(data)
@@ -118,6 +118,34 @@ def test_signal_on_change_only_and_none_without_opinion() -> None:
 def test_new_stop_or_limit_is_a_new_signal_but_new_confidence_is_not() -> None:
     bars = echo((0.5, NAN, NAN, 1), (0.5, 9.0, NAN, 1), (0.5, 9.0, 8.0, 1), (0.5, 9.0, 8.0, 0))
     assert Runner(Echo.definition, {}).run(bars).changed.tolist() == [True, True, True, False]
+
+
+class Steady(Strategy):
+    """Half invested; asks for rebalancing with what the volume says."""
+
+    @staticmethod
+    def step(state: Any, bar: Any, params: Any, out: Any) -> None:
+        out.target = bar.open
+        out.rebalance = bar.volume
+
+
+def test_rebalancing_states_an_equal_decision_again() -> None:
+    bars = np.zeros(5, BAR)
+    bars["ts"] = range(1, 6)
+    bars["open"] = [0.5, 0.5, 0.5, NAN, 0.5]
+    bars["volume"] = [0.0, 0.0, 1.0, 1.0, 0.0]
+    single, looped = Runner(Steady.definition, {}), Runner(Steady.definition, {})
+    assert looped.run(bars).changed.tolist() == [True, False, True, False, False]
+    assert [single.step(bar) for bar in bars] == [True, False, True, False, False]
+    assert single.save() == looped.save()
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 2.0, NAN])
+def test_rebalance_is_yes_or_no(value: float) -> None:
+    bars = np.zeros(1, BAR)
+    bars["open"], bars["volume"] = 0.5, value
+    with pytest.raises(InvalidDecisionError, match="rebalance 0 or 1"):
+        Runner(Steady.definition, {}).step(bars[0])
 
 
 def test_warm_up_says_nothing_and_the_next_opinion_is_a_signal() -> None:

@@ -21,12 +21,13 @@ PRICE_LIMIT: Final = 1e12
 
 @compiled
 def clear(decision: Any) -> None:
-    """Make `decision` one without an opinion, full confidence, no prices."""
+    """Make `decision` one without an opinion, full confidence, no prices, no rebalancing."""
     decision.target = math.nan
     decision.stop = math.nan
     decision.take_profit = math.nan
     decision.limit = math.nan
     decision.confidence = 1.0
+    decision.rebalance = 0.0
 
 
 @compiled
@@ -43,9 +44,10 @@ def _is_price(value: float) -> bool:
 def settle(memory: Any, bar: Any, decision: Any) -> int:
     """Judge the decision just written on `bar` and remember it.
 
-    Returns CHANGED if it has a target and differs from the last stated one in target, stop,
-    take_profit or limit; QUIET if not; INVALID (and remembers nothing) if target is outside
-    [-1, 1], a price is not in (0, 1e12), or confidence is outside [0, 1].
+    Returns CHANGED if it has a target and either differs from the last stated one in target, stop,
+    take_profit or limit, or asks for rebalancing; QUIET if not; INVALID (and remembers nothing) if
+    target is outside [-1, 1], a price is not in (0, 1e12), confidence is outside [0, 1], or
+    rebalance is neither 0 nor 1.
     """
     memory.bars += 1
     memory.ts = bar.ts
@@ -58,11 +60,13 @@ def settle(memory: Any, bar: Any, decision: Any) -> int:
         and _is_price(decision.take_profit)
         and _is_price(decision.limit)
         and 0.0 <= decision.confidence <= 1.0
+        and (decision.rebalance == 0.0 or decision.rebalance == 1.0)
     ):
         return INVALID
     stated = memory.stated
     changed = (
-        _differs(target, stated.target)
+        decision.rebalance == 1.0
+        or _differs(target, stated.target)
         or _differs(decision.stop, stated.stop)
         or _differs(decision.take_profit, stated.take_profit)
         or _differs(decision.limit, stated.limit)
@@ -74,6 +78,7 @@ def settle(memory: Any, bar: Any, decision: Any) -> int:
     stated.take_profit = decision.take_profit
     stated.limit = decision.limit
     stated.confidence = decision.confidence
+    stated.rebalance = decision.rebalance
     return CHANGED
 
 

@@ -26,11 +26,13 @@ DECISION: Final = np.dtype(
         ("take_profit", "f8"),
         ("limit", "f8"),
         ("confidence", "f8"),
+        ("rebalance", "f8"),
     ],
     align=True,
 )
 """What a strategy wants: target in [-1, 1] (share of its capital; NaN = no opinion on this bar),
-prices or NaN for none, confidence in [0, 1]."""
+prices or NaN for none, confidence in [0, 1], rebalance 0 or 1 (1: a signal even if the decision
+equals the last stated one, so that the position is sized again at today's price)."""
 
 
 def memory_of(state: np.dtype[np.void]) -> np.dtype[np.void]:
