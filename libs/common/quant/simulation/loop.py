@@ -41,16 +41,14 @@ def _is_price(value: float) -> bool:
 
 
 @compiled
-def settle(memory: Any, bar: Any, decision: Any) -> int:
-    """Judge the decision just written on `bar` and remember it.
+def judge(stated: Any, decision: Any) -> int:
+    """Judge a decision against the last stated one, and state it where it is news.
 
     Returns CHANGED if it has a target and either differs from the last stated one in target, stop,
     take_profit or limit, or asks for rebalancing; QUIET if not; INVALID (and remembers nothing) if
     target is outside [-1, 1], a price is not in (0, 1e12), confidence is outside [0, 1], or
     rebalance is neither 0 nor 1.
     """
-    memory.bars += 1
-    memory.ts = bar.ts
     target = decision.target
     if math.isnan(target):
         return QUIET
@@ -63,7 +61,6 @@ def settle(memory: Any, bar: Any, decision: Any) -> int:
         and (decision.rebalance == 0.0 or decision.rebalance == 1.0)
     ):
         return INVALID
-    stated = memory.stated
     changed = (
         decision.rebalance == 1.0
         or _differs(target, stated.target)
@@ -80,6 +77,14 @@ def settle(memory: Any, bar: Any, decision: Any) -> int:
     stated.confidence = decision.confidence
     stated.rebalance = decision.rebalance
     return CHANGED
+
+
+@compiled
+def settle(memory: Any, bar: Any, decision: Any) -> int:
+    """Count `bar` and judge the decision just written on it; returns as `judge`."""
+    memory.bars += 1
+    memory.ts = bar.ts
+    return judge(memory.stated, decision)
 
 
 def _loop(step: Any, memory: Any, bars: Any, params: Any, decisions: Any, marks: Any) -> int:

@@ -34,6 +34,11 @@ DECISION: Final = np.dtype(
 prices or NaN for none, confidence in [0, 1], rebalance 0 or 1 (1: a signal even if the decision
 equals the last stated one, so that the position is sized again at today's price)."""
 
+SIGNAL: Final = np.dtype(
+    [("index", "i8"), *((name, "f8") for name in DECISION.names or ())], align=True
+)
+"""A decision that was stated: the index of its bar in the symbol's bars, then DECISION's fields."""
+
 
 def memory_of(state: np.dtype[np.void]) -> np.dtype[np.void]:
     """Return the record of all that a running strategy remembers.
