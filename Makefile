@@ -94,7 +94,7 @@ bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.
 	$(BIN)/python -m benchmarks $(BENCH) --write
 
 .PHONY: docs
-docs: $(READY) ## write the generated pages (docs/contracts.md, docs/order-lifecycle.md)
+docs: $(READY) ## write the generated pages (contracts, order lifecycle, metrics, …)
 	$(BIN)/python -m infra.docs
 
 .PHONY: clean

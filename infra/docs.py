@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy.schema import UniqueConstraint
 
 from infra.docs_lifecycle import lifecycle
+from infra.docs_metrics import metrics
 from libs.common.contracts.channels import CHANNELS, Kind
 from libs.common.contracts.messages import OrderSpec, Payload
 from libs.common.runtime.schema import WRITERS, metadata
@@ -18,6 +19,7 @@ from libs.common.runtime.schema import WRITERS, metadata
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "docs" / "contracts.md"
 LIFECYCLE = ROOT / "docs" / "order-lifecycle.md"
+METRICS = ROOT / "docs" / "metrics.md"
 BEGIN = "<!-- generated: make docs -->"
 END = "<!-- end of generated part -->"
 
@@ -110,7 +112,11 @@ def page_with(generated_part: str, page: str) -> str:
     return f"{head}{BEGIN}\n\n{generated_part}\n\n{END}{tail}"
 
 
-PAGES: Final[dict[Path, Callable[[], str]]] = {CONTRACTS: generated, LIFECYCLE: lifecycle}
+PAGES: Final[dict[Path, Callable[[], str]]] = {
+    CONTRACTS: generated,
+    LIFECYCLE: lifecycle,
+    METRICS: metrics,
+}
 
 
 def main() -> None:
