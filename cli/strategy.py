@@ -77,6 +77,42 @@ def mode(strategy_id: Id, wanted: Annotated[Mode, typer.Argument(metavar="live|s
 
 
 @app.command()
+def swap(
+    strategy_id: Id,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Another class; else its own file anew.")
+    ] = None,
+    settings: Settings = None,
+    shadow_bars: Annotated[
+        int, typer.Option(help="Live bars to go along for before the exchange.")
+    ] = 0,
+    replay_bars: Annotated[int, typer.Option(help="Stored bars to be proven on.")] = 200,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Back to what ran before the last swap.")
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Give up a swap that is still in shadow.")
+    ] = False,
+) -> None:
+    """Exchange code or parameters between two bars, proven on stored bars first."""
+    path = f"{PATH}/{path_part(strategy_id)}/swap"
+    body = {
+        "class_name": class_name,
+        "params": parameters(settings) if settings else None,
+        "shadow_bars": shadow_bars,
+        "replay_bars": replay_bars,
+        "rollback": True if rollback else None,
+    }
+    with Gateway() as gateway:
+        if cancel:
+            _show_swap(strategy_id, gateway.delete(path))
+            return
+        answer = gateway.post(path, _given(body))
+    _show([answer])
+    _show_swap(strategy_id, answer["swap"])
+
+
+@app.command()
 def enable(strategy_id: Id) -> None:
     """Run a removed strategy again, warmed up anew."""
     _patch(strategy_id, {"enabled": True})
@@ -168,6 +204,22 @@ def _number(setting: str, text: str) -> int | float:
 def _patch(strategy_id: str, body: dict[str, Any]) -> None:
     with Gateway() as gateway:
         _show([gateway.patch(f"{PATH}/{path_part(strategy_id)}", body)])
+
+
+def _show_swap(strategy_id: str, swapped: Any) -> None:
+    for row in swapped["proof"]:
+        console.print(
+            f"{row['symbol']}: {row['bars']} stored bars, {row['signals_old']} signals before, "
+            f"{row['signals_new']} now, another position on {row['differing']} bars",
+            markup=False,
+        )
+    said = f"{strategy_id}: {swapped['status']}"
+    if swapped["status"] == "shadowing":
+        said += f", {swapped['shadowed']} of {swapped['shadow_bars']} live bars"
+    elif swapped["status"] == "exchanged":
+        kept = "state carried over" if swapped["carried"] else "state filled from stored bars"
+        said += f", {kept}; `tradewind strategy swap {strategy_id} --rollback` leads back"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 def _show(rows: Any) -> None:

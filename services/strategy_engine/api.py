@@ -19,8 +19,11 @@ from services.strategy_engine.handlers import (
     change_strategy,
     check_params,
     list_signals,
+    swap_strategy,
 )
 from services.strategy_engine.ports import Signals
+from services.strategy_engine.swap import Swap
+from services.strategy_engine.swapper import Swapper
 from services.strategy_engine.views import classes_view, detail_view, member_view
 
 StrategyPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
@@ -55,7 +58,9 @@ class ParamsBody(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, max_length=200)
 
 
-def router(engine: Engine, configurator: Configurator, signals: Signals) -> APIRouter:
+def router(
+    engine: Engine, configurator: Configurator, swapper: Swapper, signals: Signals
+) -> APIRouter:
     """Return the routes under `/api/v1/strategies`; those with fixed names come first."""
     routes = APIRouter(prefix="/api/v1/strategies", tags=["strategies"])
 
@@ -99,7 +104,9 @@ def router(engine: Engine, configurator: Configurator, signals: Signals) -> APIR
     @routes.get("/{strategy_id}", dependencies=[requires("strategies:read")])
     async def detail(strategy_id: StrategyPath) -> Response:
         """One strategy with parameters, their ranges, and the state on each symbol."""
-        return json_response(detail_view(engine.member(strategy_id), engine.collected))
+        view = detail_view(engine.member(strategy_id), engine.collected)
+        view["swap"] = swapper.last(strategy_id)
+        return json_response(view)
 
     @routes.patch("/{strategy_id}", dependencies=[requires("strategies:write")])
     async def change(strategy_id: StrategyPath, body: Change) -> Response:
@@ -115,6 +122,22 @@ def router(engine: Engine, configurator: Configurator, signals: Signals) -> APIR
         """Stop a strategy; its signals stay, and it can be enabled again."""
         member = await change_strategy(configurator, strategy_id, Change(enabled=False))
         return json_response(detail_view(member, engine.collected))
+
+    @routes.post("/{strategy_id}/swap", dependencies=[requires("strategies:write")])
+    async def swap(strategy_id: StrategyPath, body: Swap) -> Response:
+        """Exchange code or parameters between two bars, once the new one has proven itself.
+
+        200 when exchanged; 202 while it goes along in shadow first, to be followed by GET.
+        """
+        candidate = await swap_strategy(swapper, strategy_id, body)
+        view = detail_view(engine.member(strategy_id), engine.collected)
+        view["swap"] = candidate.view()
+        return json_response(view, status=202 if candidate.status == "shadowing" else 200)
+
+    @routes.delete("/{strategy_id}/swap", dependencies=[requires("strategies:write")])
+    async def cancel_swap(strategy_id: StrategyPath) -> Response:
+        """Give up a swap whose new version still goes along in shadow."""
+        return json_response((await swapper.cancel(strategy_id)).view())
 
     @routes.post("/{strategy_id}/mode", dependencies=[requires("strategies:write")])
     async def mode(strategy_id: StrategyPath, body: ModeBody) -> Response:

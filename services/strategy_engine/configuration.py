@@ -73,8 +73,18 @@ class Change(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What a strategy ran before the last swap."""
+
+    class_name: str
+    params: Mapping[str, object]
+    version_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
-    """One row of `strategies`. `class_name` is the strategy's name in the registry."""
+    """One row of `strategies`. `class_name` is the strategy's name in the registry; `previous` is
+    what a roll-back leads back to."""
 
     id: str
     class_name: str
@@ -85,6 +95,7 @@ class Configuration:
     weight: Decimal
     enabled: bool
     mode: StrategyMode
+    previous: Version | None = None
 
     @property
     def span_ns(self) -> int:

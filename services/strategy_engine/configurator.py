@@ -24,7 +24,7 @@ from services.strategy_engine.configuration import (
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.filler import Filler
 from services.strategy_engine.ports import Book, Instruments, Told
-from services.strategy_engine.roster import Member, Roster, renewed, saved_state
+from services.strategy_engine.roster import Member, Roster, renewed, saved_state, with_own
 from services.strategy_engine.streams import Turn
 
 _NAMED_MAX: Final = 20
@@ -79,7 +79,8 @@ class Configurator:
                 return member
             begins = wanted.enabled and not before.enabled
             if begins or change.params is not None:
-                check_strategy(roster.registry, wanted.class_name, wanted.params)
+                known = with_own(roster.registry, wanted, member)
+                check_strategy(known, wanted.class_name, wanted.params)
             if begins or change.universe is not None:
                 await self._check_symbols(wanted.universe)
             return await self._put(roster, member, wanted, correlation_id)

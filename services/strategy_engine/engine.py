@@ -63,26 +63,27 @@ class Engine:
 
     async def start(self) -> None:
         """Seed the table at first start, load the strategy files, restore and catch up."""
-        registry = await self._load_files()
+        registry = await self.load_files()
         seeds = [configuration_of(seed, registry) for seed in self._settings.seeds]
         if await self._book.seed(seeds):
             _log.info("strategies_seeded", strategies=[seed.id for seed in seeds])
         async with self._lock:
-            await self._restore(registry)
+            await self._restore(registry, anew=True)
 
     async def reload(self) -> Registry:
         """Load the strategy files anew and restart what they define, from its saved state.
 
         A file that is broken now keeps the strategies that it gave before.
         """
-        registry = await self._load_files()
+        registry = await self.load_files()
         async with self._lock:
             await self._commit()
-            await self._restore(registry)
+            await self._restore(registry, anew=True)
         self._wake.set()
         return registry
 
-    async def _load_files(self) -> Registry:
+    async def load_files(self) -> Registry:
+        """Load the strategy files anew; what runs is not touched."""
         before = self.roster.registry
         directories = self._settings.strategy_dirs
         registry = await asyncio.to_thread(load_directories, directories, before)
@@ -90,12 +91,12 @@ class Engine:
             _log.error("strategy_file_refused", file=str(refusal.path), reason=str(refusal))
         return registry
 
-    async def _restore(self, registry: Registry) -> None:
+    async def _restore(self, registry: Registry, *, anew: bool = False) -> None:
         # Whatever fails from here on, the next turn begins with restoring again.
         self._stale = True
         configurations = await self._book.configurations()
         saved = await self._book.states()
-        roster = build_roster(registry, configurations, saved, self.roster)
+        roster = build_roster(registry, configurations, saved, self.roster, anew=anew)
         self._unsaved = Turn()
         for member in roster.members.values():
             await self._note_version(member)

@@ -20,6 +20,8 @@ from services.strategy_engine.engine import Engine
 from services.strategy_engine.metrics import BARS_IGNORED
 from services.strategy_engine.ports import Place, Signals
 from services.strategy_engine.roster import Member
+from services.strategy_engine.swap import Swap
+from services.strategy_engine.swapper import Candidate, Swapper
 from services.strategy_engine.views import signal_view
 
 _log = get_logger(__name__)
@@ -59,6 +61,11 @@ async def add_strategy(configurator: Configurator, new: NewStrategy) -> Member:
 async def change_strategy(configurator: Configurator, strategy_id: str, change: Change) -> Member:
     """Run a strategy otherwise than before, as part of the present request's story."""
     return await configurator.change(strategy_id, change, correlation_id_var.get())
+
+
+async def swap_strategy(swapper: Swapper, strategy_id: str, wish: Swap) -> Candidate:
+    """Exchange a strategy's code or parameters, as part of the present request's story."""
+    return await swapper.swap(strategy_id, wish, correlation_id_var.get())
 
 
 async def list_signals(

@@ -19,6 +19,7 @@ from services.strategy_engine.instrument_store import InstrumentTable
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.signal_store import SignalTable
 from services.strategy_engine.store import EngineBook
+from services.strategy_engine.swapper import Swapper
 
 NAME = "strategy_engine"
 
@@ -26,7 +27,8 @@ NAME = "strategy_engine"
 def build(settings: EngineSettings) -> FastAPI:
     """Wire the service."""
     runtime = Runtime.of(NAME, settings)
-    filler = Filler(settings, BarTable(runtime.database), runtime.clock, runtime.ids)
+    bars = BarTable(runtime.database)
+    filler = Filler(settings, bars, runtime.clock, runtime.ids)
     book = EngineBook(runtime.database, runtime.outbox)
     engine = Engine(settings, filler, book=book, clock=runtime.clock, ids=runtime.ids)
     configurator = Configurator(
@@ -38,16 +40,23 @@ def build(settings: EngineSettings) -> FastAPI:
         clock=runtime.clock,
         ids=runtime.ids,
     )
+    swapper = Swapper(
+        engine,
+        book=book,
+        history=bars,
+        clock=runtime.clock,
+        ids=runtime.ids,
+    )
     return create_app(
         runtime,
-        routers=[router(engine, configurator, SignalTable(runtime.database))],
+        routers=[router(engine, configurator, swapper, SignalTable(runtime.database))],
         start=[engine.start],
         listeners=[
             BroadcastListener(channel, partial(handle, engine))
             for channel, handle in HANDLERS.items()
         ],
         tasks=[("engine", engine.run)],
-        stop=[engine.save],
+        stop=[swapper.stop, engine.save],
         figures=engine.figures,
     )
 

@@ -22,4 +22,10 @@ BARS = Counter("strategy_bars_total", "Bars stepped over", ["source"])
 BARS_IGNORED = Counter("strategy_bars_ignored_total", "Bars not stepped over", ["reason"])
 GAPS = Counter("strategy_gaps_total", "Gaps before a bar", ["outcome"])
 FAULTS = Counter("strategy_faults_total", "Streams stopped by an error", ["strategy_id"])
+SWAPS = Counter("strategy_swaps_total", "Strategies swapped while they ran", ["outcome"])
+SWAP_PAUSE = Histogram(
+    "strategy_swap_pause_seconds",
+    "How long bars waited while a strategy was exchanged",
+    buckets=(1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
 STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,16 +24,29 @@ Prepare = Callable[[Stream], None]
 
 @dataclass
 class Member:
-    """A configured strategy: running on its universe, disabled, or absent for a reason."""
+    """A configured strategy: running on its universe, disabled, or absent for a reason.
+
+    `before` is what it ran before the last swap, where that is still in memory.
+    """
 
     configuration: Configuration
     loaded: Loaded | None = None
     streams: dict[str, Stream] = field(default_factory=dict)
     absent: str = ""
+    before: Former | None = None
 
     def uncollected(self, collected: Collection[str]) -> list[str]:
         """Return the symbols that it waits for and that are not among the collected ones."""
         return sorted(set(self.streams) - set(collected))
+
+
+@dataclass(frozen=True)
+class Former:
+    """A swapped-out version: its code, and its memories (ts, bytes) by symbol when it left."""
+
+    loaded: Loaded
+    layout: str
+    memories: Mapping[str, tuple[int, bytes]]
 
 
 @dataclass
@@ -57,6 +71,19 @@ class Roster:
             self._feed(stream).streams.append(stream)
         self.feeds = {key: feed for key, feed in self.feeds.items() if feed.streams}
 
+    def ride(self, streams: Iterable[Stream]) -> None:
+        """Let streams go along on the feeds, beside those of the members."""
+        for stream in streams:
+            self._feed(stream).streams.append(stream)
+
+    def unseat(self, strategy_id: str) -> None:
+        """Take out what goes along for a strategy."""
+        for feed in self.feeds.values():
+            feed.streams = [
+                s for s in feed.streams if not s.rides or s.configuration.id != strategy_id
+            ]
+        self.feeds = {key: feed for key, feed in self.feeds.items() if feed.streams}
+
     def reached(self, stream: Stream) -> int:
         """Return the start of the last bar that the others on `stream`'s feed have seen, or 0."""
         feed = self.feeds.get((stream.symbol, stream.configuration.timeframe))
@@ -76,17 +103,25 @@ def build_roster(
     configurations: Iterable[Configuration],
     saved: Mapping[tuple[str, str], SavedState],
     before: Roster | None = None,
+    *,
+    anew: bool = True,
 ) -> Roster:
     """Return the roster, each stream restored from its saved state where that still fits.
 
-    Bars that wait in the feeds of `before` go on waiting.
+    Bars that wait in the feeds of `before` go on waiting. Unless `anew`, a member goes on with the
+    code that it ran there.
     """
     roster = Roster(registry)
+    members = before.members if before else {}
     for configuration in configurations:
-        roster.put(build_member(registry, configuration, lambda s: _restore(s, saved.get(s.key))))
-    for key, old in (before.feeds if before else {}).items():
+        old = members.get(configuration.id)
+        known = registry if anew else with_own(registry, configuration, old)
+        member = build_member(known, configuration, lambda s: _restore(s, saved.get(s.key)))
+        member.before = old.before if old else None
+        roster.put(member)
+    for key, feed in (before.feeds if before else {}).items():
         if key in roster.feeds:
-            roster.feeds[key].pending = old.pending
+            roster.feeds[key].pending = feed.pending
     return roster
 
 
@@ -102,7 +137,7 @@ def build_member(registry: Registry, configuration: Configuration, prepare: Prep
         loaded = registry.get(configuration.class_name)
         for symbol in configuration.universe:
             runner = Runner(loaded.definition, configuration.params)
-            stream = Stream(configuration, loaded.version_hash, symbol, runner)
+            stream = Stream(configuration, loaded.version_hash, symbol, runner, path=loaded.path)
             prepare(stream)
             member.streams[symbol] = stream
         member.loaded = loaded
@@ -119,7 +154,19 @@ def renewed(registry: Registry, configuration: Configuration, before: Member | N
     The others begin anew, where the one before them stood.
     """
     streams = before.streams if before else {}
-    return build_member(registry, configuration, lambda s: _take_over(s, streams.get(s.symbol)))
+    known = with_own(registry, configuration, before)
+    member = build_member(known, configuration, lambda s: _take_over(s, streams.get(s.symbol)))
+    member.before = before.before if before else None
+    return member
+
+
+def with_own(registry: Registry, configuration: Configuration, member: Member | None) -> Registry:
+    """Return the registry with the code that the member runs in place of what it has by now."""
+    loaded = member.loaded if member else None
+    if loaded is None or loaded.definition.name != configuration.class_name:
+        return registry
+    strategies = {**registry.strategies, configuration.class_name: loaded}
+    return dataclasses.replace(registry, strategies=strategies)
 
 
 def _restore(stream: Stream, state: SavedState | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Final
@@ -20,7 +21,7 @@ from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.outbox import INSERT_MESSAGES, Outbox
 from libs.common.runtime.schema.strategies import strategies, strategy_states
-from services.strategy_engine.configuration import Configuration
+from services.strategy_engine.configuration import Configuration, Version
 from services.strategy_engine.ports import Caused, SavedState, Told
 
 # Of two states the newer stays.
@@ -97,6 +98,7 @@ class EngineBook:
                 weight=row["weight"],
                 enabled=row["enabled"],
                 mode=StrategyMode(row["mode"]),
+                previous=Version(**row["previous"]) if row["previous"] else None,
             )
             for row in rows
         ]
@@ -250,4 +252,5 @@ def _row(item: Configuration) -> dict[str, object]:
         "weight": item.weight,
         "enabled": item.enabled,
         "mode": item.mode.value,
+        "previous": dataclasses.asdict(item.previous) if item.previous else None,
     }

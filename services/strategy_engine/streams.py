@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 
@@ -35,10 +37,14 @@ class Emission:
     decision: dict[str, float]
 
 
-def _why(error: Exception, ts: int) -> str:
+def why(error: Exception, ts: int, path: Path | None = None) -> str:
+    """Return what a step did on the bar that starts at `ts`, with file and line where known."""
     if isinstance(error, InvalidDecisionError):
         return str(error)  # it names the bar
-    return f"bar {from_ns(ts):%Y-%m-%d %H:%M:%S UTC}: {type(error).__name__}: {error}"
+    said = f"bar {from_ns(ts):%Y-%m-%d %H:%M:%S UTC}: {type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if path is not None and frame.filename == str(path)]
+    return f"{path.name}:{lines[-1]}: {said}" if path is not None and lines else said
 
 
 @dataclass
@@ -47,6 +53,7 @@ class Stream:
 
     `warmed`: its memory is restored or filled, or there is no history to fill it with.
     `resume_ts`: where the saved state stood (ns) that does not fit the layout any more, else 0.
+    `rides`: it goes along to be looked at, nothing of it is stored; `ridden` counts its bars.
     """
 
     configuration: Configuration
@@ -57,6 +64,9 @@ class Stream:
     resume_ts: int = 0
     status: StreamStatus = StreamStatus.RUNNING
     reason: str = ""
+    path: Path | None = None
+    rides: bool = False
+    ridden: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,7 +90,7 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - a user's code; the stream stops and says why
             self.runner.restore(before)
             self.status = StreamStatus.FAULTED
-            self.reason = _why(error, arrival.ts)
+            self.reason = why(error, arrival.ts, self.path)
             FAULTS.labels(self.configuration.id).inc()
             return None
         STEP_DURATION.observe(time.perf_counter() - started)
@@ -212,6 +222,9 @@ class Feed:
             if arrival.ts <= stream.runner.ts:
                 continue
             emission = stream.take(arrival)
+            if stream.rides:
+                stream.ridden += 1
+                continue
             if stream.status is StreamStatus.FAULTED:
                 turn.faulted.append(stream)
                 continue

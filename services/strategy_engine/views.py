@@ -13,6 +13,7 @@ from libs.common.strategy.loader import Loaded
 from libs.common.strategy.memory import to_plain
 from libs.common.strategy.parameters import Parameter
 from libs.common.strategy.registry import Registry
+from services.strategy_engine.configuration import Version
 from services.strategy_engine.ports import SignalRow
 from services.strategy_engine.roster import Member
 from services.strategy_engine.streams import Stream
@@ -34,6 +35,7 @@ def member_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
         "weight": configuration.weight,
         "enabled": configuration.enabled,
         "mode": configuration.mode,
+        "previous": _previous(configuration.previous),
         "status": _status(member),
         "reason": member.absent,
         "uncollected": member.uncollected(collected),
@@ -84,6 +86,16 @@ def signal_view(row: SignalRow) -> dict[str, Any]:
         **msgspec.structs.asdict(row.signal),
         "correlation_id": row.correlation_id,
         "created_at": row.created_at,
+    }
+
+
+def _previous(version: Version | None) -> dict[str, Any] | None:
+    if version is None:
+        return None
+    return {
+        "class_name": version.class_name,
+        "params": version.params,
+        "version_hash": version.version_hash,
     }
 
 

@@ -146,3 +146,38 @@ def test_signals_are_listed(gateway: StandIn) -> None:
     assert gateway.asked[0]["query"] == "strategy_id=mine&limit=3"
     gateway.says(f"{PATH}/signals", {"items": [], "next": None})
     assert tradewind("signals").output == "no signals\n"
+
+
+SWAP: dict[str, Any] = {
+    "status": "exchanged",
+    "carried": [],
+    "shadow_bars": 0,
+    "shadowed": 0,
+    "proof": [{"symbol": "AAPL", "bars": 200, "signals_old": 4, "signals_new": 6, "differing": 31}],
+}
+
+
+def test_swap_says_what_is_different_and_how_to_go_back(gateway: StandIn) -> None:
+    gateway.says(f"{PATH}/mine/swap", {**ROW, "swap": SWAP})
+    result = tradewind("strategy", "swap", "mine", "--class", "sma_cross", "--set", "fast=5")
+    assert result.exit_code == 0, result.output
+    sent = gateway.asked[0]["body"]
+    assert (sent["class_name"], sent["params"], "rollback" in sent) == (
+        "sma_cross",
+        {"fast": 5},
+        False,
+    )
+    assert "200 stored bars, 4 signals before, 6 now, another position on 31 bars" in result.output
+    assert "tradewind strategy swap mine --rollback" in result.output
+    result = tradewind("strategy", "swap", "mine", "--rollback")
+    assert gateway.asked[1]["body"]["rollback"] is True
+
+
+def test_swap_in_shadow_says_how_far_it_is(gateway: StandIn) -> None:
+    shadowing = {**SWAP, "status": "shadowing", "shadow_bars": 10, "shadowed": 3}
+    gateway.says(f"{PATH}/mine/swap", {**ROW, "swap": shadowing}, 202)
+    result = tradewind("strategy", "swap", "mine", "--shadow-bars", "10")
+    assert "mine: shadowing, 3 of 10 live bars" in result.output
+    gateway.says(f"{PATH}/mine/swap", {**SWAP, "status": "cancelled"})
+    assert "mine: cancelled" in tradewind("strategy", "swap", "mine", "--cancel").output
+    assert gateway.asked[-1]["method"] == "DELETE"

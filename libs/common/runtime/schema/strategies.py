@@ -32,6 +32,8 @@ strategies = table(
     Column("weight", Numeric(8, 6), nullable=False, server_default="1"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column("mode", Text, nullable=False),
+    # What it ran before the last swap: class_name, params, version_hash.
+    Column("previous", Json),
     Column("created_at", Instant, nullable=False, server_default=func.now()),
     Column("updated_at", Instant, nullable=False, server_default=func.now()),
     writers=WRITER,
