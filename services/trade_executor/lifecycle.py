@@ -325,8 +325,13 @@ class Lifecycle:
         return order
 
     async def _flag(self, order: Order, anomaly: str) -> None:
-        """An order did what it should not: no new risk on its symbol until the books agree."""
+        """An order did what it should not: no new risk on its symbol until the books agree.
+
+        The commit that wrote the anomaly put it on record and alerts (order_anomaly_is_told in
+        migrations/sql); here the block follows, and a record again should it be closed already.
+        """
         ANOMALIES.labels(anomaly).inc()
+        _log.error("order_anomaly", order=str(order.id), symbol=order.symbol, anomaly=anomaly)
         found = Discrepancy(
             symbol=order.symbol,
             kind=f"anomaly:{anomaly}",
@@ -337,7 +342,7 @@ class Lifecycle:
         try:
             await self.differs(found)
         except UnavailableError as error:
-            # What happened is written; the next comparison with the broker puts this on record.
+            # It is on record; the next comparison with the broker makes sure.
             _log.warning("difference_untold", order=str(order.id), error=str(error))
 
     async def differs(self, found: Discrepancy) -> None:

@@ -119,6 +119,8 @@ class RecordStore:
         async with self._database.write() as tx:
             fresh = await tx.row(statement)
             if fresh is None:
+                # An order's anomaly was put on record, with its alert, by the commit that wrote it.
+                await self._runtime.outbox.hasten(tx, NOTIFICATIONS)
                 return False
             await self._announce(
                 tx,

@@ -33,6 +33,7 @@ class Invariants:
         self._arrivals = 0
         self._sent: Counter[str] = Counter()
         self._ghosts: set[str] = set()
+        self._world.server.on_commit.append(self._anomalies)
 
     # After every step ---------------------------------------------------------------------------
 
@@ -115,6 +116,19 @@ class Invariants:
             booked = tables.ledger.balance(position_account(ACCOUNT, symbol)).posted
             if booked != held.quantity:
                 raise Violation(f"{symbol}: ledger {booked}, position {held.quantity}")
+
+    def _anomalies(self) -> None:
+        """What an order did wrong is on record, with its alert, from the same commit on."""
+        tables = self._world.server.tables
+        odd = [row for row in tables.orders.values() if row["anomaly"] is not None]
+        if not odd:
+            return
+        told = {(one.found.symbol, one.found.kind) for one in tables.discrepancies.values()}
+        for row in odd:
+            if (row["symbol"], f"anomaly:{row['anomaly']}") not in told:
+                self._world.trace.bugs.append(
+                    f"an anomaly without its discrepancy: {row['id']} {row['anomaly']}"
+                )
 
     def _reservations(self) -> None:
         office = self._world.risk.office

@@ -11,8 +11,8 @@ from uuid import UUID
 import orjson
 from sqlalchemy.exc import IntegrityError
 
-from libs.common.contracts.channels import ORDERS_EVENTS, TRADES_EXECUTED
-from libs.common.contracts.messages import OrderEvent, Trade
+from libs.common.contracts.channels import NOTIFICATIONS, ORDERS_EVENTS, TRADES_EXECUTED
+from libs.common.contracts.messages import Notification, OrderEvent, Trade
 from libs.common.domain.booking import Booked, Leg, fill_group, leg_id, release
 from libs.common.domain.executions import Execution, Progress, take
 from libs.common.domain.ledger import (
@@ -23,13 +23,14 @@ from libs.common.domain.ledger import (
     TransferKind,
 )
 from libs.common.domain.positions import Position, apply_fill
-from libs.common.domain.vocabulary import OrderStatus, Side
+from libs.common.domain.vocabulary import Level, OrderStatus, Side
 from libs.common.kernel.ids import AccountId, BrokerOrderId, OrderId, Symbol, TradeId, TransferId
 from libs.common.kernel.money import plain
 from libs.common.runtime.schema.base import Id, Instant
 from libs.common.runtime.schema.execution import orders as orders_table
 from services.trade_executor.entries import accounts_of
-from tests.simulation.vault import BookedTrade, Transaction
+from services.trade_executor.ports import Discrepancy, OpenDiscrepancy
+from tests.simulation.vault import BookedTrade, Transaction, unresolved
 
 SOURCE = "trade_executor"
 
@@ -98,6 +99,7 @@ class _Call:
         for seq, step in enumerate(e["events"], start=1):
             self._tell(row, seq, step["event"], step["from"], step["to"], step["reason"], e,
                        step["message_id"])  # fmt: skip
+        self._flag(row, None)
         return {"outcome": "created", "order": _standing(row)}
 
     def _taken(self, row: dict[str, Any]) -> dict[str, Any] | None:
@@ -134,6 +136,7 @@ class _Call:
         new["event_seq"] += 1
         new["updated_at"] = _typed("updated_at", e["at"])
         self.tx.put(self.tx.tables.orders, new["id"], new)
+        self._flag(new, row)
         self._tell(new, new["event_seq"], e["event"], before, new["status"], e["reason"], e,
                    e["message_id"])  # fmt: skip
         return {**answer, "order": _standing(new)}
@@ -208,6 +211,7 @@ class _Call:
             "updated_at": _typed("updated_at", e["at"]),
         }
         self.tx.put(tables.orders, new["id"], new)
+        self._flag(new, row)
         self.tx.put(tables.positions, row["symbol"], position)
         booked = BookedTrade(trade_id, row["id"], fill, self.tx.now, row["strategy_id"], realized)
         self.tx.put(tables.trades, fill.execution_id, booked)
@@ -220,6 +224,30 @@ class _Call:
             "realized_pnl": plain(realized), "position_quantity": plain(position.quantity),
             "position_avg_cost": plain(position.avg_cost),
         }  # fmt: skip
+
+    def _flag(self, new: dict[str, Any], old: dict[str, Any] | None) -> None:
+        """What the triggers on orders do: an anomaly opens its discrepancy, with the alert."""
+        odd = new["anomaly"]
+        again = old is not None and (
+            odd == old["anomaly"]
+            and (
+                new["filled_quantity"] == old["filled_quantity"]
+                or not OrderStatus(old["status"]).is_terminal
+            )
+        )
+        if odd is None or again or not self.tx.tables.triggers:
+            return
+        where = (new["symbol"], f"anomaly:{odd}")
+        if any((one.found.symbol, one.found.kind) == where for one in unresolved(self.tx)):
+            return
+        found = Discrepancy(*where, new["status"], odd, f"Order {new['id']}.")
+        one = OpenDiscrepancy(self.tx.ids.new(), found, self.tx.now)
+        self.tx.put(self.tx.tables.discrepancies, one.id, one)
+        alert = Notification(
+            level=Level.CRITICAL, title=where[1], message=found.detail, fingerprint=where[1],
+            ts=self.tx.now,
+        )  # fmt: skip
+        self.tx.tell(SOURCE, NOTIFICATIONS, alert, new["correlation_id"])
 
     def _id_there(self, e: dict[str, Any], row: dict[str, Any]) -> BrokerOrderId:
         """The venue's id of the order, learnt from its execution unless another row has it."""

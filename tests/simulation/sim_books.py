@@ -39,7 +39,7 @@ from services.trade_executor.ports import (
 from services.trade_executor.rows import order_from
 from services.trade_executor.store import ExecutorStore
 from tests.simulation.server_side import SOURCE
-from tests.simulation.vault import SimDatabase, Transaction
+from tests.simulation.vault import SimDatabase, Transaction, unresolved
 
 _FEES = {"FEE", "CFEE", "PTC"}
 
@@ -241,7 +241,7 @@ class SimBooks(ExecutorStore):
 
     async def open_discrepancies(self) -> list[OpenDiscrepancy]:
         """Return what is not resolved."""
-        return await self._server.ask("open_discrepancies", _unresolved)
+        return await self._server.ask("open_discrepancies", unresolved)
 
     async def open_discrepancy(self, found: Discrepancy) -> bool:
         """Put a difference on record and alert; False if it is there already."""
@@ -249,7 +249,7 @@ class SimBooks(ExecutorStore):
 
         def write(tx: Transaction) -> bool:
             where = (found.symbol, found.kind)
-            if any((o.found.symbol, o.found.kind) == where for o in _unresolved(tx)):
+            if any((o.found.symbol, o.found.kind) == where for o in unresolved(tx)):
                 return False
             tx.put(tx.tables.discrepancies, one, OpenDiscrepancy(one, found, tx.now))
             return True
@@ -274,8 +274,3 @@ class SimBooks(ExecutorStore):
         await self._server.ask(
             "notify", lambda tx: tx.tell(SOURCE, NOTIFICATIONS, told, correlation)
         )
-
-
-def _unresolved(tx: Transaction) -> list[OpenDiscrepancy]:
-    tables = tx.tables
-    return [one for one in tables.discrepancies.values() if one.id not in tables.resolved]

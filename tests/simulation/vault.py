@@ -59,8 +59,10 @@ class BookedTrade:
 
 @dataclass
 class Tables:
-    """Everything that is durable. Rows are replaced, never changed, so that undoing is easy."""
+    """Everything that is durable. Rows are replaced, never changed, so that undoing is easy.
+    `triggers`: whether the tables have theirs; a planted bug takes them away."""
 
+    triggers: bool = True
     orders: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     trades: dict[str, BookedTrade] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
@@ -130,6 +132,12 @@ class Transaction:
                 table[key] = row
         ledger = self.tables.ledger
         ledger.balances, ledger.transfers, ledger._open = self._ledger
+
+
+def unresolved(tx: Transaction) -> list[OpenDiscrepancy]:
+    """Return the discrepancies that stand open."""
+    tables = tx.tables
+    return [one for one in tables.discrepancies.values() if one.id not in tables.resolved]
 
 
 class Server:

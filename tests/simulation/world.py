@@ -40,6 +40,8 @@ class World:
         weather: Weather | None = None,
         make_books: Callable[[Any], Books] = lambda books: books,
         make_broker: Callable[[Any], Broker] = lambda broker: broker,
+        *,
+        triggers: bool = True,
     ) -> None:
         self.seed = seed
         self.loop = VirtualLoop()
@@ -55,6 +57,7 @@ class World:
         self.server = Server(
             self.loop, self.dice, self.weather, self.trace, self.clock, self.ids, self.context
         )
+        self.server.tables.triggers = triggers
         self.bus = SimBus(self.loop, self.dice, self.weather, self.trace, self.server, self.context)
         self.venue = Venue(
             self.loop, self.dice, self.weather, self.trace, self.clock, self.context, SYMBOLS

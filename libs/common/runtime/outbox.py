@@ -171,6 +171,26 @@ class Outbox:
         """Publish `messages`, stored in `tx` by the caller's own statement, after its commit."""
         tx.after_commit(lambda: self._enqueue(messages))
 
+    async def hasten(self, tx: WriteSession, channel: Channel) -> None:
+        """Publish after `tx` what a trigger stored for `channel`, without the sweeper's grace."""
+        rows = await tx.rows(
+            select(outbox.c.id, outbox.c.channel, outbox.c.message)
+            .where(
+                outbox.c.source == self._source,
+                outbox.c.stream == channel.stream,
+                outbox.c.confirmed_at.is_(None),
+                outbox.c.published_at.is_(None),
+            )
+            .order_by(outbox.c.seq)
+            .limit(_BATCH)
+        )
+        if rows:
+            self.publish_after(
+                tx,
+                [LogMessage(row["id"], row["channel"], channel.stream, row["message"])
+                 for row in rows],
+            )  # fmt: skip
+
     def _enqueue(self, messages: Sequence[LogMessage]) -> None:
         self._queue.extend(messages)
         self._wake.set()
