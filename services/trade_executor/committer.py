@@ -65,6 +65,7 @@ class Committer:
         self._readiness = readiness
         self._batch_max = batch_max
         self._queue: deque[_Pending] = deque()
+        self._batch: list[_Pending] = []
         self._flushing: asyncio.Task[None] | None = None
 
     async def write(self, entry: dict[str, Any]) -> Answer:
@@ -80,7 +81,12 @@ class Committer:
         # When the caller is cancelled the entry stays queued: half a thought must not undo it.
         return await future
 
-    async def drain(self) -> None:
+    @property
+    def waiting(self) -> int:
+        """Entries that are not known to be committed."""
+        return len(self._queue) + sum(not pending.settled for pending in self._batch)
+
+    async def flush(self) -> None:
         """Wait until nothing is queued."""
         while self._flushing is not None and not self._flushing.done():
             await asyncio.shield(self._flushing)
@@ -90,7 +96,7 @@ class Committer:
         await asyncio.sleep(0)
         while self._queue:
             size = min(self._batch_max, len(self._queue))
-            batch = [self._queue.popleft() for _ in range(size)]
+            batch = self._batch = [self._queue.popleft() for _ in range(size)]
             BATCH.observe(size)
             try:
                 await self._insist(batch)

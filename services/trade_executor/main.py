@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from functools import partial
 
 from fastapi import FastAPI
@@ -22,6 +21,7 @@ from services.trade_executor.closing_store import ClosingStore
 from services.trade_executor.discrepancies import DiscrepancyDesk
 from services.trade_executor.discrepancy_api import discrepancy_routes
 from services.trade_executor.dossier_store import DossierStore
+from services.trade_executor.ending import finish
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.ports import Broker
 from services.trade_executor.protection import ProtectionDesk
@@ -31,7 +31,6 @@ from services.trade_executor.quarantine import Quarantine
 from services.trade_executor.quarantine_store import BrokerQuarantineStore
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
-from services.trade_executor.tasks import Tasks
 from services.trade_executor.tie_out_api import tie_out_routes
 from services.trade_executor.tie_out_store import TieOutStore
 from services.trade_executor.tie_outs import TieOuts
@@ -156,14 +155,11 @@ def service(
         start=[triggers.load, watch.start, triggers.begin, closings.resume],
         stop=[
             partial(
-                _finish,
+                finish,
                 tasks,
-                books,
-                broker,
-                [risk, closing_risk],
-                wire_log,
+                {"entries": books.committer, "wire_messages": wire_log, "quarantined": quarantine},
+                [broker.close, risk.close, closing_risk.close],
                 settings.shutdown_timeout_s,
-                quarantine,
             )
         ],
         consumers=[
@@ -196,26 +192,6 @@ def service(
     app.state.executor = executor
     app.state.closings = closings
     return app
-
-
-async def _finish(
-    tasks: Tasks,
-    books: ExecutorStore,
-    broker: Broker,
-    risks: Sequence[HttpRiskDesk],
-    wire_log: WireLog,
-    timeout_s: float,
-    quarantine: Quarantine,
-) -> None:
-    """Let what is being sent come to its answer, then close; orders are left at the broker."""
-    await tasks.idle(timeout_s * 0.6)
-    await tasks.stop()
-    await books.committer.drain()
-    await broker.close()
-    for risk in risks:
-        await risk.close()
-    await wire_log.flush()
-    await quarantine.flush()
 
 
 if __name__ == "__main__":

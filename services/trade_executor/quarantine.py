@@ -78,6 +78,11 @@ class Quarantine:
         """Return what is kept, newest first."""
         return await self._store.page(limit=limit, after=after)
 
+    @property
+    def waiting(self) -> int:
+        """Rows not yet written."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Write for ever."""
         while True:
