@@ -14,7 +14,7 @@ import numpy as np
 from libs.common.kernel.clock import from_ns
 from libs.common.quant.simulation.records import DECISION
 from libs.common.strategy import Runner
-from libs.common.strategy.errors import InvalidDecisionError
+from libs.common.strategy.errors import StepError
 from services.strategy_engine.bars import Arrival
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.metrics import BARS, BARS_IGNORED, FAULTS, STEP_DURATION
@@ -39,7 +39,7 @@ class Emission:
 
 def why(error: Exception, ts: int, path: Path | None = None) -> str:
     """Return what a step did on the bar that starts at `ts`, with file and line where known."""
-    if isinstance(error, InvalidDecisionError):
+    if isinstance(error, StepError):
         return str(error)  # it names the bar
     said = f"bar {from_ns(ts):%Y-%m-%d %H:%M:%S UTC}: {type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -23,8 +23,16 @@ class LayoutError(TradewindError):
     """Saved bytes that do not fit the strategy's memory."""
 
 
-class InvalidDecisionError(TradewindError):
+class StepError(TradewindError):
+    """A step that failed on a bar; the message names file, line and bar."""
+
+
+class InvalidDecisionError(StepError):
     """A step that wrote a decision outside its range."""
+
+
+class StepRaisedError(StepError):
+    """A step that raised; it is the cause of this error."""
 
 
 class StrategyFileError(TradewindError):

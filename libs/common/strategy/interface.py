@@ -1,38 +1,30 @@
-"""The class that a strategy file writes."""
+"""The classes that a strategy file writes."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
-import numpy as np
-
+from libs.common.domain.timeframes import Timeframe
 from libs.common.quant.compile import compiled
-from libs.common.strategy.definition import Definition, Params, snake_case
+from libs.common.strategy.definition import (
+    CrossDefinition,
+    Definition,
+    Params,
+    SingleDefinition,
+    snake_case,
+)
 from libs.common.strategy.errors import DefinitionError
-from libs.common.strategy.parameters import Parameter, Schema
+from libs.common.strategy.reading import schema_of, state_of, step_of, summary_of
 
-_STEP_ARGUMENTS: Final = ("state", "bar", "params", "out")
-_FILLER: Final = ("reserved", np.dtype("i8"))
+SINGLE_ARGUMENTS: Final = ("state", "bar", "params", "out")
+FRAMED_ARGUMENTS: Final = ("state", "bar", "frames", "params", "out")
+CROSS_ARGUMENTS: Final = ("state", "bars", "params", "out")
+_UNIVERSE_LIMIT: Final = 10_000
 
 
-class Strategy:
-    """A pure step function over plain state, on one symbol.
-
-    A subclass has a nested class `Params` of `integer(...)` and `number(...)`, a nested class
-    `State` of NumPy types (indicator states, numbers, nested records), and a static `step`:
-
-    - `state`: its own record, zeros at first, kept from bar to bar;
-    - `bar`: ts (start, ns since the epoch), open, high, low, close, volume;
-    - `params`: the chosen parameters;
-    - `out`: where it writes `target` in [-1, 1] (share of the strategy's capital; left alone it
-      means "no opinion on this bar") and, if wanted, `stop`, `take_profit`, `limit` (prices),
-      `confidence` in [0, 1] and `rebalance` (1.0: size again even if nothing changed).
-
-    `step` is compiled by Numba: no objects, no clock, no input or output. It may override
-    `warmup` and `constraint`.
-    """
+class Base:
+    """What strategies of all kinds may override."""
 
     definition: ClassVar[Definition]
 
@@ -46,62 +38,93 @@ class Strategy:
         """Return what is wrong with the parameters taken together, None if nothing is."""
         return None
 
+
+class Strategy(Base):
+    """A pure step function over plain state, on one symbol.
+
+    A subclass has a nested class `Params` of `integer(...)` and `number(...)`, a nested class
+    `State` of NumPy types (indicator states, numbers, nested records), and a static `step`:
+
+    - `state`: its own record, zeros at first, kept from bar to bar;
+    - `bar`: ts (start, ns since the epoch), open, high, low, close, volume;
+    - `params`: the chosen parameters;
+    - `out`: where it writes `target` in [-1, 1] (share of the strategy's capital; left alone it
+      means "no opinion on this bar") and, if wanted, `stop`, `take_profit`, `limit` (prices),
+      `confidence` in [0, 1] and `rebalance` (1.0: size again even if nothing changed).
+
+    With `timeframes = ("15m", "1h")` the step is `step(state, bar, frames, params, out)`:
+    `frames[0]`, `frames[1]` are the last closed bars of these timeframes, each with `fresh` (it
+    came with this very bar). `warmup` counts base bars then too.
+
+    `step` is compiled by Numba: no objects, no clock, no input or output. It may override
+    `warmup` and `constraint`.
+    """
+
+    timeframes: ClassVar[tuple[str, ...]] = ()
+    definition: ClassVar[SingleDefinition]
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         name = snake_case(cls.__name__)
-        cls.definition = Definition(
+        timeframes = _timeframes(cls.__name__, cls.timeframes)
+        arguments = FRAMED_ARGUMENTS if timeframes else SINGLE_ARGUMENTS
+        cls.definition = SingleDefinition(
             name=name,
             class_name=cls.__name__,
-            summary=(inspect.getdoc(cls) or "").partition("\n")[0],
-            schema=Schema(name, _parameters(cls)),
-            state=_state(cls),
-            step=compiled(_step(cls)),
+            summary=summary_of(cls),
+            schema=schema_of(cls, name),
+            state=state_of(cls),
+            step=compiled(step_of(cls, arguments)),
             warmup=cls.warmup,
             constraint=cls.constraint,
+            timeframes=timeframes,
         )
 
 
-def _public(cls: type, nested: str) -> Mapping[str, object]:
-    inner = cls.__dict__.get(nested)
-    if inner is None:
-        return {}
-    return {name: value for name, value in vars(inner).items() if not name.startswith("_")}
+class CrossStrategy(Base):
+    """A pure step function over plain state, on a universe of symbols at one time.
 
+    As `Strategy`, but `step(state, bars, params, out)` gets one entry a symbol, in the order of the
+    universe: `bars[i]` is the symbol's last bar. A symbol without a bar at this time keeps the one
+    before (its `ts` is older than the greatest); before its first bar ts is 0 and prices are NaN.
+    `out[i]` is where the decision on it goes; one on a symbol without a bar is not stated. Arrays
+    in `State` are as long as `universe_max`, which no universe may exceed.
+    """
 
-def _parameters(cls: type) -> dict[str, Parameter]:
-    fields: dict[str, Parameter] = {}
-    for name, value in _public(cls, "Params").items():
-        if not isinstance(value, Parameter):
+    universe_max: ClassVar[int] = 100
+    definition: ClassVar[CrossDefinition]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        name = snake_case(cls.__name__)
+        if not (isinstance(cls.universe_max, int) and 1 <= cls.universe_max <= _UNIVERSE_LIMIT):
             raise DefinitionError(
-                f"{cls.__name__}.Params.{name}: expected integer(...) or number(...), got {value!r}"
+                f"{cls.__name__}.universe_max: must be a whole number from 1 to {_UNIVERSE_LIMIT}"
             )
-        fields[name] = value
-    return fields
-
-
-def _state(cls: type) -> np.dtype[np.void]:
-    fields: list[tuple[str, Any]] = []
-    for name, value in _public(cls, "State").items():
-        try:
-            dtype: np.dtype[Any] = np.dtype(value)  # type: ignore[call-overload]
-        except TypeError as error:
-            raise DefinitionError(
-                f"{cls.__name__}.State.{name}: {value!r} is not a NumPy type"
-            ) from error
-        if dtype.hasobject:
-            raise DefinitionError(f"{cls.__name__}.State.{name}: must hold numbers, not objects")
-        fields.append((name, dtype))
-    return np.dtype(fields or [_FILLER], align=True)
-
-
-def _step(cls: type) -> Any:
-    step = cls.__dict__.get("step")
-    if not isinstance(step, staticmethod):
-        raise DefinitionError(f"{cls.__name__}: needs a `@staticmethod def step(...)`")
-    arguments = tuple(inspect.signature(step.__func__).parameters)
-    if arguments != _STEP_ARGUMENTS:
-        raise DefinitionError(
-            f"{cls.__name__}.step: arguments must be ({', '.join(_STEP_ARGUMENTS)}), "
-            f"got ({', '.join(arguments)})"
+        cls.definition = CrossDefinition(
+            name=name,
+            class_name=cls.__name__,
+            summary=summary_of(cls),
+            schema=schema_of(cls, name),
+            state=state_of(cls),
+            step=compiled(step_of(cls, CROSS_ARGUMENTS)),
+            warmup=cls.warmup,
+            constraint=cls.constraint,
+            universe_max=cls.universe_max,
         )
-    return step.__func__
+
+
+def _timeframes(class_name: str, names: Iterable[str]) -> tuple[Timeframe, ...]:
+    known = ", ".join(Timeframe)
+    found: list[Timeframe] = []
+    if isinstance(names, str):
+        raise DefinitionError(f"{class_name}.timeframes: write ({names!r},), with a comma")
+    for name in names:
+        if name not in set(Timeframe):
+            raise DefinitionError(
+                f"{class_name}.timeframes: {name!r} is no timeframe; known are: {known}"
+            )
+        if name in found:
+            raise DefinitionError(f"{class_name}.timeframes: {name} is named twice")
+        found.append(Timeframe(name))
+    return tuple(found)

@@ -13,14 +13,15 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from libs.common.strategy.definition import Definition
 from libs.common.strategy.errors import StrategyFileError
 from libs.common.strategy.fields import unknown_field
-from libs.common.strategy.interface import Strategy
+from libs.common.strategy.interface import Base
 
 _REASON_LINES: Final = 6
+_BASES: Final = "Strategy, CrossStrategy or PythonStrategy"
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,14 @@ def load_file(path: Path) -> tuple[Loaded, ...]:
         item.definition
         for item in vars(module).values()
         if isinstance(item, type)
-        and issubclass(item, Strategy)
+        and issubclass(item, Base)
+        and "definition" in vars(item)
         and item.__module__ == module.__name__
     ]
     if not found:
-        raise StrategyFileError(path, 0, "defines no subclass of Strategy")
+        raise StrategyFileError(
+            path, 0, "defines no subclass of Strategy, CrossStrategy or PythonStrategy"
+        )
     for definition in found:
         _compile(path, definition)
     return tuple(Loaded(definition, path, version) for definition in found)
@@ -100,11 +104,10 @@ def _compile(path: Path, definition: Definition) -> None:
     if unknown is not None:
         raise StrategyFileError(path, *unknown)
     try:
-        definition.compile_step()
-        _ = definition.loop
+        definition.compile()
     except Exception as error:  # Numba raises KeyError, AssertionError and more beside its own
         text = f"{type(error).__name__}: {error}"
-        line = _compile_line(path, error) or _step_line(definition)
+        line = _compile_line(path, error) or definition.place[1]
         reason = " ".join(part.strip() for part in text.splitlines()[:_REASON_LINES])
         raise StrategyFileError(
             path, line, f"{definition.class_name}.step does not compile: {reason}"
@@ -117,11 +120,6 @@ def _compile_line(path: Path, error: Exception) -> int:
     if place is None or Path(str(place.filename)).resolve() != path:
         return 0
     return int(place.line)
-
-
-def _step_line(definition: Definition) -> int:
-    step: Any = definition.step
-    return int(step.py_func.__code__.co_firstlineno)
 
 
 def _line_in(path: Path, error: BaseException) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from libs.common.strategy.errors import LayoutError
-from libs.common.strategy.parameters import Value
 
 
 def describe(dtype: np.dtype[Any]) -> Any:
@@ -27,10 +26,11 @@ def describe(dtype: np.dtype[Any]) -> Any:
     return [fields, dtype.itemsize]
 
 
-def layout_hash(memory: np.dtype[np.void], params: Mapping[str, Value]) -> str:
+def layout_hash(memory: np.dtype[np.void], params: Mapping[str, object]) -> str:
     """Return the hash of all that gives the saved bytes their meaning.
 
-    Parameters belong to it: a ring filled for a window of 10 means nothing to a window of 20.
+    Parameters belong to it: a ring filled for a window of 10 means nothing to a window of 20. So do
+    the universe and the timeframes, under names with a space, which no parameter has.
     """
     text = json.dumps([describe(memory), sorted(params.items())])
     return hashlib.sha256(text.encode()).hexdigest()

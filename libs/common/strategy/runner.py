@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from libs.common.kernel.clock import from_ns
+from libs.common.domain.timeframes import Timeframe
+from libs.common.kernel.errors import InvalidInputError
+from libs.common.quant.simulation.frames import blank_frames, fold
 from libs.common.quant.simulation.loop import CHANGED, INVALID, clear, settle
-from libs.common.quant.simulation.records import BAR, DECISION, forget_stated, new_memory
-from libs.common.strategy.definition import Definition
-from libs.common.strategy.errors import InvalidDecisionError
+from libs.common.quant.simulation.records import (
+    BAR,
+    DECISION,
+    SIGNAL,
+    forget_stated,
+    new_memory,
+)
+from libs.common.strategy.definition import Definition, SingleDefinition, narrowed
+from libs.common.strategy.faults import out_of_range, step_raised
 from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes
 from libs.common.strategy.parameters import Value
+from libs.common.strategy.protocol import Stated
 
 
 def _cleared() -> bytes:
@@ -24,14 +33,7 @@ def _cleared() -> bytes:
 
 
 # What the loop's `clear` writes; copying it costs a twentieth of a compiled call.
-_BLANK: Final = _cleared()
-
-
-_TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
-_RANGES: Final = (
-    "target must be in [-1, 1], confidence in [0, 1], rebalance 0 or 1, "
-    "prices above 0 or left alone"
-)
+BLANK: Final = _cleared()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,32 @@ class Steps:
 
 
 class Runner:
-    """Holds the memory. `step` and `run` call the same compiled function: the bits agree."""
+    """Holds the memory. `step` and `run` call the same compiled function: the bits agree.
 
-    def __init__(self, definition: Definition, params: Mapping[str, object]) -> None:
-        self.definition = definition
+    `timeframe` is that of the bars; a strategy that reads longer timeframes must know it.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        params: Mapping[str, object],
+        symbol: str = "",
+        timeframe: Timeframe | None = None,
+    ) -> None:
+        self.definition = narrowed(definition, SingleDefinition)
         self.params: dict[str, Value] = definition.parse(params)
-        self.layout = layout_hash(definition.memory, self.params)
-        self._written = memoryview(bytearray(_BLANK))
+        self.symbols = (symbol,)
+        self._spans = spans_of(self.definition, timeframe)
+        spans = {"the spans": self._spans.tolist()} if self.definition.timeframes else {}
+        self.layout = layout_hash(self.definition.memory, {**self.params, **spans})
+        self._written = memoryview(bytearray(BLANK))
         self.decision: np.void = np.frombuffer(self._written, DECISION)[0]
-        self._hold(new_memory(definition.memory))
         self._params = definition.schema.record(self.params)
-        self._step = definition.step
+        self._step = self.definition.step
+        memory = new_memory(self.definition.memory)
+        if self.definition.timeframes:
+            blank_frames(memory["frames"])
+        self._hold(memory)
 
     @property
     def memory(self) -> np.void:
@@ -69,6 +86,11 @@ class Runner:
         return int(self._memory["ts"])
 
     @property
+    def bars(self) -> int:
+        """Return the number of bars seen."""
+        return int(self._memory["bars"])
+
+    @property
     def warmup(self) -> int:
         """Return how many bars of history this strategy wants with these parameters."""
         return self.definition.warmup(self.params)
@@ -76,28 +98,54 @@ class Runner:
     def step(self, bar: np.void) -> bool:
         """Take one bar (BAR); tell whether `decision` is a new one, that is, a signal.
 
-        Raises InvalidDecisionError for a decision outside its range.
+        Raises StepError: the step raised, or decided out of range.
         """
-        self._written[:] = _BLANK
-        self._step(self._state, bar, self._params, self.decision)
+        self._written[:] = BLANK
+        try:
+            self._call(bar)
+        except Exception as error:
+            raise step_raised(self.definition, error, int(bar["ts"]), *self.symbols) from error
         mark = settle(self._memory, bar, self.decision)
         if mark == INVALID:
-            raise self._invalid(self.decision, int(bar["ts"]))
+            raise out_of_range(self.definition, self.decision, int(bar["ts"]), *self.symbols)
         return bool(mark == CHANGED)
 
     def run(self, bars: np.ndarray) -> Steps:
-        """Take many bars (shape (k,), BAR) in one compiled loop. Raises InvalidDecisionError."""
+        """Take many bars (shape (k,), BAR) in one compiled loop. Raises StepError."""
         bars = np.ascontiguousarray(bars, BAR)
         decisions = np.zeros(len(bars), DECISION)
         marks = np.zeros(len(bars), np.int8)
-        done = self.definition.loop(self._step, self._memory, bars, self._params, decisions, marks)
+        before = self.bars
+        try:
+            done = self.definition.loop(
+                self._step, self._memory, *self._views, bars, self._params, decisions, marks
+            )
+        except Exception as error:
+            ts = int(bars[self.bars - before]["ts"])
+            raise step_raised(self.definition, error, ts, *self.symbols) from error
         if done and marks[done - 1] == INVALID:
-            raise self._invalid(decisions[done - 1], int(bars[done - 1]["ts"]))
+            ts = int(bars[done - 1]["ts"])
+            raise out_of_range(self.definition, decisions[done - 1], ts, *self.symbols)
         return Steps(decisions, marks == CHANGED)
 
-    def warm(self, bars: np.ndarray) -> None:
+    def take(self, bars: Mapping[str, np.void]) -> tuple[Stated, ...]:
+        """Take one bar, by symbol; return the signal if there is one. Raises StepError."""
+        (symbol,) = self.symbols
+        return (Stated(symbol, self.decision.copy()),) if self.step(bars[symbol]) else ()
+
+    def decide(self, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Take many bars; return the signals (SIGNAL). Raises StepError."""
+        (symbol,) = self.symbols
+        steps = self.run(history[symbol])
+        signals = np.zeros(np.count_nonzero(steps.changed), SIGNAL)
+        signals["index"] = np.flatnonzero(steps.changed)
+        for name in DECISION.names or ():
+            signals[name] = steps.decisions[name][steps.changed]
+        return {symbol: signals}
+
+    def warm(self, history: np.ndarray | Mapping[str, np.ndarray]) -> None:
         """Take history: nothing of it is a signal, the next decision with a target is."""
-        self.run(bars)
+        self.run(history if isinstance(history, np.ndarray) else history[self.symbols[0]])
         self.forget_stated()
 
     def forget_stated(self) -> None:
@@ -113,14 +161,39 @@ class Runner:
         self._hold(from_bytes(data, self.definition.memory))
 
     def _hold(self, memory: np.void) -> None:
-        # The state is a view into the memory, kept because taking it costs a tenth of a step.
+        # Views into the memory, kept because taking one costs a tenth of a step.
         self._memory = memory
         self._state: np.void = memory["state"]
+        self._views: tuple[Any, ...] = ()
+        self._call: Callable[[np.void], None] = self._call_plain
+        if self.definition.timeframes:
+            longer = (memory["frames"], memory["forming"], memory["queued"])
+            self._views = (*longer, self._spans)
+            self._call = self._call_framed
 
-    def _invalid(self, decision: np.void, ts: int) -> InvalidDecisionError:
-        values = {name: float(decision[name]) for name in DECISION.names or ()}
-        written = ", ".join(f"{name}={value}" for name, value in values.items())
-        return InvalidDecisionError(
-            f"{self.definition.name}: decision out of range on bar {from_ns(ts):{_TIME}}: {written}"
-            f" ({_RANGES})"
-        )
+    def _call_plain(self, bar: np.void) -> None:
+        self._step(self._state, bar, self._params, self.decision)
+
+    def _call_framed(self, bar: np.void) -> None:
+        frames, forming, queued, spans = self._views
+        fold(frames, forming, queued, spans, bar)
+        self._step(self._state, bar, frames, self._params, self.decision)
+
+
+def spans_of(definition: SingleDefinition, timeframe: Timeframe | None) -> np.ndarray:
+    """Return the spans (i8, ns) of the bars and of the longer timeframes.
+
+    Raises InvalidInputError if a strategy that reads longer ones is not told the timeframe of its
+    bars, or if one of them is not longer.
+    """
+    if not definition.timeframes:
+        return np.zeros(1, np.int64)
+    longer = ", ".join(definition.timeframes)
+    if timeframe is None:
+        raise InvalidInputError(f"{definition.name} reads {longer}: say the timeframe of its bars")
+    for name in definition.timeframes:
+        if name.ns <= timeframe.ns:
+            raise InvalidInputError(
+                f"{definition.name} reads {longer}: its bars must be shorter, not {timeframe}"
+            )
+    return np.array([timeframe.ns, *(name.ns for name in definition.timeframes)], np.int64)
