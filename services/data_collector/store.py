@@ -87,8 +87,8 @@ class MarketStore:
         if count <= _BARS_FEW:
             async with self._database.single() as tx:
                 statement = text(_merge(_LISTED, replace=replace))
-                result = await tx.execute(statement, {"bars": bar_rows(provider, bars)})
-                return int(result.scalar_one())
+                said = await tx.execute(statement, {"bars": bar_rows(provider, bars)})
+                return int(said.scalar_one())
         async with self._database.write() as tx:
             connection = await _driver(tx)
             await connection.execute(_STAGING)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import TextClause
+
 from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import WriteSession
 from libs.common.runtime.outbox import Outbox
+from libs.common.runtime.single import SingleSession
 from services.risk_manager.ports import Outgoing
 
 
@@ -23,8 +26,8 @@ class Post:
 
     async def send_with(
         self,
-        tx: WriteSession,
-        statement: Any,
+        tx: SingleSession,
+        statement: TextClause,
         parameters: dict[str, Any],
         messages: Sequence[Outgoing],
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.connection import connector
+from libs.common.runtime.direct import connect
 from libs.common.runtime.metrics import DB_DURATION, DB_FAILURES
+from libs.common.runtime.single import SinglePool, SingleSession, Transaction
 
 # How long one statement may take, and the server be silent, in units of the time-out.
 _STATEMENT_UNITS = 3
@@ -67,21 +69,12 @@ class ReadSession:
         return (await self.connection.execute(statement, parameters)).mappings().first()
 
 
-class WriteSession(ReadSession):
+class WriteSession(ReadSession, Transaction):
     """A transaction that commits when its block ends well; callbacks run after the commit."""
 
     def __init__(self, connection: AsyncConnection) -> None:
-        super().__init__(connection)
-        self._after_commit: list[Callable[[], None]] = []
-
-    def after_commit(self, callback: Callable[[], None]) -> None:
-        """Run `callback` once the transaction has committed, never if it has not."""
-        self._after_commit.append(callback)
-
-    def committed(self) -> None:
-        """Run the callbacks."""
-        for callback in self._after_commit:
-            callback()
+        ReadSession.__init__(self, connection)
+        Transaction.__init__(self)
 
 
 class Database:
@@ -94,6 +87,21 @@ class Database:
             "desk_epoch": None,
         }
         scheme, _, rest = url.partition("://")
+        silence_s = timeout_s * _SILENCE_UNITS
+        options: dict[str, Any] = {
+            "connect_timeout": max(2, round(timeout_s)),
+            "application_name": name,
+            "options": "-c timezone=UTC -c statement_timeout="
+            f"{round(timeout_s * 1000) * _STATEMENT_UNITS}",
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+        }
+        self._singles = SinglePool(
+            lambda: connect(silence_s, f"postgresql://{rest}", **options),
+            size=pool_size,
+            timeout_s=timeout_s,
+        )
         self._engine: AsyncEngine = create_async_engine(
             f"{scheme.split('+')[0]}+psycopg://{rest}",
             pool_size=pool_size,
@@ -102,16 +110,7 @@ class Database:
             pool_recycle=1800,
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
-            connect_args={
-                "connect_timeout": max(2, round(timeout_s)),
-                "application_name": name,
-                "options": "-c timezone=UTC -c statement_timeout="
-                f"{round(timeout_s * 1000) * _STATEMENT_UNITS}",
-                "async_creator_fn": connector(timeout_s * _SILENCE_UNITS),
-                "keepalives_idle": 10,
-                "keepalives_interval": 3,
-                "keepalives_count": 3,
-            },
+            connect_args={**options, "async_creator_fn": connector(silence_s)},
         )
 
     def fence_by(self, *, service: str, account: str, epoch: int) -> None:
@@ -166,18 +165,14 @@ class Database:
         session.committed()
 
     @asynccontextmanager
-    async def single(self) -> AsyncIterator[WriteSession]:
+    async def single(self) -> AsyncIterator[SingleSession]:
         """Open a session whose one statement is its own transaction: one round trip instead of
         three, where one server-side call does everything. Raises UnavailableError like `write`.
         A statement that decides something names `FENCE` with the parameters `fence`.
         """
         started = time.perf_counter()
         with _translated():
-            async with self._engine.connect() as connection:
-                await connection.execution_options(
-                    isolation_level="AUTOCOMMIT", postgresql_readonly=False
-                )
-                session = WriteSession(connection)
+            async with self._singles.session() as session:
                 yield session
         DB_DURATION.labels("write").observe(time.perf_counter() - started)
         session.committed()
@@ -201,6 +196,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._singles.close()
         await self._engine.dispose()
 
 

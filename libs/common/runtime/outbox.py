@@ -25,6 +25,7 @@ from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import OUTBOX_EPOCHS, OUTBOX_PENDING, OUTBOX_SWEPT
 from libs.common.runtime.readiness import Readiness
 from libs.common.runtime.schema.outbox import outbox
+from libs.common.runtime.single import Transaction
 
 _log = get_logger(__name__)
 
@@ -167,7 +168,7 @@ class Outbox:
             "message_sizes": sizes,
         }
 
-    def publish_after(self, tx: WriteSession, messages: Sequence[LogMessage]) -> None:
+    def publish_after(self, tx: Transaction, messages: Sequence[LogMessage]) -> None:
         """Publish `messages`, stored in `tx` by the caller's own statement, after its commit."""
         tx.after_commit(lambda: self._enqueue(messages))
 
