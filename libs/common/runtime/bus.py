@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +18,7 @@ from libs.common.contracts.channels import DEAD_LETTERS, Channel, Kind
 from libs.common.contracts.envelope import Envelope, encode
 from libs.common.kernel.errors import ContractError, UnavailableError
 from libs.common.runtime.metrics import BUS_PUBLISHED
+from libs.common.runtime.redis_link import Command, Link, good, open_link
 from libs.common.runtime.subscription import Subscription, subscribe
 
 FIELD: Final = "message"
@@ -42,6 +44,8 @@ class Bus:
         self._timeout_s = timeout_s
         self._name = name
         self.client = self.connect(timeout_s)
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
 
     def connect(self, timeout_s: float | None) -> redis.Redis:
         """Return a new client whose reads wait at most `timeout_s` (None: for ever)."""
@@ -53,6 +57,23 @@ class Bus:
             retry=Retry(NoBackoff(), 0),
             client_name=self._name,
         )
+
+    async def link(self) -> Link:
+        """Open a link that is the caller's to close. Raises UnavailableError."""
+        return await open_link(self._url, timeout_s=self._timeout_s, name=self._name)
+
+    async def _say(self, commands: Sequence[Command]) -> list[Any]:
+        """Say `commands` over the bus' own link; raise UnavailableError unless all went well."""
+        link = self._link
+        if link is None or link.closed:
+            async with self._opening:
+                if self._link is None or self._link.closed:
+                    self._link = await self.link()
+                link = self._link
+        answers = await link.ask(commands, self._timeout_s)
+        for answer in answers:
+            good(answer)
+        return answers
 
     def subscribe(self, pattern: str) -> AbstractAsyncContextManager[Subscription]:
         """Open a subscription to the channels that match `pattern`. Raises UnavailableError."""
@@ -78,15 +99,13 @@ class Bus:
         """Publish on a broadcast channel; nobody may be listening. Raises UnavailableError."""
         if channel.kind is not Kind.BROADCAST:
             raise ContractError(f"{channel.topic} is a log channel: it goes through the outbox")
-        await _reached(self.client.publish(channel.name(key), encode(envelope)))
+        await self._say([("PUBLISH", channel.name(key), encode(envelope))])
         BUS_PUBLISHED.labels(channel.topic).inc()
 
     async def broadcast_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish encoded (channel name, envelope) pairs in one round trip."""
-        pipe = self.client.pipeline(transaction=False)
-        for name, data in messages:
-            pipe.publish(name, data)
-        await _reached(pipe.execute())
+        if messages:
+            await self._say([("PUBLISH", name, data) for name, data in messages])
 
     async def append(self, messages: Sequence[LogMessage]) -> list[str]:
         """Append each message to its stream and publish it; return the stream ids.
@@ -94,11 +113,13 @@ class Bus:
         One MULTI for all, so either every message is on its stream or none. Raises
         UnavailableError, after which the outcome is unknown and sending again is right.
         """
-        pipe = self.client.pipeline(transaction=True)
+        commands: list[Command] = [("MULTI",)]
         for message in messages:
-            pipe.xadd(message.stream, {FIELD: message.data})
-            pipe.publish(message.channel, message.data)
-        answers = await _reached(pipe.execute())
+            commands.append(("XADD", message.stream, "*", FIELD, message.data))
+            commands.append(("PUBLISH", message.channel, message.data))
+        answers = (await self._say([*commands, ("EXEC",)]))[-1]
+        for answer in answers:
+            good(answer)
         BUS_PUBLISHED.labels("log").inc(len(messages))
         return [answer.decode() for answer in answers[::2]]
 
@@ -149,6 +170,8 @@ class Bus:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._link is not None:
+            self._link.close()
         await self.client.aclose()
 
 

@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-import redis.asyncio as redis
-from redis.exceptions import RedisError, ResponseError
+from hiredis import ReplyError
 
 from libs.common.contracts.channels import Channel
 from libs.common.contracts.envelope import Envelope, Reader
@@ -27,6 +26,7 @@ from libs.common.runtime.metrics import (
     BUS_LAG,
 )
 from libs.common.runtime.readiness import Readiness
+from libs.common.runtime.redis_link import Command, Link, good
 from libs.common.runtime.resilience import pauses
 from libs.common.runtime.subscription import Subscription
 
@@ -37,6 +37,7 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 DeadLetterHook = Callable[[str, str, str], Awaitable[None]]
 
 _BLOCK_MS: Final = 2000
+_ANSWER_S: Final = _BLOCK_MS / 1000 + 5
 _RETRY_DELAY_S: Final = 0.05
 _RETRY_DELAY_S_MAX: Final = 2.0
 _TURN: Final = 100
@@ -93,113 +94,114 @@ class LogReader:
         self._on_dead = on_dead
         self._reader = Reader(consumer.channel.payload)
         self._failures: dict[bytes, int] = defaultdict(int)
+        self._acknowledged: list[bytes] = []  # done, and not yet told
 
     async def run(self) -> None:
         """Read until cancelled; outlive every loss of Redis."""
         part = f"consumer {self._topic}"
         delays = pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX)
         async for _ in delays:
-            client = self._bus.connect(_BLOCK_MS / 1000 + 5)
             try:
                 await self._bus.ensure_group(self._stream, self._group)
-                self._readiness.clear(part)
-                await self._read(client)
-            except (UnavailableError, RedisError, OSError, TimeoutError) as error:
+                link = await self._bus.link()
+                try:
+                    self._readiness.clear(part)
+                    await self._read(link)
+                finally:
+                    link.close()
+                    self._acknowledged.clear()
+            except UnavailableError as error:
                 BUS_BREAKS.inc()
-                self._readiness.block(part, f"redis: {str(error).removeprefix('redis: ')}")
+                self._readiness.block(part, str(error))
                 _log.warning("consumer_interrupted", topic=self._topic, error=str(error))
-            finally:
-                await client.aclose()
 
-    async def _read(self, client: redis.Redis) -> None:
+    async def _read(self, link: Link) -> None:
         # First what this very consumer had been given before it died, then the news.
         position = "0"
         claimed_at = 0.0
         while True:
             if time.monotonic() - claimed_at > self._claim_idle_ms / 2000:
-                await self._claim(client)
+                await self._claim(link)
                 claimed_at = time.monotonic()
-            entries = await self._fetch(client, position)
+            entries = await self._fetch(link, position)
             if position != ">":
                 if not entries:
                     position = ">"
                     continue
                 position = entries[-1][0].decode()
             if entries:
-                await self._work(client, entries)
+                await self._work(entries)
 
-    async def _fetch(self, client: redis.Redis, position: str) -> list[Entry]:
-        try:
-            answer: Any = await client.xreadgroup(
-                self._group,
-                self._name,
-                {self._stream: position},
-                count=self._consumer.batch,
-                block=_BLOCK_MS if position == ">" else None,
-            )
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
+    async def _ask(self, link: Link, command: Command) -> Any:
+        """Acknowledge what is done and ask for more, in one write; None without the group.
+
+        Until then an entry that is done is not acknowledged: should we die now it comes again.
+        """
+        commands: list[Command] = [command]
+        if self._acknowledged:
+            commands.insert(0, ("XACK", self._stream, self._group, *self._acknowledged))
+            self._acknowledged.clear()
+        *before, answer = await link.ask(commands, _ANSWER_S)
+        for one in before:
+            good(one)
+        if isinstance(answer, ReplyError) and "NOGROUP" in str(answer):
             # Redis was flushed: begin anew; the outboxes will publish again.
             await self._bus.ensure_group(self._stream, self._group)
-            return []
-        if not answer:
-            return []
-        found = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
-        # redis-py nests the entries once more when it speaks RESP3.
-        if (
-            found
-            and isinstance(found[0], list)
-            and (not found[0] or isinstance(found[0][0], tuple | list))
-        ):
-            found = found[0]
-        return [(entry[0], entry[1]) for entry in found]
+            return None
+        return good(answer)
 
-    async def _claim(self, client: redis.Redis) -> None:
+    async def _fetch(self, link: Link, position: str) -> list[Entry]:
+        news = position == ">"
+        answer = await self._ask(
+            link,
+            (
+                "XREADGROUP", "GROUP", self._group, self._name, "COUNT", self._consumer.batch,
+                *(("BLOCK", _BLOCK_MS) if news else ()), "STREAMS", self._stream, position,
+            ),
+        )  # fmt: skip
+        return [_entry(found) for found in answer[0][1]] if answer else []
+
+    async def _claim(self, link: Link) -> None:
         """Take over what another consumer of the group holds and does not finish."""
-        try:
-            answer: Any = await client.xautoclaim(
-                self._stream,
-                self._group,
-                self._name,
-                min_idle_time=self._claim_idle_ms,
-                count=self._consumer.batch,
-            )
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            await self._bus.ensure_group(self._stream, self._group)
-            return
-        entries = [entry for entry in answer[1] if entry[1]]
+        answer = await self._ask(
+            link,
+            (
+                "XAUTOCLAIM", self._stream, self._group, self._name, self._claim_idle_ms, "0-0",
+                "COUNT", self._consumer.batch,
+            ),
+        )  # fmt: skip
+        # What was trimmed from the stream has no fields any more.
+        entries = [_entry(found) for found in answer[1] if found and found[1]] if answer else []
         if entries:
-            await self._work(client, entries)
+            await self._work(entries)
 
-    async def _work(self, client: redis.Redis, entries: list[Entry]) -> None:
-        good: list[tuple[Entry, Envelope[Any]]] = []
+    async def _work(self, entries: list[Entry]) -> None:
+        readable: list[tuple[Entry, Envelope[Any]]] = []
         for entry in entries:
             try:
-                good.append((entry, self._reader.read(entry[1][FIELD.encode()])))
+                readable.append((entry, self._reader.read(entry[1][FIELD.encode()])))
             except (ContractError, KeyError) as error:
                 await self._bury(entry, f"{type(error).__name__}: {error}")
-        if not good:
+        if not readable:
             return
-        if await self._attempt([envelope for _, envelope in good], single=len(good) == 1):
-            await client.xack(self._stream, self._group, *(entry[0] for entry, _ in good))
+        if await self._attempt([envelope for _, envelope in readable], single=len(readable) == 1):
+            self._acknowledged += [entry[0] for entry, _ in readable]
             return
-        for entry, envelope in good:
-            await self._insist(entry, envelope)
-            await client.xack(self._stream, self._group, entry[0])
+        for entry, envelope in readable:
+            if await self._insist(entry, envelope):
+                self._acknowledged.append(entry[0])
 
-    async def _insist(self, entry: Entry, envelope: Envelope[Any]) -> None:
-        """Handle one message until it is done or has failed too often."""
+    async def _insist(self, entry: Entry, envelope: Envelope[Any]) -> bool:
+        """Handle one message until it is done, or has failed too often and is buried: False."""
         async for _ in pauses(_RETRY_DELAY_S, _RETRY_DELAY_S_MAX):
             if await self._attempt([envelope], single=True, entry=entry):
                 self._failures.pop(entry[0], None)
-                return
+                return True
             if self._failures[entry[0]] >= self._deliveries_max:
-                self._failures.pop(entry[0])
-                await self._bury(entry, "failed too often, see the log")
-                return
+                break
+        self._failures.pop(entry[0])
+        await self._bury(entry, "failed too often, see the log")
+        return False
 
     async def _attempt(
         self, envelopes: list[Envelope[Any]], *, single: bool, entry: Entry | None = None
@@ -234,6 +236,12 @@ class LogReader:
         await self._bus.bury(self._stream, self._group, entry_id, data, error)
         if self._on_dead is not None:
             await self._on_dead(self._topic, entry_id, error)
+
+
+def _entry(found: list[Any]) -> Entry:
+    """Return an entry's id and fields; one that was trimmed away meanwhile has none."""
+    values = found[1] or []
+    return found[0], dict(zip(values[::2], values[1::2], strict=True))
 
 
 class BroadcastReader:

@@ -2,21 +2,19 @@
 
 Market data comes in bursts of one message a symbol, to four services at once. This reads what has
 arrived in one go, with hiredis, redis-py's own parser, and nothing around it.
-Everything else speaks to Redis through redis-py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, parse_url
 
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.redis_link import Command, connected, login, options_of, packed
 
 _PING_S: Final = 5.0
 _SILENT_MAX: Final = 3
@@ -31,7 +29,7 @@ class Subscription(asyncio.Protocol):
     own buffer for it is full.
     """
 
-    def __init__(self, commands: list[tuple[str, ...]], ping_s: float) -> None:
+    def __init__(self, commands: Sequence[Command], ping_s: float) -> None:
         self._commands = commands
         self._ping_s = ping_s
         self._reader = hiredis.Reader()
@@ -71,7 +69,7 @@ class Subscription(asyncio.Protocol):
         """Log in and subscribe, in one write."""
         # A cast: uvloop's transports are none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(b"".join(map(_packed, self._commands)))
+        self._transport.write(packed(self._commands))
         self._pinger = asyncio.get_running_loop().call_later(self._ping_s, self._ping)
 
     def data_received(self, data: bytes) -> None:
@@ -109,7 +107,7 @@ class Subscription(asyncio.Protocol):
             self._lose(f"silent for {_SILENT_MAX * self._ping_s:g} s")
             return
         self._silent += 1
-        self._transport.write(_packed(("PING",)))
+        self._transport.write(packed([("PING",)]))
         self._pinger = asyncio.get_running_loop().call_later(self._ping_s, self._ping)
 
     def _lose(self, why: str) -> None:
@@ -124,11 +122,6 @@ class Subscription(asyncio.Protocol):
                 self._transport.abort()
 
 
-def _packed(command: tuple[Any, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(command)
-    return packed
-
-
 @asynccontextmanager
 async def subscribe(
     url: str, pattern: str, *, timeout_s: float, name: str, ping_s: float = _PING_S
@@ -138,17 +131,9 @@ async def subscribe(
     `url` is one that redis-py understands (redis, rediss, unix). Raises UnavailableError when
     Redis cannot be reached or refuses.
     """
-    options: dict[str, Any] = dict(parse_url(url))
-    commands: list[tuple[str, ...]] = []
-    if options.get("password"):
-        user = (options["username"],) if options.get("username") else ()
-        commands.append(("AUTH", *user, options["password"]))
-    commands += [("CLIENT", "SETNAME", name), ("PSUBSCRIBE", pattern)]
-    try:
-        async with asyncio.timeout(timeout_s):
-            subscription = await _connect(options, lambda: Subscription(commands, ping_s))
-    except (OSError, TimeoutError) as error:
-        raise UnavailableError(f"redis: {error or 'no answer in time'}") from error
+    options = options_of(url)
+    commands = [*login(options, name), ("PSUBSCRIBE", pattern)]
+    subscription = await connected(options, lambda: Subscription(commands, ping_s), timeout_s)
     try:
         try:
             await asyncio.wait_for(subscription.confirmed, timeout_s)
@@ -157,18 +142,3 @@ async def subscribe(
         yield subscription
     finally:
         subscription.close()
-
-
-async def _connect(options: dict[str, Any], made: Callable[[], Subscription]) -> Subscription:
-    loop = asyncio.get_running_loop()
-    if "path" in options:
-        return (await loop.create_unix_connection(made, options["path"]))[1]
-    context = None
-    if options.get("connection_class") is not None and issubclass(
-        options["connection_class"], SSLConnection
-    ):
-        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
-    host, port = options.get("host", "localhost"), options.get("port", 6379)
-    return (await loop.create_connection(made, host, port, ssl=context))[1]
