@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.schema import UniqueConstraint
 
+from infra.docs_indicators import indicator_page
 from infra.docs_lifecycle import lifecycle
 from infra.docs_metrics import metrics
 from libs.common.contracts.channels import CHANNELS, Kind
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "docs" / "contracts.md"
 LIFECYCLE = ROOT / "docs" / "order-lifecycle.md"
 METRICS = ROOT / "docs" / "metrics.md"
+INDICATORS = ROOT / "docs" / "indicators.md"
 BEGIN = "<!-- generated: make docs -->"
 END = "<!-- end of generated part -->"
 
@@ -116,6 +118,7 @@ PAGES: Final[dict[Path, Callable[[], str]]] = {
     CONTRACTS: generated,
     LIFECYCLE: lifecycle,
     METRICS: metrics,
+    INDICATORS: indicator_page,
 }
 
 

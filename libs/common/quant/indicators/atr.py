@@ -18,13 +18,17 @@ def atr_state() -> np.dtype[np.void]:
 
 @compiled
 def atr(state: Any, high: float, low: float, close: float, window: int) -> float:
-    """Return Wilder's average of the true range, in the unit of the price.
+    """Return the average true range in the unit of the price.
 
-    True range = max(high, previous close) - min(low, previous close). The first bar has no
-    previous close and is left out, as in TA-Lib, so the first value comes with bar number
-    `window` + 1; the `ta` package counts it and agrees once the seed has decayed. Source:
-    J. W. Wilder, New Concepts in Technical Trading Systems (1978), p. 21. Bars (high, low,
-    close) (11, 9, 10), (12, 10, 11), (11, 8, 9) with window 2: ranges 2 and 3, so 2.5.
+    Formula: `wilder` average of TR = max(high, previous close) - min(low, previous close). The
+    first bar has no previous close and is left out.
+    Parameters: window >= 1; Wilder's is 14.
+    Warm-up: `window + 1` bars.
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978), p. 21.
+    Equals: TA-Lib `ATR`; ta `average_true_range` once the seed has decayed: it counts the first
+    bar.
+    Example: bars (high, low, close) (11, 9, 10), (12, 10, 11), (11, 8, 9) with window 2: ranges 2
+    and 3, so 2.5.
     """
     if state.count == 0:
         state.count = 1

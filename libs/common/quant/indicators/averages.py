@@ -20,11 +20,16 @@ def sma_state(max_window: int) -> np.dtype[np.void]:
 
 @compiled
 def sma(state: Any, value: float, window: int) -> float:
-    """Return the mean of the last `window` values, NaN before there are as many.
+    """Return the simple moving average.
 
-    A running total, summed anew each time the ring has gone round, so that rounding errors do
-    not pile up over a million bars. Equals TA-Lib's SMA. Values 1, 2, 6 with window 2: NaN,
-    1.5, 4.0.
+    Formula: mean of the last `window` values. A running total, summed anew each time the ring
+    has gone round, so that rounding errors do not pile up over a million bars.
+    Parameters: window >= 1.
+    Warm-up: `window` bars.
+    Source: W. Brock, J. Lakonishok, B. LeBaron, Simple Technical Trading Rules and the Stochastic
+    Properties of Stock Returns, Journal of Finance 47 (1992), p. 1735.
+    Equals: TA-Lib `SMA`; ta `sma_indicator`.
+    Example: values 1, 2, 6 with window 2: NaN, 1.5, 4.0.
     """
     if state.count < window:
         state.count += 1
@@ -44,6 +49,14 @@ def sma(state: Any, value: float, window: int) -> float:
     return float(state.total / window)
 
 
+@compiled
+def restart(state: Any) -> None:
+    """Make the state of an `sma` forget its values."""
+    state.head = 0
+    state.count = 0
+    state.total = 0.0
+
+
 def ema_state() -> np.dtype[np.void]:
     """Return the state of `ema`."""
     return np.dtype([("value", "f8"), ("count", "i8")], align=True)
@@ -51,11 +64,16 @@ def ema_state() -> np.dtype[np.void]:
 
 @compiled
 def ema(state: Any, value: float, window: int) -> float:
-    """Return the exponential average with weight 2 / (window + 1) on the new value.
+    """Return the exponential moving average.
 
-    Seeded with the mean of the first `window` values, NaN before; equals TA-Lib's EMA (its
-    classic mode). The `ta` package seeds with the first value alone and agrees once that seed
-    has decayed. Values 1, 2, 6 with window 2: NaN, 1.5, 1.5 + (6 - 1.5) x 2/3 = 4.5.
+    Formula: E + (value - E) x 2 / (window + 1), E being the average before; the first E is the
+    mean of the first `window` values.
+    Parameters: window >= 1.
+    Warm-up: `window` bars.
+    Source: the weight: P. N. Haurlan, Measuring Trend Values (1968); the seed: TA-Lib's.
+    Equals: TA-Lib `EMA`; ta `ema_indicator` once the seed has decayed: it begins with the first
+    value alone.
+    Example: values 1, 2, 6 with window 2: NaN, 1.5, 1.5 + (6 - 1.5) x 2/3 = 4.5.
     """
     if state.count < window:
         state.count += 1
@@ -75,11 +93,15 @@ def wilder_state() -> np.dtype[np.void]:
 
 @compiled
 def wilder(state: Any, value: float, window: int) -> float:
-    """Return Wilder's smoothed average: weight 1 / window on the new value.
+    """Return Wilder's smoothed average.
 
-    Seeded with the mean of the first `window` values, NaN before. Source: J. W. Wilder, New
-    Concepts in Technical Trading Systems (1978), p. 23 and p. 65. Values 1, 3, 5 with
-    window 2: NaN, 2.0, (2 x 1 + 5) / 2 = 3.5.
+    Formula: (W x (window - 1) + value) / window, W being the average before; the first W is the
+    mean of the first `window` values.
+    Parameters: window >= 1.
+    Warm-up: `window` bars.
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978), p. 23 and p. 65.
+    Equals: TA-Lib `RMA`.
+    Example: values 1, 3, 5 with window 2: NaN, 2.0, (2 x 1 + 5) / 2 = 3.5.
     """
     if state.count < window:
         state.count += 1

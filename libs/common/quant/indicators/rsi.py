@@ -21,13 +21,16 @@ def rsi_state() -> np.dtype[np.void]:
 
 @compiled
 def rsi(state: Any, close: float, window: int) -> float:
-    """Return 100 x average gain / (average gain + average loss), in [0, 100].
+    """Return the relative strength index in [0, 100].
 
-    Averages are Wilder's over `window` changes, so the first value comes with close number
-    `window` + 1. NaN before, and while no price has moved at all (TA-Lib says 0 there, which
-    would read as "oversold"). Source: J. W. Wilder, New Concepts in Technical Trading Systems
-    (1978), p. 65. Closes 10, 11, 10.5 with window 2: gains 1, 0, losses 0, 0.5, so
-    100 x 0.5 / 0.75 = 66.67.
+    Formula: 100 x U / (U + D), U and D the `wilder` averages of the closes' rises and falls. NaN
+    while no price has moved at all (TA-Lib says 0 there, which would read as "oversold").
+    Parameters: window >= 1; Wilder's is 14.
+    Warm-up: `window + 1` bars.
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978), p. 65.
+    Equals: TA-Lib `RSI`; ta `rsi` once the seed has decayed: it begins with the first change.
+    Example: closes 10, 11, 10.5 with window 2: gains 1, 0, losses 0, 0.5, so 100 x 0.5 / 0.75 =
+    66.67.
     """
     if state.count == 0:
         state.count = 1
