@@ -52,3 +52,14 @@ def volatility_target(
         return math.nan
     weight = min(volatility_wanted / volatility, leverage_max)
     return target * weight * equity / price
+
+
+def whole_lots(shares: float, lot: float) -> float:
+    """Return `shares` in whole lots, cut toward zero after reading them to eight places.
+
+    `lot` is a multiple of 1e-8, |shares| below 9e10. 99.99999999999999 in lots of 1 -> 100.0,
+    -10.7 -> -10.0, 0.37 in lots of 0.1 -> 0.3.
+    """
+    unit = round(lot * 1e8)
+    units = round(abs(shares) * 1e8) // unit * unit
+    return math.copysign(units / 1e8, shares)
