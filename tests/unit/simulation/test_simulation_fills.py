@@ -200,9 +200,7 @@ def test_a_quote_is_walked_step_by_step() -> None:
     quotes["bid"], quotes["ask"] = 9.9, 10.1
     quotes["bid_size"], quotes["ask_size"] = 50.0, 20.0
     models = Models(fill=Fill(market=MarketFill.QUOTE, quote_levels=2))
-    outcome = run_one(
-        flat(10, 10, 10), BUY, models=models, quotes={"X": quotes}, ticks={"X": 0.01}
-    )
+    outcome = run_one(flat(10, 10, 10), BUY, models=models, quotes={"X": quotes}, ticks={"X": 0.01})
     # 20 at 10.10 and 40 at 10.11 a bar; the rest waits.
     found = [(bar, quantity, round(price, 4)) for bar, quantity, price in fills_of(outcome)]
     assert found == [(1, 20.0, 10.1), (1, 40.0, 10.11), (2, 20.0, 10.1), (2, 20.0, 10.11)]

@@ -252,6 +252,6 @@ ACCOUNT: Final = np.dtype(
     ],
     align=True,
 )
-"""The account: the next time to play and the next corporate action, cash, value of long and of short
+"""The account: the next time to play and the next corporate action, cash, value of long and short
 positions (both positive), what limits look back on, how much was written of each log, and running
 totals of money."""
