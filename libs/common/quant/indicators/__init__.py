@@ -4,7 +4,7 @@ A state starts as zeros. An update takes the state, the new values and the param
 the indicator, or a tuple where there are several; each is NaN until it is defined. Parameters are
 passed on each update so that a strategy can be given them; they must stay the same over the life
 of a state, and windows within the capacity that the state was made for. A bar costs O(1), on
-average over a run of bars where sums are made anew or queues emptied; `cci` alone costs O(window).
+average over a run of bars where sums are made anew; `cci` alone costs O(window) on each.
 """
 
 from libs.common.quant.indicators.adx import adx, adx_state
