@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,14 +14,16 @@ from libs.common.runtime.permissions import requires
 from services.strategy_engine.configuration import Change, NewStrategy
 from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
+from services.strategy_engine.forwarding import HOP, forward, forwarding_route
 from services.strategy_engine.handlers import (
     add_strategy,
     change_strategy,
     check_params,
     list_signals,
+    list_strategies,
     swap_strategy,
 )
-from services.strategy_engine.ports import Signals
+from services.strategy_engine.ports import Book, Leases, Signals
 from services.strategy_engine.swap import Swap
 from services.strategy_engine.swapper import Swapper
 from services.strategy_engine.views import classes_view, detail_view, member_view
@@ -59,17 +61,27 @@ class ParamsBody(BaseModel):
 
 
 def router(
-    engine: Engine, configurator: Configurator, swapper: Swapper, signals: Signals
+    engine: Engine,
+    configurator: Configurator,
+    swapper: Swapper,
+    signals: Signals,
+    book: Book,
+    leases: Leases,
 ) -> APIRouter:
     """Return the routes under `/api/v1/strategies`; those with fixed names come first."""
-    routes = APIRouter(prefix="/api/v1/strategies", tags=["strategies"])
+    routes = APIRouter(
+        prefix="/api/v1/strategies",
+        tags=["strategies"],
+        route_class=forwarding_route(engine, leases),
+    )
 
     @routes.get("", dependencies=[requires("strategies:read")])
     async def listed() -> Response:
-        """All configured strategies with their state on each symbol."""
-        members = sorted(engine.roster.members.items())
-        items = [member_view(member, engine.collected) for _, member in members]
-        return json_response({"items": items, "next": None})
+        """All configured strategies with their state on each symbol.
+
+        Of those that other replicas run, the state is the one they saved last.
+        """
+        return json_response({"items": await list_strategies(engine, book, leases), "next": None})
 
     @routes.post("", status_code=201, dependencies=[requires("strategies:write")])
     async def add(body: NewStrategy) -> Response:
@@ -97,9 +109,16 @@ def router(
         return json_response({"class_name": body.class_name, "params": params})
 
     @routes.post("/reload", dependencies=[requires("strategies:write")])
-    async def reload() -> Response:
-        """Load the strategy files anew; what runs is restarted from its saved state."""
-        return json_response(classes_view(await engine.reload()))
+    async def reload(request: Request) -> Response:
+        """Load the strategy files anew; what runs is restarted from its saved state.
+
+        All replicas do so; the answer is this one's.
+        """
+        view = classes_view(await engine.reload())
+        if HOP not in request.headers:
+            for url in (await leases.peers()).values():
+                await forward(request, url)
+        return json_response(view)
 
     @routes.get("/{strategy_id}", dependencies=[requires("strategies:read")])
     async def detail(strategy_id: StrategyPath) -> Response:

@@ -7,6 +7,7 @@ from libs.common.domain.vocabulary import Level
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import get_logger
+from services.strategy_engine.leases import Holdings
 from services.strategy_engine.metrics import SIGNAL_LATENCY, SIGNALS, SIGNALS_REPEATED
 from services.strategy_engine.ports import Book, Caused, Told
 from services.strategy_engine.roster import saved_state
@@ -16,12 +17,17 @@ from services.strategy_engine.streams import Emission, Stream, Turn
 _log = get_logger(__name__)
 
 
-async def commit(turn: Turn, book: Book, clock: Clock, ids: IdSource) -> None:
-    """Store what the turn brought; counted once it is stored. Raises UnavailableError."""
+async def commit(turn: Turn, book: Book, holdings: Holdings, clock: Clock, ids: IdSource) -> None:
+    """Store what the turn brought; counted once it is stored.
+
+    Raises UnavailableError, LeaseLostError.
+    """
     caused = [_caused(emission) for emission in turn.emissions]
     told = [Told(_fault(stream, clock), ids.new()) for stream in turn.faulted]
     states = [saved_state(stream) for stream in turn.moved.values()]
-    new = await book.save(states, caused, told)
+    touched = {strategy_id for strategy_id, _ in turn.moved}
+    touched |= {stream.configuration.id for stream in turn.faulted}
+    new = await book.save(states, caused, told, holdings.of(touched))
     SIGNALS_REPEATED.inc(len(caused) - new)
     now_ns = clock.now_ns()
     for item in caused:

@@ -112,11 +112,14 @@ class Configurator:
                 going_on=going_on,
                 states=[saved_state(s) for s in member.streams.values() if s.runner.ts],
                 told=Told(self._event(before, wanted), correlation_id or self._ids.new()),
+                epoch=None if before is None else self._engine.holdings.epochs[wanted.id],
             )
         except BaseException:
             # It may have been stored without our hearing of it: the tables know.
             self._engine.distrust()
             raise
+        if before is None:
+            self._engine.holdings.epochs = {**self._engine.holdings.epochs, wanted.id: 1}
         roster.put(member)
         return member
 

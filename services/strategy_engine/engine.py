@@ -17,8 +17,9 @@ from services.strategy_engine.bars import Arrival
 from services.strategy_engine.commit import commit
 from services.strategy_engine.configuration import configuration_of
 from services.strategy_engine.filler import Filler
-from services.strategy_engine.metrics import STREAMS
-from services.strategy_engine.ports import Book
+from services.strategy_engine.leases import Holdings, LeaseLostError
+from services.strategy_engine.metrics import LEASES_LOST, STREAMS
+from services.strategy_engine.ports import Book, Leases
 from services.strategy_engine.roster import Member, Roster, build_roster
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.streams import Feed, StreamStatus, Turn
@@ -43,12 +44,16 @@ class Engine:
         filler: Filler,
         *,
         book: Book,
+        leases: Leases,
+        replica: str,
         clock: Clock,
         ids: IdSource,
     ) -> None:
         self._settings = settings
         self._filler = filler
         self._book = book
+        self._leases = leases
+        self.replica = replica
         self._clock = clock
         self._ids = ids
         self._lock = asyncio.Lock()
@@ -57,6 +62,7 @@ class Engine:
         self._stale = False
         self._swept_ns = 0
         self._asked_ns = 0
+        self.holdings = Holdings()
         self.roster = Roster()
 
     # Start and restart --------------------------------------------------------------------
@@ -67,6 +73,8 @@ class Engine:
         seeds = [configuration_of(seed, registry) for seed in self._settings.seeds]
         if await self._book.seed(seeds):
             _log.info("strategies_seeded", strategies=[seed.id for seed in seeds])
+        await self._leases.begin()
+        await self._leases.renew()
         async with self._lock:
             await self._restore(registry, anew=True)
 
@@ -94,10 +102,12 @@ class Engine:
     async def _restore(self, registry: Registry, *, anew: bool = False) -> None:
         # Whatever fails from here on, the next turn begins with restoring again.
         self._stale = True
-        configurations = await self._book.configurations()
+        held = await self._leases.held()
+        configurations = [c for c in await self._book.configurations() if c.id in held]
         saved = await self._book.states()
         roster = build_roster(registry, configurations, saved, self.roster, anew=anew)
         self._unsaved = Turn()
+        self.holdings.epochs = held
         for member in roster.members.values():
             await self._note_version(member)
         for stream in roster.streams():
@@ -140,9 +150,16 @@ class Engine:
         """Step and commit until cancelled."""
         while True:
             async with self._lock:
-                if self._stale:
-                    await self._restore(self.roster.registry)
-                await self._turn()
+                try:
+                    if self._stale:
+                        await self._restore(self.roster.registry)
+                    await self._turn()
+                except LeaseLostError as error:
+                    # Somebody else has stepped over these bars; what is ours is looked up anew.
+                    LEASES_LOST.inc()
+                    _log.warning("strategies_parted", reason=str(error))
+                    self._stale = True
+                    continue
             # Not wait_for: before Python 3.12 it can swallow a cancellation.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):
@@ -150,7 +167,7 @@ class Engine:
             self._wake.clear()
 
     async def save(self) -> None:
-        """Commit what is not committed yet; the last act at shutdown."""
+        """Commit what is not committed yet; at shutdown."""
         async with self._lock:
             await self._commit()
 
@@ -192,7 +209,7 @@ class Engine:
         while self._unsaved:
             part = self._unsaved.take_urgent()
             try:
-                await commit(part, self._book, self._clock, self._ids)
+                await commit(part, self._book, self.holdings, self._clock, self._ids)
             except BaseException as error:
                 self._unsaved.put_back(part)
                 if not isinstance(error, UnavailableError | asyncio.CancelledError):

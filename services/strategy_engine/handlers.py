@@ -18,11 +18,11 @@ from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.cursor import read_cursor, write_cursor
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.metrics import BARS_IGNORED
-from services.strategy_engine.ports import Place, Signals
+from services.strategy_engine.ports import Book, Leases, Place, Signals
 from services.strategy_engine.roster import Member
 from services.strategy_engine.swap import Swap
 from services.strategy_engine.swapper import Candidate, Swapper
-from services.strategy_engine.views import signal_view
+from services.strategy_engine.views import elsewhere_view, member_view, signal_view
 
 _log = get_logger(__name__)
 
@@ -61,6 +61,23 @@ async def add_strategy(configurator: Configurator, new: NewStrategy) -> Member:
 async def change_strategy(configurator: Configurator, strategy_id: str, change: Change) -> Member:
     """Run a strategy otherwise than before, as part of the present request's story."""
     return await configurator.change(strategy_id, change, correlation_id_var.get())
+
+
+async def list_strategies(engine: Engine, book: Book, leases: Leases) -> list[dict[str, Any]]:
+    """Return all strategies by id, those that run here and those that run elsewhere."""
+    here = engine.roster.members
+    views = {
+        strategy_id: {**member_view(member, engine.collected), "replica": engine.replica}
+        for strategy_id, member in here.items()
+    }
+    held_by = await leases.leases()
+    if len(held_by) > len(here):
+        states = await book.states()
+        for configuration in await book.configurations():
+            if configuration.id not in here:
+                lease = held_by.get(configuration.id)
+                views[configuration.id] = elsewhere_view(configuration, lease, states)
+    return [view for _, view in sorted(views.items())]
 
 
 async def swap_strategy(swapper: Swapper, strategy_id: str, wish: Swap) -> Candidate:

@@ -16,6 +16,8 @@ from services.strategy_engine.engine import Engine
 from services.strategy_engine.filler import Filler
 from services.strategy_engine.handlers import HANDLERS
 from services.strategy_engine.instrument_store import InstrumentTable
+from services.strategy_engine.lease_keeper import LeaseKeeper
+from services.strategy_engine.lease_store import LeaseTable
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.signal_store import SignalTable
 from services.strategy_engine.store import EngineBook
@@ -29,8 +31,21 @@ def build(settings: EngineSettings) -> FastAPI:
     runtime = Runtime.of(NAME, settings)
     bars = BarTable(runtime.database)
     filler = Filler(settings, bars, runtime.clock, runtime.ids)
-    book = EngineBook(runtime.database, runtime.outbox)
-    engine = Engine(settings, filler, book=book, clock=runtime.clock, ids=runtime.ids)
+    replica = settings.replica
+    book = EngineBook(runtime.database, runtime.outbox, replica=replica)
+    leases = LeaseTable(
+        runtime.database, replica=replica, url=settings.url, lease_s=settings.lease_s
+    )
+    engine = Engine(
+        settings,
+        filler,
+        book=book,
+        leases=leases,
+        replica=replica,
+        clock=runtime.clock,
+        ids=runtime.ids,
+    )
+    keeper = LeaseKeeper(engine, leases, renew_s=settings.lease_renew_s)
     configurator = Configurator(
         engine,
         filler,
@@ -49,14 +64,16 @@ def build(settings: EngineSettings) -> FastAPI:
     )
     return create_app(
         runtime,
-        routers=[router(engine, configurator, swapper, SignalTable(runtime.database))],
+        routers=[
+            router(engine, configurator, swapper, SignalTable(runtime.database), book, leases)
+        ],
         start=[engine.start],
         listeners=[
             BroadcastListener(channel, partial(handle, engine))
             for channel, handle in HANDLERS.items()
         ],
-        tasks=[("engine", engine.run)],
-        stop=[swapper.stop, engine.save],
+        tasks=[("engine", engine.run), ("leases", keeper.run)],
+        stop=[swapper.stop, engine.save, leases.release],
         figures=engine.figures,
     )
 

@@ -28,4 +28,9 @@ SWAP_PAUSE = Histogram(
     "How long bars waited while a strategy was exchanged",
     buckets=(1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
+LEASES_HELD = Gauge("strategy_leases_held", "Strategies that this replica runs")
+LEASES_MOVED = Counter("strategy_leases_moved_total", "Strategies that changed hands", ["how"])
+LEASES_LOST = Counter(
+    "strategy_leases_lost_total", "Writes refused because another replica runs the strategy"
+)
 STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])

@@ -12,6 +12,7 @@ import numpy as np
 
 from libs.common.contracts.messages import AuditEvent, Notification, Signal
 from services.strategy_engine.configuration import Configuration
+from services.strategy_engine.leases import Lease, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,37 @@ class History(Protocol):
         ...
 
 
+class Leases(Protocol):
+    """Which replica runs which strategy."""
+
+    async def begin(self) -> None:
+        """Raise the epochs of what this replica held before it was started again."""
+        ...
+
+    async def renew(self) -> Plan:
+        """Say that this replica lives and take its share of what is free.
+
+        Returns what was taken and what is to be given.
+        """
+        ...
+
+    async def held(self) -> dict[str, int]:
+        """Return the epochs of this replica's strategies."""
+        ...
+
+    async def give(self, receivers: Mapping[str, str]) -> None:
+        """Hand strategies over to other replicas."""
+        ...
+
+    async def leases(self) -> dict[str, Lease]:
+        """Return all strategies with their live holders."""
+        ...
+
+    async def peers(self) -> dict[str, str]:
+        """Return the addresses of the other live replicas, by name."""
+        ...
+
+
 class Book(Protocol):
     """The engine's own tables."""
 
@@ -93,11 +125,16 @@ class Book(Protocol):
         ...
 
     async def save(
-        self, states: Sequence[SavedState], signals: Sequence[Caused], told: Sequence[Told]
+        self,
+        states: Sequence[SavedState],
+        signals: Sequence[Caused],
+        told: Sequence[Told],
+        epochs: Mapping[str, int],
     ) -> int:
         """Store states, signals and their messages in one transaction.
 
         Signals that exist already are left out, with their messages; returns how many were new.
+        Raises LeaseLostError, and stores nothing, unless all `epochs` are still this replica's.
         """
         ...
 
@@ -113,11 +150,13 @@ class Book(Protocol):
         going_on: Sequence[str],
         states: Sequence[SavedState],
         told: Told,
+        epoch: int | None,
     ) -> None:
         """Store a strategy's configuration together with its states.
 
-        States of symbols other than those `going_on` are forgotten first. Raises ConflictError
-        where a `new` strategy's id is taken.
+        States of symbols other than those `going_on` are forgotten first. A `new` strategy is this
+        replica's from here on. Raises ConflictError where its id is taken, LeaseLostError unless
+        `epoch` is that of the strategy's lease.
         """
         ...
 

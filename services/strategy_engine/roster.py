@@ -117,7 +117,10 @@ def build_roster(
         old = members.get(configuration.id)
         known = registry if anew else with_own(registry, configuration, old)
         member = build_member(known, configuration, lambda s: _restore(s, saved.get(s.key)))
-        member.before = old.before if old else None
+        if old is not None:
+            member.before = old.before
+            if not anew:
+                _keep_faults(member, old)
         roster.put(member)
     for key, feed in (before.feeds if before else {}).items():
         if key in roster.feeds:
@@ -187,6 +190,14 @@ def _take_over(stream: Stream, old: Stream | None) -> None:
         stream.warmed, stream.status, stream.reason = old.warmed, old.status, old.reason
     elif old.status is StreamStatus.RUNNING:
         stream.resume_ts = old.runner.ts
+
+
+def _keep_faults(member: Member, old: Member) -> None:
+    """A stream that stopped stays so until the files are loaded anew or it is changed."""
+    for symbol, stream in member.streams.items():
+        was = old.streams.get(symbol)
+        if was is not None and was.runner.layout == stream.runner.layout:
+            stream.status, stream.reason = was.status, was.reason
 
 
 def saved_state(stream: Stream) -> SavedState:

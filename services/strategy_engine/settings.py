@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +21,9 @@ class EngineSettings(ServiceSettings):
     `strategies` (JSON) is read at the first start only, when the table is empty; without it two
     built-in strategies share `symbols`. `strategy_dirs` (JSON list) holds the folders of strategy
     files. A bar that follows a gap waits at most `gap_timeout_s` for the table to catch up, asked
-    every `gap_poll_s`. A symbol silent for `sweep_s` is looked up in the table.
+    every `gap_poll_s`. A symbol silent for `sweep_s` is looked up in the table. Of several replicas
+    each runs its share of the strategies; one that has not been seen for `lease_s` is dead, which
+    is looked for every `lease_renew_s`.
     """
 
     port: int = Field(default=9102, ge=0, le=65535)
@@ -30,6 +34,20 @@ class EngineSettings(ServiceSettings):
     sweep_s: float = Field(default=5.0, gt=0)
     history_rows_max: int = Field(default=5000, ge=100, le=100_000)
     pending_bars_max: int = Field(default=1000, ge=1)
+    lease_s: float = Field(default=10.0, ge=1.0, le=25.0)
+    lease_renew_s: float = Field(default=2.0, gt=0, le=5.0)
+
+    @property
+    def replica(self) -> str:
+        """Return this replica's name: where it listens. Who restarts there is the same one."""
+        where = f"{socket.gethostname()}:{self.port}"
+        return where if self.port else f"{where}:{uuid.uuid4().hex[:12]}"
+
+    @property
+    def url(self) -> str:
+        """Return where the other replicas reach this one."""
+        everywhere = self.host in {"0.0.0.0", "::"}
+        return f"http://{socket.gethostname() if everywhere else self.host}:{self.port}"
 
     @property
     def seeds(self) -> tuple[Seed, ...]:

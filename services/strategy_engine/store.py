@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 from sqlalchemy import and_, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 
 from libs.common.contracts.channels import AUDIT_EVENTS, NOTIFICATIONS, SIGNALS
 from libs.common.contracts.messages import Notification
@@ -22,6 +24,7 @@ from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.outbox import INSERT_MESSAGES, Outbox
 from libs.common.runtime.schema.strategies import strategies, strategy_states
 from services.strategy_engine.configuration import Configuration, Version
+from services.strategy_engine.leases import LeaseLostError
 from services.strategy_engine.ports import Caused, SavedState, Told
 
 # Of two states the newer stays.
@@ -46,7 +49,10 @@ _SAVE_STATES: Final = text(_STATES)
 # told of again; messages that tell of no signal are.
 _SAVE_TURN: Final = text(
     f"""
-    WITH moved AS ({_STATES}), new AS (
+    WITH fenced AS (
+        SELECT strategies_fence(CAST(:fenced_ids AS text[]), CAST(:fenced_epochs AS bigint[]))
+            AS held
+    ), moved AS ({_STATES}), new AS (
         INSERT INTO signals (id, strategy_id, symbol, timeframe, bar_ts, ts, target, confidence,
             reference_price, stop, take_profit, limit_price, mode, features, correlation_id)
         SELECT id, strategy_id, symbol, timeframe, bar_ts, ts, target, confidence,
@@ -60,17 +66,25 @@ _SAVE_TURN: Final = text(
         WHERE about.signal_id IS NULL OR about.signal_id IN (SELECT id FROM new)
         ORDER BY m.place
     )
-    SELECT id FROM new
+    SELECT new.id FROM fenced LEFT JOIN new ON fenced.held WHERE fenced.held
     """
+)
+_FENCE: Final = text(
+    "SELECT strategies_fence(CAST(:fenced_ids AS text[]), CAST(:fenced_epochs AS bigint[]))"
+)
+_LEASE_LOST: Final = "TW001"
+_LEASE: Final = text(
+    "INSERT INTO strategy_leases (strategy_id, epoch, replica) VALUES (:id, 1, :replica)"
 )
 
 
 class EngineBook:
     """The engine's own tables, written together with the outbox."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, replica: str) -> None:
         self._database = database
         self._outbox = outbox
+        self._replica = replica
 
     async def seed(self, configurations: Sequence[Configuration]) -> bool:
         """Store these unless there are any."""
@@ -122,7 +136,11 @@ class EngineBook:
         }
 
     async def save(
-        self, states: Sequence[SavedState], signals: Sequence[Caused], told: Sequence[Told]
+        self,
+        states: Sequence[SavedState],
+        signals: Sequence[Caused],
+        told: Sequence[Told],
+        epochs: Mapping[str, int],
     ) -> int:
         """Store states, signals and messages in one transaction; return the new signals."""
         sealed = [(caused.signal.signal_id, self._signal_message(caused)) for caused in signals]
@@ -131,11 +149,13 @@ class EngineBook:
         parameters = {
             **_state_values(states),
             **self._outbox.rows(messages),
+            **_fence(epochs),
             "signals": msgspec.json.encode([_signal_values(item) for item in signals]).decode(),
             "signal_ids": [signal_id for signal_id, _ in sealed] + [None] * len(notices),
         }
-        async with self._database.single() as tx:
-            new = set((await tx.execute(_SAVE_TURN, parameters)).scalars())
+        async with fenced(), self._database.single() as tx:
+            found = (await tx.execute(_SAVE_TURN, parameters)).scalars()
+            new = {signal_id for signal_id in found if signal_id is not None}
             told_of = [message for signal_id, message in sealed if signal_id in new]
             self._outbox.publish_after(tx, told_of + notices)
         return len(new)
@@ -157,16 +177,20 @@ class EngineBook:
         going_on: Sequence[str],
         states: Sequence[SavedState],
         told: Told,
+        epoch: int | None,
     ) -> None:
         """Store a configuration with its states; see the port."""
         forgotten = and_(
             strategy_states.c.strategy_id == configuration.id,
             strategy_states.c.symbol.not_in(going_on),
         )
-        async with self._database.write() as tx:
+        async with fenced(), self._database.write() as tx:
             if new:
                 await _insert(tx, configuration)
+                await tx.execute(_LEASE, {"id": configuration.id, "replica": self._replica})
             else:
+                assert epoch is not None
+                await tx.execute(_FENCE, _fence({configuration.id: epoch}))
                 await _update(tx, configuration)
                 await tx.execute(delete(strategy_states).where(forgotten))
             await _save_states(tx, states)
@@ -189,6 +213,21 @@ class EngineBook:
             correlation_id=told.correlation_id,
             key="strategy" if notice else "",
         )
+
+
+@asynccontextmanager
+async def fenced() -> AsyncIterator[None]:
+    """Turn the fence's refusal into LeaseLostError."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LEASE_LOST:
+            raise
+        raise LeaseLostError(str(error.orig).splitlines()[0]) from error
+
+
+def _fence(epochs: Mapping[str, int]) -> dict[str, object]:
+    return {"fenced_ids": list(epochs), "fenced_epochs": list(epochs.values())}
 
 
 async def _insert(tx: WriteSession, item: Configuration) -> None:

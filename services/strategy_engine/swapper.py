@@ -324,6 +324,7 @@ class Swapper:
                 going_on=[symbol for symbol, s in member.streams.items() if s.runner.ts],
                 states=[saved_state(s) for s in member.streams.values() if s.runner.ts],
                 told=Told(self._event(candidate), candidate.correlation_id),
+                epoch=self._engine.holdings.epochs[member.configuration.id],
             )
         except BaseException:
             # It may have been stored without our hearing of it: the tables know.

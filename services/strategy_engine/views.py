@@ -13,29 +13,69 @@ from libs.common.strategy.loader import Loaded
 from libs.common.strategy.memory import to_plain
 from libs.common.strategy.parameters import Parameter
 from libs.common.strategy.registry import Registry
-from services.strategy_engine.configuration import Version
-from services.strategy_engine.ports import SignalRow
+from services.strategy_engine.configuration import Configuration, Version
+from services.strategy_engine.leases import Lease
+from services.strategy_engine.ports import SavedState, SignalRow
 from services.strategy_engine.roster import Member
-from services.strategy_engine.streams import Stream
+from services.strategy_engine.streams import Stream, StreamStatus
 
 _ITEMS_MAX: Final = 16
 
 
-def member_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
-    """Return a strategy as it is listed."""
-    configuration = member.configuration
+def _configured(configuration: Configuration) -> dict[str, Any]:
     return {
         "id": configuration.id,
         "class_name": configuration.class_name,
-        "version_hash": member.loaded.version_hash if member.loaded else configuration.version_hash,
-        "summary": member.loaded.definition.summary if member.loaded else "",
-        "params": _in_order(configuration.params, member.loaded),
+        "version_hash": configuration.version_hash,
+        "summary": "",
+        "params": _in_order(configuration.params, None),
         "universe": configuration.universe,
         "timeframe": configuration.timeframe,
         "weight": configuration.weight,
         "enabled": configuration.enabled,
         "mode": configuration.mode,
         "previous": _previous(configuration.previous),
+    }
+
+
+def elsewhere_view(
+    configuration: Configuration,
+    lease: Lease | None,
+    states: Mapping[tuple[str, str], SavedState],
+) -> dict[str, Any]:
+    """Return a strategy that another replica runs, as it was saved last."""
+    holder = lease.holder if lease else None
+    status = "running" if configuration.enabled else "disabled"
+    saved = [states.get((configuration.id, symbol)) for symbol in configuration.universe]
+    return {
+        **_configured(configuration),
+        "status": status if holder else "waiting",
+        "reason": "" if holder else "no replica runs it at present",
+        "replica": holder,
+        "uncollected": [],
+        "symbols": [
+            {
+                "symbol": state.symbol,
+                "status": StreamStatus.RUNNING,
+                "reason": "",
+                "as_of": from_ns(state.as_of),
+                "bars": state.bars,
+                "decision": state.last_decision,
+            }
+            for state in saved
+            if state is not None
+        ],
+    }
+
+
+def member_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
+    """Return a strategy as it is listed."""
+    configuration = member.configuration
+    return {
+        **_configured(configuration),
+        "version_hash": member.loaded.version_hash if member.loaded else configuration.version_hash,
+        "summary": member.loaded.definition.summary if member.loaded else "",
+        "params": _in_order(configuration.params, member.loaded),
         "status": _status(member),
         "reason": member.absent,
         "uncollected": member.uncollected(collected),

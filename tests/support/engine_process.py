@@ -69,6 +69,16 @@ class EngineProcess:
         self._process.kill()
         self._process.wait(10)
 
+    def pause(self) -> None:
+        """SIGSTOP it: it stands still, its connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
         assert self._process is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -36,6 +37,25 @@ strategies = table(
     Column("previous", Json),
     Column("created_at", Instant, nullable=False, server_default=func.now()),
     Column("updated_at", Instant, nullable=False, server_default=func.now()),
+    writers=WRITER,
+)
+
+# Who runs a strategy: `epoch` rises whenever that changes, and `strategies_fence` refuses what an
+# earlier holder writes. A replica whose `seen_at` is too old is dead, by the database's clock.
+strategy_leases = table(
+    "strategy_leases",
+    Column("strategy_id", Text, ForeignKey("strategies.id"), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("replica", Text),
+    Column("taken_at", Instant, nullable=False, server_default=func.now()),
+    writers=WRITER,
+)
+
+engine_replicas = table(
+    "engine_replicas",
+    Column("replica", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("seen_at", Instant, nullable=False),
     writers=WRITER,
 )
 
