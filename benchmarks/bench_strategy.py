@@ -3,7 +3,8 @@
 Bars: geometric random walk, NumPy seed 7. Floors of the same run: for a live step the bare call of
 an empty compiled function with the same four records (what Numba's dispatch costs); for the loop
 the same crossover written by hand as one Numba function over an array of closes, without state
-that could be saved, decisions, or a judgement of them.
+that could be saved, decisions, or a judgement of them; for a strategy in ordinary Python the same
+two averages in a plain Python loop over the bars as tuples.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from benchmarks.results import Measurement, percentiles
 from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.quant.simulation.records import BAR, DECISION
-from libs.common.strategy import Definition, Runner
+from libs.common.strategy import (
+    Definition,
+    PythonRunner,
+    PythonStrategy,
+    Runner,
+    SingleDefinition,
+)
+from libs.common.strategy.python import Bar, Decision
 from services.strategy_engine.bars import Arrival
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.streams import Stream
@@ -41,7 +49,7 @@ def run() -> list[Measurement]:
     for definition in (SmaCross.definition, RsiReversion.definition):
         results += live(definition, bars, floor)
     bare = bare_rate(bars)
-    return [*results, loop_rate(SmaCross.definition, bars, bare)]
+    return [*results, loop_rate(SmaCross.definition, bars, bare), python_rate(bars)]
 
 
 def walk() -> np.ndarray:
@@ -55,7 +63,7 @@ def walk() -> np.ndarray:
     return bars
 
 
-def empty_call(definition: Definition) -> Callable[[Any], object]:
+def empty_call(definition: SingleDefinition) -> Callable[[Any], object]:
     """Return a call of a compiled function that does nothing with the step's four records."""
 
     @numba.njit
@@ -170,4 +178,54 @@ def loop_rate(definition: Definition, bars: np.ndarray, floor: float) -> Measure
     return Measurement(
         f"{definition.name}: loop, decisions kept", rate, "bars/s", floor, "bare Numba loop",
         target_value=10_000_000.0,
+    )  # fmt: skip
+
+
+FAST, SLOW = 0.18, 0.065
+
+
+class PlainCross(PythonStrategy):
+    """Long while the fast average is above the slow one, in ordinary Python."""
+
+    class State:
+        """The two averages."""
+
+        fast = 0.0
+        slow = 0.0
+
+    def step(self, bar: Bar, out: Decision) -> None:
+        """Move both averages towards the close."""
+        state, close = self.state, bar.close
+        state.fast = fast = state.fast + FAST * (close - state.fast)
+        state.slow = slow = state.slow + SLOW * (close - state.slow)
+        out.target = 1.0 if fast > slow else 0.0
+
+
+def _plain(bars: np.ndarray) -> list[tuple[int, float]]:
+    fast = slow = 0.0
+    held = None
+    signals = []
+    for i, (_, _, _, _, close, _) in enumerate(bars.tolist()):
+        fast += FAST * (close - fast)
+        slow += SLOW * (close - slow)
+        target = 1.0 if fast > slow else 0.0
+        if target != held:
+            signals.append((i, target))
+            held = target
+    return signals
+
+
+def python_rate(bars: np.ndarray) -> Measurement:
+    """Return the bars/s of a strategy in ordinary Python beside those of a plain loop."""
+
+    def ours() -> np.ndarray:
+        return PythonRunner(PlainCross.definition, {}, "X").decide({"X": bars})["X"]
+
+    signals, plain = ours(), _plain(bars)
+    if [(int(row["index"]), float(row["target"])) for row in signals] != plain:
+        raise AssertionError("the signals differ: nothing to compare")
+    return Measurement(
+        "strategy in ordinary Python", best_rate(ours), "bars/s",
+        best_rate(lambda: _plain(bars)), "plain Python loop",
+        target_value=250_000.0,
     )  # fmt: skip

@@ -11,6 +11,8 @@ from libs.common.strategy.interface import CrossStrategy, Strategy
 from libs.common.strategy.kinds import runner_of, runners_of
 from libs.common.strategy.parameters import integer, number
 from libs.common.strategy.protocol import Stated, Stepper
+from libs.common.strategy.python import PythonStrategy
+from libs.common.strategy.python_runner import PythonRunner
 from libs.common.strategy.runner import Runner
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "CrossStrategy",
     "Definition",
     "Kind",
+    "PythonRunner",
+    "PythonStrategy",
     "Runner",
     "SingleDefinition",
     "Stated",

@@ -13,7 +13,7 @@ from libs.common.quant.simulation.panel import FULL, STATED, judge_all
 from libs.common.quant.simulation.records import BAR, DECISION, SIGNAL
 from libs.common.strategy.definition import CrossDefinition, Definition, narrowed
 from libs.common.strategy.faults import out_of_range, step_raised
-from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes
+from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes, to_plain
 from libs.common.strategy.parameters import Value
 from libs.common.strategy.protocol import Stated
 from libs.common.strategy.runner import BLANK
@@ -118,6 +118,12 @@ class CrossRunner:
         """Make the next decision with a target a signal, even if it repeats the last."""
         for name in DECISION.names or ():
             self._stated[name] = np.nan
+
+    def shown(self) -> dict[str, Any]:
+        """Return the memory as plain data, to show to a person."""
+        stated = {s: to_plain(d) for s, d in zip(self.symbols, self._stated, strict=True)}
+        state = to_plain(self._state)
+        return {"state": state, "stated": stated, "bars": self.bars, "ts": self.ts}
 
     def save(self) -> bytes:
         """Return the memory as bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import traceback
 from typing import Final
 
@@ -42,6 +43,30 @@ def out_of_range(
     return InvalidDecisionError(
         f"{path}:{line}: {definition.name}: decision out of range on {_bar(ts, symbol)}: "
         f"{written} ({_RANGES})"
+    )
+
+
+def not_a_number(
+    definition: Definition, name: str, value: object, ts: int, symbol: str = ""
+) -> InvalidDecisionError:
+    """Return what to raise for a field of a decision that is no number."""
+    path, line = definition.place
+    return InvalidDecisionError(
+        f"{path}:{line}: {definition.name}: {_bar(ts, symbol)}: out.{name} is {value!r}; "
+        "write a number, or leave it alone"
+    )
+
+
+def no_such_field(
+    definition: Definition, name: str, ts: int, symbol: str = ""
+) -> InvalidDecisionError:
+    """Return what to raise for something written into a decision that no decision has."""
+    path, line = definition.place
+    known = DECISION.names or ()
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
+    return InvalidDecisionError(
+        f"{path}:{line}: {definition.name}: {_bar(ts, symbol)}: out has no field {name!r}; {hint}"
     )
 
 

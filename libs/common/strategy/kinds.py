@@ -9,6 +9,8 @@ from libs.common.kernel.errors import InvalidInputError
 from libs.common.strategy.cross_runner import CrossRunner
 from libs.common.strategy.definition import CrossDefinition, Definition
 from libs.common.strategy.protocol import Stepper
+from libs.common.strategy.python import PythonDefinition
+from libs.common.strategy.python_runner import PythonRunner
 from libs.common.strategy.runner import Runner
 
 
@@ -28,6 +30,8 @@ def runner_of(
         return CrossRunner(definition, params, symbols)
     if len(symbols) != 1:
         raise InvalidInputError(f"{definition.name} takes one symbol, got {len(symbols)}")
+    if isinstance(definition, PythonDefinition):
+        return PythonRunner(definition, params, symbols[0])
     return Runner(definition, params, symbols[0], timeframe)
 
 

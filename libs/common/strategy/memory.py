@@ -51,10 +51,14 @@ def from_bytes(data: bytes, memory: np.dtype[np.void]) -> np.void:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a record as dicts, lists and numbers, to show to a person; NaN becomes None."""
+    """Return a record or plain values as JSON data, to show to a person; NaN becomes None."""
+    if isinstance(value, dict):
+        return {str(name): to_plain(item) for name, item in value.items()}
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, np.void):
         return {name: to_plain(value[name]) for name in value.dtype.names or ()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | list):
         return [to_plain(item) for item in value]
     plain = value.item() if isinstance(value, np.generic) else value
     return None if plain != plain else plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class Stepper(Protocol):
 
     def forget_stated(self) -> None:
         """Make the next decision with a target a signal, even if it repeats the last."""
+
+    def shown(self) -> dict[str, Any]:
+        """Return the memory as plain data, to show to a person: the strategy's own `state`, the
+        last decisions `stated` by symbol, `bars` and `ts`."""
 
     def save(self) -> bytes:
         """Return the memory as bytes."""

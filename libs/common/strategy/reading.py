@@ -23,7 +23,7 @@ def summary_of(cls: type) -> str:
 def schema_of(cls: type, name: str) -> Schema:
     """Return the schema of the nested class `Params`. Raises DefinitionError."""
     fields: dict[str, Parameter] = {}
-    for key, value in _public(cls, "Params").items():
+    for key, value in public(cls, "Params").items():
         if not isinstance(value, Parameter):
             raise DefinitionError(
                 f"{cls.__name__}.Params.{key}: expected integer(...) or number(...), got {value!r}"
@@ -35,7 +35,7 @@ def schema_of(cls: type, name: str) -> Schema:
 def state_of(cls: type) -> np.dtype[np.void]:
     """Return the record of the nested class `State`. Raises DefinitionError."""
     fields: list[tuple[str, Any]] = []
-    for name, value in _public(cls, "State").items():
+    for name, value in public(cls, "State").items():
         try:
             dtype: np.dtype[Any] = np.dtype(value)  # type: ignore[call-overload]
         except TypeError as error:
@@ -62,7 +62,8 @@ def step_of(cls: type, arguments: tuple[str, ...]) -> Any:
     return step.__func__
 
 
-def _public(cls: type, nested: str) -> Mapping[str, object]:
+def public(cls: type, nested: str) -> Mapping[str, object]:
+    """Return the names of a nested class and their values; none if there is no such class."""
     inner = cls.__dict__.get(nested)
     if inner is None:
         return {}

@@ -21,7 +21,7 @@ from libs.common.quant.simulation.records import (
 )
 from libs.common.strategy.definition import Definition, SingleDefinition, narrowed
 from libs.common.strategy.faults import out_of_range, step_raised
-from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes
+from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes, to_plain
 from libs.common.strategy.parameters import Value
 from libs.common.strategy.protocol import Stated
 
@@ -151,6 +151,12 @@ class Runner:
     def forget_stated(self) -> None:
         """Make the next decision with a target a signal, even if it repeats the last."""
         forget_stated(self._memory)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the memory as plain data, to show to a person."""
+        stated = {symbol: to_plain(self._memory["stated"]) for symbol in self.symbols}
+        state = to_plain(self._state)
+        return {"state": state, "stated": stated, "bars": self.bars, "ts": self.ts}
 
     def save(self) -> bytes:
         """Return the memory as bytes."""
