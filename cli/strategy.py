@@ -60,12 +60,22 @@ def change(
     symbols: Symbols = None,
     settings: Settings = None,
     weight: Weight = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="NAME=NUMBER",
+            help="drawdown_max, daily_loss_max (money), faults_max; repeatable. Takes the place "
+            "of all its limits; `--limit none` takes them away.",
+        ),
+    ] = None,
 ) -> None:
-    """Change parameters, symbols or weight from the next bar on."""
+    """Change parameters, symbols, weight or own limits from the next bar on."""
     body = {
         "universe": _symbols(symbols) if symbols is not None else None,
         "params": parameters(settings) if settings else None,
         "weight": weight,
+        "limits": _limits(limits) if limits else None,
     }
     _patch(strategy_id, _given(body))
 
@@ -124,6 +134,25 @@ def remove(strategy_id: Id) -> None:
     with Gateway() as gateway:
         _show([gateway.delete(f"{PATH}/{path_part(strategy_id)}")])
     console.print("its history stays, and so do its positions: close them with `tradewind order`")
+
+
+@app.command()
+def performance(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Show what each strategy has made of its executions."""
+    with Gateway() as gateway:
+        answer = gateway.get(f"{PATH}/performance")
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    heads = ("id", "mode", "signals>", "executions>", "trips>", "hits>", "P&L>", "day>")
+    table = tables.grid(*heads, "drawdown>", "costs>", "slippage>")
+    for row in rows_of(answer):
+        hits = "–" if row["hit_rate"] is None else f"{row['hit_rate']:.0%}"
+        slipped = "–" if row["slippage_bps"] is None else f"{row['slippage_bps']:+.1f} bps"
+        counts = (str(row["signals"]), str(row["executions"]), str(row["trips"]), hits)
+        amounts = (money(row[name]) for name in ("pnl", "day_pnl", "drawdown", "costs"))
+        table.add_row(str(row["strategy_id"]), str(row["mode"]), *counts, *amounts, slipped)
+    tables.show(console, table)
 
 
 @app.command()
@@ -188,6 +217,10 @@ def parameters(settings: list[str]) -> dict[str, int | float]:
             raise CommandError(f"--set {setting}: write NAME=NUMBER", Exit.USAGE)
         found[name.strip()] = _number(setting, text.strip())
     return found
+
+
+def _limits(settings: list[str]) -> dict[str, int | float]:
+    return {} if settings == ["none"] else parameters(settings)
 
 
 def _number(setting: str, text: str) -> int | float:

@@ -23,10 +23,10 @@ from services.strategy_engine.handlers import (
     list_strategies,
     swap_strategy,
 )
-from services.strategy_engine.ports import Book, Leases, Signals
+from services.strategy_engine.ports import Book, Leases, Performances, Signals
 from services.strategy_engine.swap import Swap
 from services.strategy_engine.swapper import Swapper
-from services.strategy_engine.views import classes_view, detail_view, member_view
+from services.strategy_engine.views import classes_view, detail_view, member_view, performance_view
 
 StrategyPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
@@ -67,6 +67,7 @@ def router(
     signals: Signals,
     book: Book,
     leases: Leases,
+    performances: Performances,
 ) -> APIRouter:
     """Return the routes under `/api/v1/strategies`; those with fixed names come first."""
     routes = APIRouter(
@@ -96,6 +97,12 @@ def router(
             signals, query.strategy_id, query.symbol, query.after, query.limit
         )
         return json_response(page)
+
+    @routes.get("/performance", dependencies=[requires("strategies:read")])
+    async def performance() -> Response:
+        """What each strategy has made of its executions, when it was last looked at."""
+        rows = await performances.list()
+        return json_response({"items": [performance_view(*row) for row in rows], "next": None})
 
     @routes.get("/classes", dependencies=[requires("strategies:read")])
     async def classes() -> Response:

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.strategy.registry import Registry
+from services.strategy_engine.performance import OwnLimits
 
 
 def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -22,6 +23,7 @@ def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
     return symbols
 
 
+NO_LIMITS: Final = OwnLimits()
 Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./-]{0,31}$")]
 Universe = Annotated[
     tuple[Symbol, ...], Field(min_length=1, max_length=1000), AfterValidator(_distinct)
@@ -43,6 +45,7 @@ class Seed(BaseModel):
     timeframe: Timeframe = Timeframe.MINUTE
     weight: Weight = Decimal(1)
     mode: StrategyMode = StrategyMode.LIVE
+    limits: OwnLimits = NO_LIMITS
 
 
 class NewStrategy(Seed):
@@ -54,7 +57,8 @@ class NewStrategy(Seed):
 class Change(BaseModel):
     """What is to be different of a strategy; what is left away stays.
 
-    `params` are laid over the present ones; a null takes a parameter back to its default.
+    `params` are laid over the present ones; a null takes a parameter back to its default. `limits`
+    take the place of all present ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +68,7 @@ class Change(BaseModel):
     weight: Weight | None = None
     mode: StrategyMode | None = None
     enabled: StrictBool | None = None
+    limits: OwnLimits | None = None
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -95,6 +100,7 @@ class Configuration:
     weight: Decimal
     enabled: bool
     mode: StrategyMode
+    limits: OwnLimits = NO_LIMITS
     previous: Version | None = None
 
     @property
@@ -128,6 +134,7 @@ def configuration_of(seed: Seed, registry: Registry) -> Configuration:
         weight=seed.weight,
         enabled=True,
         mode=seed.mode,
+        limits=seed.limits,
     )
 
 
@@ -140,13 +147,14 @@ def changed(before: Configuration, change: Change) -> Configuration:
         universe=change.universe or before.universe,
         weight=change.weight or before.weight,
         mode=change.mode or before.mode,
+        limits=before.limits if change.limits is None else change.limits,
         enabled=before.enabled if change.enabled is None else change.enabled,
     )
 
 
 def differences(before: Configuration, after: Configuration) -> dict[str, str]:
     """Return what differs, by field, as `from -> to`."""
-    names = ("params", "universe", "weight", "mode", "enabled")
+    names = ("params", "universe", "weight", "mode", "enabled", "limits")
     pairs = {name: (getattr(before, name), getattr(after, name)) for name in names}
     return {name: f"{_word(a)} -> {_word(b)}" for name, (a, b) in pairs.items() if a != b}
 

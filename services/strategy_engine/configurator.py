@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import difflib
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from libs.common.contracts.messages import AuditEvent
+from libs.common.contracts.messages import AuditEvent, Notification
+from libs.common.domain.vocabulary import Level, StrategyMode
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from libs.common.kernel.ids import IdSource
+from libs.common.runtime.logging import get_logger
 from libs.common.strategy.registry import Registry
 from services.strategy_engine.configuration import (
     Change,
@@ -23,9 +26,12 @@ from services.strategy_engine.configuration import (
 )
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.filler import Filler
+from services.strategy_engine.metrics import DEMOTIONS
 from services.strategy_engine.ports import Book, Instruments, Told
 from services.strategy_engine.roster import Member, Roster, renewed, saved_state, with_own
 from services.strategy_engine.streams import Turn
+
+_log = get_logger(__name__)
 
 _NAMED_MAX: Final = 20
 
@@ -85,6 +91,26 @@ class Configurator:
                 await self._check_symbols(wanted.universe)
             return await self._put(roster, member, wanted, correlation_id)
 
+    async def demote(self, strategy_id: str, reason: str) -> None:
+        """Put a live strategy into shadow because it passed a limit of its own; people hear of it.
+
+        Raises NotFoundError, UnavailableError.
+        """
+        async with self._engine.boundary() as roster:
+            member = self._engine.member(strategy_id)
+            before = member.configuration
+            if before.mode is not StrategyMode.LIVE:
+                return
+            correlation_id = self._ids.new()
+            wanted = dataclasses.replace(before, mode=StrategyMode.SHADOW)
+            told = [
+                Told(_demoted(before, reason, self._clock.now()), correlation_id),
+                Told(_alert(before, reason, self._clock.now()), correlation_id),
+            ]
+            await self._put(roster, member, wanted, correlation_id, told)
+        DEMOTIONS.labels(strategy_id).inc()
+        _log.error("strategy_demoted", strategy_id=strategy_id, reason=reason)
+
     async def _check_symbols(self, universe: Sequence[str]) -> None:
         check_symbols(universe, await self._instruments.symbols(), self._collected)
 
@@ -94,6 +120,7 @@ class Configurator:
         before: Member | None,
         wanted: Configuration,
         correlation_id: uuid.UUID | None,
+        told: Sequence[Told] = (),
     ) -> Member:
         member = renewed(roster.registry, wanted, before)
         if member.loaded is not None:
@@ -111,7 +138,7 @@ class Configurator:
                 new=before is None,
                 going_on=going_on,
                 states=[saved_state(s) for s in member.streams.values() if s.runner.ts],
-                told=Told(self._event(before, wanted), correlation_id or self._ids.new()),
+                told=told or [Told(self._event(before, wanted), correlation_id or self._ids.new())],
                 epoch=None if before is None else self._engine.holdings.epochs[wanted.id],
             )
         except BaseException:
@@ -152,6 +179,29 @@ class Configurator:
             ts=self._clock.now(),
             details=details,
         )
+
+
+def _demoted(configuration: Configuration, reason: str, ts: dt.datetime) -> AuditEvent:
+    return AuditEvent(
+        event_type="strategy.demoted",
+        actor="strategy_engine",
+        action="demote",
+        resource=f"strategy:{configuration.id}",
+        outcome="success",
+        ts=ts,
+        details={"mode": "live -> shadow", "reason": reason},
+    )
+
+
+def _alert(configuration: Configuration, reason: str, ts: dt.datetime) -> Notification:
+    return Notification(
+        level=Level.CRITICAL,
+        title=f"Strategy {configuration.id} demoted to shadow",
+        message=f"{reason}. Its signals are recorded, not traded; its positions stay as they are",
+        fingerprint=f"strategy_demoted:{configuration.id}",
+        ts=ts,
+        context={"strategy_id": configuration.id, "reason": reason},
+    )
 
 
 def check_strategy(registry: Registry, class_name: str, params: Mapping[str, object]) -> None:

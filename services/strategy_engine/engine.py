@@ -63,6 +63,7 @@ class Engine:
         self._swept_ns = 0
         self._asked_ns = 0
         self.holdings = Holdings()
+        self.closes: dict[str, float] = {}
         self.roster = Roster()
 
     # Start and restart --------------------------------------------------------------------
@@ -143,6 +144,7 @@ class Engine:
             return
         feed.heard_ns = self._clock.monotonic_ns()
         for arrival in arrivals:
+            self.closes[symbol] = float(arrival.bar["close"])
             feed.offer(arrival, self._settings.pending_bars_max)
         self._wake.set()
 

@@ -18,6 +18,8 @@ from services.strategy_engine.handlers import HANDLERS
 from services.strategy_engine.instrument_store import InstrumentTable
 from services.strategy_engine.lease_keeper import LeaseKeeper
 from services.strategy_engine.lease_store import LeaseTable
+from services.strategy_engine.performance_store import PerformanceTable
+from services.strategy_engine.reviewer import Reviewer
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.signal_store import SignalTable
 from services.strategy_engine.store import EngineBook
@@ -55,6 +57,15 @@ def build(settings: EngineSettings) -> FastAPI:
         clock=runtime.clock,
         ids=runtime.ids,
     )
+    performances = PerformanceTable(runtime.database, settings.account_id)
+    reviewer = Reviewer(
+        engine,
+        configurator,
+        performances=performances,
+        history=bars,
+        market_clock=runtime.market_clock,
+        review_s=settings.review_s,
+    )
     swapper = Swapper(
         engine,
         book=book,
@@ -65,14 +76,22 @@ def build(settings: EngineSettings) -> FastAPI:
     return create_app(
         runtime,
         routers=[
-            router(engine, configurator, swapper, SignalTable(runtime.database), book, leases)
+            router(
+                engine,
+                configurator,
+                swapper,
+                SignalTable(runtime.database),
+                book,
+                leases,
+                performances,
+            )
         ],
         start=[engine.start],
         listeners=[
             BroadcastListener(channel, partial(handle, engine))
             for channel, handle in HANDLERS.items()
         ],
-        tasks=[("engine", engine.run), ("leases", keeper.run)],
+        tasks=[("engine", engine.run), ("leases", keeper.run), ("review", reviewer.run)],
         stop=[swapper.stop, engine.save, leases.release],
         figures=engine.figures,
     )

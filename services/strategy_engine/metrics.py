@@ -33,4 +33,10 @@ LEASES_MOVED = Counter("strategy_leases_moved_total", "Strategies that changed h
 LEASES_LOST = Counter(
     "strategy_leases_lost_total", "Writes refused because another replica runs the strategy"
 )
+PNL = Gauge("strategy_pnl", "P&L after costs, account currency", ["strategy_id"])
+DRAWDOWN = Gauge("strategy_drawdown", "P&L below its best, account currency", ["strategy_id"])
+HIT_RATE = Gauge("strategy_hit_rate", "Share of round trips that earned money", ["strategy_id"])
+DEMOTIONS = Counter(
+    "strategy_demotions_total", "Strategies put into shadow by their own limits", ["strategy_id"]
+)
 STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from libs.common.contracts.messages import AuditEvent, Notification, Signal
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.leases import Lease, Plan
+from services.strategy_engine.performance import Execution, Performance, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,30 @@ class Leases(Protocol):
         ...
 
 
+class Performances(Protocol):
+    """What the executor booked for strategies, and how they stood when last looked at."""
+
+    async def executions(self, ids: Collection[str], since: dt.datetime) -> list[Execution]:
+        """Return the executions of these strategies booked after `since`, in that order."""
+        ...
+
+    async def splits(self, ids: Collection[str]) -> list[Split]:
+        """Return what splits gave to, or took from, these strategies."""
+        ...
+
+    async def revision(self) -> object:
+        """Return something that differs once the past was revised: reversals, splits."""
+        ...
+
+    async def save(self, performance: Performance, epochs: Mapping[str, int]) -> None:
+        """Store how a strategy stands. Raises LeaseLostError where another replica runs it."""
+        ...
+
+    async def list(self, strategy_id: str | None = None) -> Sequence[tuple[Performance, int]]:
+        """Return how strategies stand, with the number of their signals."""
+        ...
+
+
 class Book(Protocol):
     """The engine's own tables."""
 
@@ -149,7 +174,7 @@ class Book(Protocol):
         new: bool,
         going_on: Sequence[str],
         states: Sequence[SavedState],
-        told: Told,
+        told: Sequence[Told],
         epoch: int | None,
     ) -> None:
         """Store a strategy's configuration together with its states.

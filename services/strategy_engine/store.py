@@ -25,6 +25,7 @@ from libs.common.runtime.outbox import INSERT_MESSAGES, Outbox
 from libs.common.runtime.schema.strategies import strategies, strategy_states
 from services.strategy_engine.configuration import Configuration, Version
 from services.strategy_engine.leases import LeaseLostError
+from services.strategy_engine.performance import OwnLimits
 from services.strategy_engine.ports import Caused, SavedState, Told
 
 # Of two states the newer stays.
@@ -69,7 +70,8 @@ _SAVE_TURN: Final = text(
     SELECT new.id FROM fenced LEFT JOIN new ON fenced.held WHERE fenced.held
     """
 )
-_FENCE: Final = text(
+# In a transaction of several statements, first of all.
+FENCE: Final = text(
     "SELECT strategies_fence(CAST(:fenced_ids AS text[]), CAST(:fenced_epochs AS bigint[]))"
 )
 _LEASE_LOST: Final = "TW001"
@@ -113,6 +115,7 @@ class EngineBook:
                 enabled=row["enabled"],
                 mode=StrategyMode(row["mode"]),
                 previous=Version(**row["previous"]) if row["previous"] else None,
+                limits=OwnLimits.model_validate(row["limits"]),
             )
             for row in rows
         ]
@@ -149,7 +152,7 @@ class EngineBook:
         parameters = {
             **_state_values(states),
             **self._outbox.rows(messages),
-            **_fence(epochs),
+            **fence_of(epochs),
             "signals": msgspec.json.encode([_signal_values(item) for item in signals]).decode(),
             "signal_ids": [signal_id for signal_id, _ in sealed] + [None] * len(notices),
         }
@@ -176,7 +179,7 @@ class EngineBook:
         new: bool,
         going_on: Sequence[str],
         states: Sequence[SavedState],
-        told: Told,
+        told: Sequence[Told],
         epoch: int | None,
     ) -> None:
         """Store a configuration with its states; see the port."""
@@ -190,11 +193,11 @@ class EngineBook:
                 await tx.execute(_LEASE, {"id": configuration.id, "replica": self._replica})
             else:
                 assert epoch is not None
-                await tx.execute(_FENCE, _fence({configuration.id: epoch}))
+                await tx.execute(FENCE, fence_of({configuration.id: epoch}))
                 await _update(tx, configuration)
                 await tx.execute(delete(strategy_states).where(forgotten))
             await _save_states(tx, states)
-            await self._outbox.store(tx, [self._told_message(told)])
+            await self._outbox.store(tx, [self._told_message(item) for item in told])
 
     def _signal_message(self, caused: Caused) -> LogMessage:
         return self._outbox.prepare(
@@ -226,7 +229,8 @@ async def fenced() -> AsyncIterator[None]:
         raise LeaseLostError(str(error.orig).splitlines()[0]) from error
 
 
-def _fence(epochs: Mapping[str, int]) -> dict[str, object]:
+def fence_of(epochs: Mapping[str, int]) -> dict[str, object]:
+    """Return the parameters of FENCE."""
     return {"fenced_ids": list(epochs), "fenced_epochs": list(epochs.values())}
 
 
@@ -291,5 +295,6 @@ def _row(item: Configuration) -> dict[str, object]:
         "weight": item.weight,
         "enabled": item.enabled,
         "mode": item.mode.value,
+        "limits": item.limits.model_dump(mode="json", exclude_none=True),
         "previous": dataclasses.asdict(item.previous) if item.previous else None,
     }

@@ -323,7 +323,7 @@ class Swapper:
                 new=False,
                 going_on=[symbol for symbol, s in member.streams.items() if s.runner.ts],
                 states=[saved_state(s) for s in member.streams.values() if s.runner.ts],
-                told=Told(self._event(candidate), candidate.correlation_id),
+                told=[Told(self._event(candidate), candidate.correlation_id)],
                 epoch=self._engine.holdings.epochs[member.configuration.id],
             )
         except BaseException:

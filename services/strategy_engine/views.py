@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from libs.common.strategy.parameters import Parameter
 from libs.common.strategy.registry import Registry
 from services.strategy_engine.configuration import Configuration, Version
 from services.strategy_engine.leases import Lease
+from services.strategy_engine.performance import Performance
 from services.strategy_engine.ports import SavedState, SignalRow
 from services.strategy_engine.roster import Member
 from services.strategy_engine.streams import Stream, StreamStatus
@@ -34,6 +36,7 @@ def _configured(configuration: Configuration) -> dict[str, Any]:
         "weight": configuration.weight,
         "enabled": configuration.enabled,
         "mode": configuration.mode,
+        "limits": configuration.limits.model_dump(exclude_none=True),
         "previous": _previous(configuration.previous),
     }
 
@@ -117,6 +120,19 @@ def classes_view(registry: Registry) -> dict[str, Any]:
             for error in registry.refused
         ],
         "next": None,
+    }
+
+
+def performance_view(performance: Performance, signals: int) -> dict[str, Any]:
+    """Return what a strategy has made."""
+    return {
+        **dataclasses.asdict(performance),
+        "signals": signals,
+        "hit_rate": performance.hit_rate,
+        "slippage_bps": performance.slippage_bps,
+        "pnl": performance.pnl,
+        "drawdown": performance.drawdown,
+        "day_pnl": performance.day_pnl,
     }
 
 

@@ -181,3 +181,22 @@ def test_swap_in_shadow_says_how_far_it_is(gateway: StandIn) -> None:
     gateway.says(f"{PATH}/mine/swap", {**SWAP, "status": "cancelled"})
     assert "mine: cancelled" in tradewind("strategy", "swap", "mine", "--cancel").output
     assert gateway.asked[-1]["method"] == "DELETE"
+
+
+def test_performance_is_listed_and_own_limits_are_set(gateway: StandIn) -> None:
+    row = {
+        "strategy_id": "mine", "mode": "live", "signals": 12, "executions": 8, "trips": 4,
+        "hit_rate": 0.75, "pnl": "120.5000", "day_pnl": "-3.2500", "drawdown": "40.0000",
+        "costs": "8.0000", "slippage_bps": 1.26,
+    }  # fmt: skip
+    gateway.says(f"{PATH}/performance", {"items": [row], "next": None})
+    output = tradewind("strategy", "performance").output
+    for part in ("mine", "12", "75%", "120.50", "-3.25", "40.00", "+1.3 bps"):
+        assert part in output
+    gateway.says(f"{PATH}/mine", ROW)
+    tradewind(
+        "strategy", "change", "mine", "--limit", "drawdown_max=500", "--limit", "faults_max=0"
+    )
+    assert gateway.asked[-1]["body"] == {"limits": {"drawdown_max": 500, "faults_max": 0}}
+    tradewind("strategy", "change", "mine", "--limit", "none")
+    assert gateway.asked[-1]["body"] == {"limits": {}}

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from libs.common.runtime.schema.base import Id, Instant, Json, Price, table
+from libs.common.runtime.schema.base import Id, Instant, Json, Money, Price, table
 
 WRITER = ("strategy_engine",)
 
@@ -33,6 +34,8 @@ strategies = table(
     Column("weight", Numeric(8, 6), nullable=False, server_default="1"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column("mode", Text, nullable=False),
+    # Its own limits: drawdown_max, daily_loss_max, faults_max.
+    Column("limits", Json, nullable=False, server_default="{}"),
     # What it ran before the last swap: class_name, params, version_hash.
     Column("previous", Json),
     Column("created_at", Instant, nullable=False, server_default=func.now()),
@@ -70,6 +73,29 @@ strategy_states = table(
     Column("last_decision", Json),
     Column("bars", Numeric(20, 0), nullable=False, server_default="0"),
     PrimaryKeyConstraint("strategy_id", "symbol"),
+    writers=WRITER,
+)
+
+# What a strategy has made of its executions, when it was last looked at; money in the account's
+# currency. `peak` counts from when it went live, `opening` is the P&L at the begin of `day`.
+strategy_performance = table(
+    "strategy_performance",
+    Column("strategy_id", Text, ForeignKey("strategies.id"), primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("trips", BigInteger, nullable=False),
+    Column("hits", BigInteger, nullable=False),
+    Column("realized", Money, nullable=False),
+    Column("unrealized", Money, nullable=False),
+    Column("costs", Money, nullable=False),
+    Column("slippage", Money, nullable=False),
+    Column("referred", Money, nullable=False),
+    Column("pnl", Money, nullable=False),
+    Column("peak", Money, nullable=False),
+    Column("drawdown", Money, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("opening", Money, nullable=False),
+    Column("updated_at", Instant, nullable=False, server_default=func.now()),
     writers=WRITER,
 )
 
