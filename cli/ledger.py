@@ -16,7 +16,6 @@ from cli import tables
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_snapshot import rows_of
-from infra.ledger_verify import verify as checks_of
 from libs.common.kernel.errors import UnavailableError
 
 app = typer.Typer(help="Look at the books.", no_args_is_help=True)
@@ -164,6 +163,8 @@ def verify(
     address = url or os.environ.get("TRADEWIND_DATABASE_URL")
     if not address:
         raise CommandError("name the database: --url or TRADEWIND_DATABASE_URL")
+    from infra.ledger_verify import verify as checks_of  # brings the database's driver
+
     try:
         results = list(checks_of(address))
     except UnavailableError as error:

@@ -9,8 +9,18 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from cli import doctor as diagnosis
-from cli import halting, ledger, order, position, protection, reconcile, run, strategy, tables
+from cli import (
+    backtest,
+    halting,
+    ledger,
+    order,
+    position,
+    protection,
+    reconcile,
+    run,
+    strategy,
+    tables,
+)
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from infra.embedded.view_panels import money, signed, styled
@@ -161,6 +171,7 @@ def signals(
 
 
 app.command("halt")(halting.halt)
+app.command("backtest")(backtest.backtest)
 
 
 @app.command()
@@ -187,6 +198,8 @@ def trace(
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is wrong and what to do. Exit code 1 if anything is."""
+    from cli import doctor as diagnosis  # it knows the whole embedded system: half a second
+
     findings = diagnosis.examine()
     if as_json:
         _print_json([finding.as_dict() for finding in findings])

@@ -41,6 +41,7 @@ PORTS: Mapping[str, int] = {
     "risk_manager": 9103,
     "trade_executor": 9104,
     "portfolio": 9105,
+    "backtester": 9107,
     "broker_simulator": 9109,
     "monitoring": 8008,
     "audit": 8010,
@@ -52,6 +53,7 @@ ROUTES: tuple[Route, ...] = (
     Route("risk", "risk_manager"),
     Route("orders", "trade_executor"),
     Route("portfolio", "portfolio"),
+    Route("backtests", "backtester"),
     Route("monitoring", "monitoring"),
     Route("audit", "audit"),
 )

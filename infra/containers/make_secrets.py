@@ -19,6 +19,7 @@ BYTES = 24
 DATABASE = "postgres:5432/tradewind"
 SERVICES = (
     "audit",
+    "backtester",
     "broker_simulator",
     "data_collector",
     "monitoring",

@@ -17,7 +17,7 @@ START_ORDER: tuple[tuple[str, ...], ...] = (
     ("broker_simulator", "audit"),
     ("data_collector", "monitoring"),
     ("portfolio", "risk_manager", "trade_executor"),
-    ("strategy_engine",),
+    ("strategy_engine", "backtester"),
 )
 """Each group is started when the one before it is ready: the broker answers before anyone asks it
 for instruments, these are known before anyone judges or reconciles, and books and data stand
@@ -26,6 +26,7 @@ before a strategy speaks."""
 STOP_ORDER: tuple[str, ...] = (
     "gateway",
     "monitoring",
+    "backtester",
     "strategy_engine",
     "risk_manager",
     "trade_executor",

@@ -30,9 +30,10 @@ DATABASE = "tradewind"
 STRATEGY_DIRS = "TRADEWIND_STRATEGY_DIRS"
 HEALTH_TIMEOUT_S = 2.0
 ASSETS_TIMEOUT_S = 10.0
+RUNS_STRATEGIES = frozenset({"strategy_engine", "backtester"})
 HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simulator"})
 
-NICENESS: Mapping[str, int] = {"portfolio": 5, "audit": 5, "monitoring": 5}
+NICENESS: Mapping[str, int] = {"portfolio": 5, "audit": 5, "monitoring": 5, "backtester": 10}
 """No order waits for these; when bars close, the services that one waits for go first."""
 
 ALPACA_URLS: Mapping[str, str] = {
@@ -137,9 +138,11 @@ class Plan:
         if service in HEARS_THE_BROKER:
             ours["TRADEWIND_BROKER_KEY"] = self.broker_key
             ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret
+        if service == "backtester":
+            ours["TRADEWIND_BACKTESTS_FOLDER"] = str(self.home.root / "backtests" / "service")
         if service == "broker_simulator":
             ours.update(self._market())
-        if service == "strategy_engine" and not given.get(STRATEGY_DIRS):
+        if service in RUNS_STRATEGIES and not given.get(STRATEGY_DIRS):
             ours[STRATEGY_DIRS] = json.dumps([str(folder) for folder in self.strategy_dirs])
         return {**ONE_THREAD, **given, **ours}
 

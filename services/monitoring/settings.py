@@ -11,6 +11,7 @@ from libs.common.runtime.settings import ServiceSettings
 
 EXPECTED = (
     "audit",
+    "backtester",
     "data_collector",
     "monitoring",
     "portfolio",

@@ -24,17 +24,18 @@ Models = dict[str, Any]
 
 
 class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One strategy with its parameters, symbols and share of the cash.
+    """One strategy with its parameters, symbols and share of the account.
 
     `name` tells two choices of one class apart; empty means the class's name. `params` are checked
-    by the strategy itself, which knows their ranges.
+    by the strategy itself, which knows their ranges. Without a `weight` all strategies share alike;
+    without a `sizing` a strategy's symbols do.
     """
 
     class_name: Name
     symbols: Annotated[tuple[Ticker, ...], Meta(min_length=1, max_length=SYMBOLS_MAX)]
     params: dict[str, Any] = {}
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{0,64}$")] = ""
-    weight: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    weight: Annotated[float, Meta(gt=0, le=100)] | None = None
     sizing: Models = {}
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libs.common.runtime.schema import (
     audit,
+    backtests,
     desks,
     execution,
     market,
@@ -20,6 +21,7 @@ from libs.common.runtime.schema.base import WRITERS, metadata
 __all__ = [
     "WRITERS",
     "audit",
+    "backtests",
     "desks",
     "execution",
     "market",

@@ -1,0 +1,117 @@
+"""The first phase of a backtest: strategies over their bars, giving signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.common.backtest.data import History
+from libs.common.backtest.errors import DataError
+from libs.common.backtest.models import sizing_of
+from libs.common.backtest.spec import BacktestSpec, Choice
+from libs.common.quant.simulation.sleeves import Sizing, Sleeve
+from libs.common.strategy.definition import Kind
+from libs.common.strategy.kinds import runners_of
+from libs.common.strategy.loader import Loaded
+from libs.common.strategy.parameters import Value
+from libs.common.strategy.protocol import Stepper
+
+Bars = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A choice with what it stands for: the strategy's code, checked parameters, its steppers."""
+
+    choice: Choice
+    loaded: Loaded
+    steppers: tuple[Stepper, ...]
+    sizing: Sizing
+    weight: float
+
+    @property
+    def params(self) -> Mapping[str, Value]:
+        """Return the parameters with defaults filled in."""
+        return self.steppers[0].params
+
+    @property
+    def warmup(self) -> int:
+        """Return how many bars of history fill the state."""
+        return max(stepper.warmup for stepper in self.steppers)
+
+
+def chosen_of(spec: BacktestSpec, choice: Choice, loaded: Loaded) -> Chosen:
+    """Return the choice ready to decide, its memory blank. Raises InvalidParamsError, SpecError."""
+    steppers = runners_of(loaded.definition, choice.params, choice.symbols, spec.timeframe)
+    return Chosen(
+        choice,
+        loaded,
+        steppers,
+        sizing_of(choice, whole=loaded.definition.kind is Kind.CROSS),
+        1.0 / len(spec.strategies) if choice.weight is None else choice.weight,
+    )
+
+
+def check_length(chosen: Chosen, history: History, start_ns: int | None) -> tuple[str, ...]:
+    """Return notes on a warm-up that is cut short by the start of the data.
+
+    Raises DataError if a symbol has no bars to run on, or none after its warm-up.
+    """
+    notes = []
+    title, needed = chosen.choice.title, chosen.warmup
+    for symbol in chosen.choice.symbols:
+        bars = history.bars[symbol]
+        before = _before(bars, start_ns)
+        if before == len(bars):
+            raise DataError(f"{history.source}: {symbol} has no bars between start and end")
+        if len(bars) <= needed:
+            raise DataError(
+                f"{history.source}: {symbol} has {len(bars)} bars, but {title} needs {needed} to "
+                "warm up and one to trade on"
+            )
+        if start_ns is not None and before < needed:
+            notes.append(
+                f"{title}: {symbol} has {before} of {needed} bars of warm-up before the start; "
+                "the rest is taken from the run"
+            )
+    return tuple(notes)
+
+
+def decide(chosen: Chosen, history: History, start_ns: int | None) -> Sleeve:
+    """Return the sleeve with the signals of the bars from `start_ns` on; those before warm up.
+
+    A signal's index counts the symbol's bars from `start_ns`. Raises StepError.
+    """
+    signals: dict[str, np.ndarray] = {}
+    for stepper in chosen.steppers:
+        bars = {symbol: history.bars[symbol] for symbol in stepper.symbols}
+        warm, run = _split(bars, start_ns, stepper.warmup)
+        if warm:
+            stepper.warm(warm)
+        for symbol, found in stepper.decide(run).items():
+            # Before a symbol's first bar there is nothing to trade.
+            signals[symbol] = found[found["index"] >= 0]
+    return Sleeve(chosen.choice.title, signals, chosen.sizing, chosen.weight)
+
+
+def run_bars(history: History, start_ns: int | None) -> dict[str, np.ndarray]:
+    """Return the bars that are traded on."""
+    return {s: bars[_before(bars, start_ns) :] for s, bars in history.bars.items()}
+
+
+def _split(bars: Bars, start_ns: int | None, warmup: int) -> tuple[Bars, Bars]:
+    """Return the `warmup` times before the start, where there are any, and what is from it on."""
+    cut = {symbol: _before(own, start_ns) for symbol, own in bars.items()}
+    run = {symbol: own[cut[symbol] :] for symbol, own in bars.items()}
+    times = np.unique(np.concatenate([own["ts"][: cut[symbol]] for symbol, own in bars.items()]))
+    if warmup == 0 or len(times) == 0:
+        return {}, run
+    first = int(times[-min(warmup, len(times))])
+    warm = {s: own[int(np.searchsorted(own["ts"], first)) : cut[s]] for s, own in bars.items()}
+    return warm, run
+
+
+def _before(bars: np.ndarray, start_ns: int | None) -> int:
+    return 0 if start_ns is None else int(np.searchsorted(bars["ts"], start_ns))

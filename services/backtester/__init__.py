@@ -1,0 +1,1 @@
+"""Backtests on request: a bounded queue, one child process a run, results kept."""

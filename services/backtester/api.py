@@ -1,0 +1,177 @@
+"""Routes of the backtester."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.common.backtest.request import request_of
+from libs.common.kernel.ids import IdSource
+from libs.common.runtime.app import json_response
+from libs.common.runtime.permissions import requires
+from libs.common.runtime.problems import problem
+from services.backtester import handlers
+from services.backtester.desk import Desk
+from services.backtester.hub import Hub
+from services.backtester.ports import FINISHED, QueueFullError, Run, Runs, Status
+from services.backtester.settings import BacktesterSettings
+
+KEEPALIVE_S: Final = 10.0
+RETRY_AFTER_S: Final = 5
+READ: Final = requires("backtests:read")
+WRITE: Final = requires("backtests:write")
+_TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
+FileName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
+Key = Annotated[
+    str | None, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,200}$", max_length=200)
+]
+
+
+class RunsQuery(BaseModel):
+    """Filters of the list; `after` is the `next` of the page before."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Status | None = None
+    kind: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")] | None = None
+    after: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class CompareQuery(BaseModel):
+    """Which runs, comma-separated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[str, Field(pattern=r"^[0-9a-fA-F,-]{36,760}$")]
+
+
+def view(run: Run, hub: Hub) -> dict[str, Any]:
+    """Return a run as the API shows it; progress as it is now."""
+    latest = hub.latest(run.id)
+    shown: dict[str, Any] = msgspec.to_builtins(
+        run if latest is None or run.status in FINISHED else replace(run, progress=latest)
+    )
+    return shown
+
+
+def brief(run: Run, hub: Hub) -> dict[str, Any]:
+    """Return a run for a list: without its request and with its metrics alone."""
+    shown = view(run, hub)
+    result = shown.pop("result") or {}
+    request = shown.pop("request")
+    strategies = request["spec"]["strategies"]
+    return {
+        **shown,
+        "strategies": [choice["class_name"] for choice in strategies],
+        "metrics": result.get("metrics"),
+    }
+
+
+def router(
+    runs: Runs, desk: Desk, hub: Hub, ids: IdSource, settings: BacktesterSettings
+) -> APIRouter:
+    """Return the routes under `/api/v1/backtests`; those with fixed names come first."""
+    routes = APIRouter(prefix="/api/v1/backtests", tags=["backtests"])
+    queue_max = settings.backtests_queue_max
+
+    @routes.post("", status_code=202, dependencies=[WRITE])
+    async def submit(request: Request, key: Key = None) -> Response:
+        """Queue a backtest; one Idempotency-Key gives one run. 429 if the queue is full."""
+        asked = request_of(await request.body())
+        try:
+            run = await handlers.submit(
+                runs, desk, ids, asked, key=key, queue_max=queue_max, data=settings.backtests_data
+            )
+        except QueueFullError as error:
+            return _full(request, error)
+        where = {"Location": f"/api/v1/backtests/{run.id}"}
+        answer = json_response(view(run, hub), status=202)
+        answer.headers.update(where)
+        return answer
+
+    @routes.get("", dependencies=[READ])
+    async def listed(query: Annotated[RunsQuery, Query()]) -> Response:
+        """Runs, newest first."""
+        found = await runs.page(query.status, query.kind, query.after, query.limit + 1)
+        shown = found[: query.limit]
+        following = shown[-1].id if len(found) > query.limit else None
+        return json_response({"items": [brief(run, hub) for run in shown], "next": following})
+
+    @routes.get("/compare", dependencies=[READ])
+    async def compare(query: Annotated[CompareQuery, Query()]) -> Response:
+        """The metrics of several finished runs side by side."""
+        named = [handlers.id_of(part) for part in query.ids.split(",") if part]
+        return json_response(await handlers.compare(runs, named))
+
+    @routes.get("/{run_id}", dependencies=[READ])
+    async def detail(run_id: UUID) -> Response:
+        """One run with its request, progress, result or error, and files."""
+        return json_response(view(await runs.get(run_id), hub))
+
+    @routes.get("/{run_id}/events", dependencies=[READ])
+    async def events(run_id: UUID) -> Response:
+        """Progress as server-sent events, until the run has ended."""
+        await runs.get(run_id)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(
+            _events(runs, hub, run_id), media_type="text/event-stream", headers=headers
+        )
+
+    @routes.post("/{run_id}/cancel", dependencies=[WRITE])
+    async def cancel(run_id: UUID) -> Response:
+        """Cancel a run that waits or works."""
+        return json_response(view(await handlers.cancel(runs, desk, run_id), hub))
+
+    @routes.post("/{run_id}/resume", dependencies=[WRITE])
+    async def resume(request: Request, run_id: UUID) -> Response:
+        """Queue an interrupted, failed or cancelled run again; what it has kept is not redone."""
+        try:
+            run = await handlers.resume(runs, desk, run_id, queue_max)
+        except QueueFullError as error:
+            return _full(request, error)
+        return json_response(view(run, hub), status=202)
+
+    @routes.delete("/{run_id}", status_code=204, dependencies=[WRITE])
+    async def remove(run_id: UUID) -> Response:
+        """Forget a finished run and delete its files."""
+        await handlers.remove(runs, desk, run_id)
+        return Response(status_code=204)
+
+    @routes.get("/{run_id}/artefacts/{name}", dependencies=[READ])
+    async def artefact(run_id: UUID, name: FileName) -> Response:
+        """A file that the run left; `artefacts` of the run lists them."""
+        path = await handlers.artefact(runs, desk, run_id, name)
+        kind = _TYPES.get(path.suffix[1:], "application/octet-stream")
+        return FileResponse(path, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
+
+    return routes
+
+
+def _full(request: Request, error: QueueFullError) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return problem(429, str(error), code="queue-full", instance=request.url.path, headers=headers)
+
+
+async def _events(runs: Runs, hub: Hub, run_id: UUID) -> AsyncIterator[bytes]:
+    async with hub.listen(run_id) as ear:
+        while True:
+            run = await runs.get(run_id)
+            if run.status in FINISHED:
+                yield _event("end", view(run, hub))
+                return
+            latest = hub.latest(run_id) or run.progress
+            yield _event("progress", {"status": run.status, "progress": latest})
+            while not await ear.wait(KEEPALIVE_S):
+                yield b": still here\n\n"
+
+
+def _event(name: str, data: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
