@@ -84,7 +84,7 @@ def _sections(found: list[Described]) -> Iterator[str]:
             heading = item.heading
             yield f"## {heading.rstrip('.')}"
         lines = [f"### {item.name}", "", item.summary, ""]
-        lines += ["```python", item.signature, item.state, "```", ""]
+        lines += ["```text", item.signature, item.state, "```", ""]
         lines += [f"- **{label}:** {text}" for label, text in item.texts.items()]
         yield "\n".join(lines)
 

@@ -105,6 +105,25 @@ CASES = {
         ),
         Case(q.hurst, q.hurst_state(CAPACITY), ("close",), {"window": 60}),
         Case(
+            q.volatility_regime,
+            q.volatility_regime_state(CAPACITY),
+            ("close",),
+            {"short": 10, "long": 60, "enter": 1.5, "leave": 1.1},
+        ),
+        Case(
+            q.markov_regime,
+            q.markov_regime_state(),
+            ("change",),
+            {
+                "calm_mean": 0.001,
+                "calm_deviation": 0.01,
+                "wild_mean": -0.001,
+                "wild_deviation": 0.03,
+                "calm_stay": 0.98,
+                "wild_stay": 0.95,
+            },
+        ),
+        Case(
             q.supertrend,
             q.supertrend_state(),
             HLC,
@@ -140,7 +159,8 @@ def bars_of(close: np.ndarray, /, **columns: np.ndarray) -> Bars:
     base = dict.fromkeys(OHLC, close)
     volume = np.ones(len(close))
     session = np.zeros(len(close), dtype=np.int64)
-    return {**base, "volume": volume, "session": session, **columns}
+    change = np.diff(np.log(close), prepend=np.log(close[0]))
+    return {**base, "volume": volume, "session": session, "change": change, **columns}
 
 
 def sp500(symbol: str) -> Bars:

@@ -89,6 +89,25 @@ WORKED = (
     Worked("kalman_level", [[1, 2]], {"ratio": 1}, [[1], [5 / 3]]),
     Worked("kalman_hedge", [[1], [2]], {"drift": 0.5, "noise": 1}, [[2 / 3, 2 / 3, 2, 3**0.5]]),
     Worked("hurst", [[1.01**i for i in range(40)]], {"window": 40}, [[1.0]]),
+    Worked(
+        "volatility_regime",
+        [[100, 101, 99, 110]],
+        {"short": 2, "long": 3, "enter": 1.1, "leave": 1.0},
+        [[NAN, NAN], [1, 1.3540]],
+    ),
+    Worked(
+        "markov_regime",
+        [[2]],
+        {
+            "calm_mean": 0,
+            "calm_deviation": 1,
+            "wild_mean": 0,
+            "wild_deviation": 2,
+            "calm_stay": 0.5,
+            "wild_stay": 0.5,
+        },
+        [[0.6914]],
+    ),
     Worked("supertrend", [[11, 12], [9, 10], [10, 11]], {"window": 1, "width": 1}, [[9, 1]]),
     Worked("parabolic", [[10, 12, 13], [8, 9, 11]], {}, [[8, 1], [8.08, 1]]),
 )

@@ -14,7 +14,17 @@ from tests.support.indicator_cases import CAPACITY, CASES, Bars, bars_of, new_st
 
 BARS = 200
 # Undefined while nothing moves; all others have a value then.
-STILL = {"rsi", "zscore", "stochastic", "williams_r", "cci", "mfi", "correlation", "hurst"}
+STILL = {
+    "rsi",
+    "zscore",
+    "stochastic",
+    "williams_r",
+    "cci",
+    "mfi",
+    "correlation",
+    "hurst",
+    "volatility_regime",
+}
 
 
 def some_bars(seed: int, count: int = BARS) -> Bars:
@@ -95,6 +105,9 @@ def test_a_price_that_never_moves_gives_what_is_stated(name: str) -> None:
         values = values[:, :1]
     for volatility in ("realised_volatility", "parkinson", "garman_klass", "yang_zhang"):
         quiet[volatility] = [0.0]
+    if name == "markov_regime":  # no move at all is no sign of turbulence
+        assert (values < 0.1).all()
+        return
     if name == "kalman_hedge":
         assert np.abs(values[-1, 2]) < 0.01
         return

@@ -40,6 +40,12 @@ from libs.common.quant.indicators.kalman import (
 )
 from libs.common.quant.indicators.macd import macd, macd_state
 from libs.common.quant.indicators.momentum import roc, roc_state
+from libs.common.quant.indicators.regimes import (
+    markov_regime,
+    markov_regime_state,
+    volatility_regime,
+    volatility_regime_state,
+)
 from libs.common.quant.indicators.regression import (
     correlation,
     correlation_state,
@@ -92,12 +98,12 @@ __all__ = [
     "dema_state", "donchian", "donchian_state", "ema", "ema_state", "extreme_state",
     "garman_klass", "garman_klass_state", "hurst", "hurst_state", "kalman_hedge",
     "kalman_hedge_state", "kalman_level", "kalman_level_state", "keltner", "keltner_state",
-    "macd", "macd_state", "mfi", "mfi_state", "obv", "obv_state", "parabolic",
-    "parabolic_state", "parkinson", "parkinson_state", "realised_volatility",
-    "realised_volatility_state", "regression", "regression_state", "roc", "roc_state",
-    "rolling_max", "rolling_min", "rolling_vwap", "rolling_vwap_state", "rsi", "rsi_state",
-    "sma", "sma_state", "stochastic", "stochastic_state", "supertrend", "supertrend_state",
-    "tema", "tema_state", "vwap", "vwap_state", "wilder", "wilder_state", "williams_r",
-    "williams_r_state", "wma", "wma_state", "yang_zhang", "yang_zhang_state", "zscore",
-    "zscore_state",
+    "macd", "macd_state", "markov_regime", "markov_regime_state", "mfi", "mfi_state", "obv",
+    "obv_state", "parabolic", "parabolic_state", "parkinson", "parkinson_state",
+    "realised_volatility", "realised_volatility_state", "regression", "regression_state", "roc",
+    "roc_state", "rolling_max", "rolling_min", "rolling_vwap", "rolling_vwap_state", "rsi",
+    "rsi_state", "sma", "sma_state", "stochastic", "stochastic_state", "supertrend",
+    "supertrend_state", "tema", "tema_state", "volatility_regime", "volatility_regime_state",
+    "vwap", "vwap_state", "wilder", "wilder_state", "williams_r", "williams_r_state", "wma",
+    "wma_state", "yang_zhang", "yang_zhang_state", "zscore", "zscore_state",
 ]  # fmt: skip
