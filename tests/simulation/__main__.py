@@ -39,6 +39,10 @@ def play_many(first: int, seeds: int, steps: int, minutes: float | None, lines: 
     failed: list[int] = []
     seen: Counter[str] = Counter()
     played = 0
+    # What a session leaves behind hangs together in rings; they are collected between sessions.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     while played < seeds and (minutes is None or time.monotonic() - began < minutes * 60):
         outcome = play(first + played, steps)
         played += 1

@@ -15,6 +15,7 @@ from tests.simulation.venue import ENDED
 
 if TYPE_CHECKING:
     from tests.simulation.session import Session
+    from tests.simulation.vault import Transaction
 
 ACCOUNT = AccountId("main")
 # Of a client order id the part that names the order: tw- and a UUID.
@@ -117,9 +118,9 @@ class Invariants:
             if booked != held.quantity:
                 raise Violation(f"{symbol}: ledger {booked}, position {held.quantity}")
 
-    def _anomalies(self) -> None:
+    def _anomalies(self, tx: Transaction) -> None:
         """What an order did wrong is on record, with its alert, from the same commit on."""
-        tables = self._world.server.tables
+        tables = tx.tables
         odd = [row for row in tables.orders.values() if row["anomaly"] is not None]
         if not odd:
             return

@@ -45,6 +45,8 @@ class VirtualLoop(base_events.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._set = 0
         self.on_fuse: Callable[[Life], None] = lambda life: None
         self.handles = 0
         self.set_task_factory(_task_of_life)
@@ -62,14 +64,20 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
+    def call_later(
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run `callback` after `delay` virtual seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
     def call_at(
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run `callback` at virtual time `when`."""
+        """Run `callback` at virtual time `when`; of two at one time the one that was set first."""
         context = contextvars.copy_context() if context is None else context
         timer = events.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
-        timer._scheduled = True
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
         return timer
 
     def call_soon_threadsafe(
@@ -83,22 +91,21 @@ class VirtualLoop(base_events.BaseEventLoop):
         raise AssertionError(f"a thread for {func} in a simulation")
 
     def _run_once(self) -> None:
-        ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
         if not ready:
-            while timers and timers[0]._cancelled:
-                heapq.heappop(timers)._scheduled = False
+            while timers and timers[0][2]._cancelled:
+                heapq.heappop(timers)
             if not timers:
                 raise Stalled(f"at {self._now:.6f} s")
-            self._now = max(self._now, timers[0]._when)
-        while timers and timers[0]._when <= self._now:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
-            ready.append(timer)
+            self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            ready.append(heapq.heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            life = handle._context.get(LIFE)
+            context = handle._context
+            life = context.get(LIFE)
             if life is not None:
                 if life.dead:
                     continue
@@ -109,7 +116,15 @@ class VirtualLoop(base_events.BaseEventLoop):
                         self.on_fuse(life)
                         continue
             self.handles += 1
-            handle._run()
+            # What Handle._run does, without a frame of its own.
+            try:
+                context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - the loop's edge
+                self.call_exception_handler(
+                    {"message": "callback failed", "exception": error, "handle": handle}
+                )
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """Let it go: a task made by the garbage collector would come at no fixed time."""
@@ -126,7 +141,7 @@ class VirtualLoop(base_events.BaseEventLoop):
                     continue  # it awaited while it was closed: close what it awaits
                 break
         self._ready.clear()  # type: ignore[attr-defined]
-        self._scheduled.clear()  # type: ignore[attr-defined]
+        self._timers.clear()
 
 
 def _task_of_life(

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from libs.common.contracts.channels import Channel
@@ -96,7 +97,8 @@ class SimBus:
     async def pump(self, source: str) -> None:
         """Publish what a service has committed: at once, and again by a sweep; for ever."""
         wake = asyncio.Event()
-        self._server.on_commit.append(wake.set)
+        self._server.on_commit.append(lambda tx: wake.set() if source in tx.sources else None)
+        outbox, epoch, begin = self._server.tables.outbox, self._epoch, 0
         while True:
             try:
                 async with asyncio.timeout(_SWEEP_S):
@@ -104,16 +106,20 @@ class SimBus:
             except TimeoutError:
                 pass
             wake.clear()
-            for row in list(self._server.tables.outbox.values()):
-                if row.source != source or not self._due(row):
-                    continue
-                if self._dice.chance(self._weather.outbox_skips):
-                    continue  # left to the next sweep
-                epoch = self._epoch
-                self.publish(row)
-                if self._dice.chance(self._weather.bus_twice):
-                    await asyncio.sleep(self._dice.latency())  # dead before it was marked: again
-                row.epoch = epoch
+            if epoch != self._epoch:
+                epoch, begin = self._epoch, 0
+            whole = True  # so far everything is published: the next look begins behind it
+            for row in list(islice(outbox.values(), begin, None)):
+                if row.source == source and self._due(row):
+                    if self._dice.chance(self._weather.outbox_skips):
+                        whole = False
+                        continue  # left to the next sweep
+                    present = self._epoch
+                    self.publish(row)
+                    if self._dice.chance(self._weather.bus_twice):
+                        await asyncio.sleep(self._dice.latency())  # dead before it was marked
+                    row.epoch = present
+                begin += whole
 
     def pending(self) -> int:
         """Return how many messages are still to be acted on."""

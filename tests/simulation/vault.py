@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
+from sqlalchemy import TextClause
+
 from libs.common.contracts.channels import Channel
 from libs.common.contracts.envelope import encode, seal
 from libs.common.contracts.messages import Payload
@@ -93,6 +95,7 @@ class Transaction:
         self.note = note
         self.now_ns = now_ns
         self.ids = ids
+        self.sources: set[str] = set()  # who has told something by it
         self._undo: list[tuple[dict[Key, Any], Key, Any]] = []
         ledger = tables.ledger
         self._ledger = ledger.balances, ledger.transfers, ledger._open
@@ -121,6 +124,7 @@ class Transaction:
             correlation_id=correlation_id,
             causation_id=causation_id,
         )
+        self.sources.add(source)
         self.put(self.tables.outbox, message_id, Row(message_id, source, channel, encode(sealed)))
 
     def roll_back(self) -> None:
@@ -163,7 +167,7 @@ class Server:
         self._clock = clock
         self._ids = ids
         self._context = context
-        self.on_commit: list[Callable[[], None]] = []
+        self.on_commit: list[Callable[[Transaction], None]] = []
 
     def carry_out(self, work: Callable[[Transaction], T]) -> T:
         """Do `work` now, all of it or nothing."""
@@ -177,7 +181,7 @@ class Server:
             raise
         if tx._undo:
             for callback in self.on_commit:
-                callback()
+                callback(tx)
         return done
 
     async def ask(
@@ -251,11 +255,11 @@ class Session:
         self._database = database
         self._functions = functions
 
-    async def execute(self, statement: object, parameters: dict[str, Any]) -> _Said:
+    async def execute(self, statement: TextClause, parameters: dict[str, Any]) -> _Said:
         """Call the server-side function that the statement names."""
-        text = str(statement)
-        name = next((one for one in self._functions if one in text), None)
-        assert name is not None, f"the simulated database cannot carry out: {text}"
+        words = statement.text
+        name = next((one for one in self._functions if one in words), None)
+        assert name is not None, f"the simulated database cannot carry out: {words}"
         function = self._functions[name]
         batch, lift = parameters["batch"], parameters["lift"]
         return _Said(await self._database.ask(name, lambda tx: function(tx, batch, lift)))
