@@ -51,6 +51,7 @@ FLATTEN: Final = "flatten"
 _CANCELLABLE: Final = statuses_allowing(OrderEvent.ASK_CANCEL)
 _POLL_S: Final = 0.02
 _LOOK_S: Final = 0.2
+_STRANDED_S: Final = 5.0
 _ATTEMPTS_MAX: Final = 3
 
 
@@ -168,6 +169,13 @@ class Closings:
         """Go on with what was begun before we were started."""
         for closing in await self._book.open():
             self._go_on(closing)
+
+    async def follow(self) -> None:
+        """Take up for ever what is on record and nobody works on: the answer was lost when it was
+        put there, or the work on it failed."""
+        while True:
+            await asyncio.sleep(_STRANDED_S)
+            await self.resume()
 
     def _go_on(self, closing: Closing) -> None:
         if closing.status is ClosingStatus.OPEN:

@@ -33,13 +33,18 @@ _WRITE: Final = text(
     f"SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text) FROM {FENCE}"
 )
 _OVERDRAFT: Final = "no_overdraft"
+# An entry's message is told already: an earlier try of it did commit, and its answer was lost. Most
+# entries say so themselves; a move that leaves the status as it was, or a restatement, cannot.
+_TOLD: Final = "uq_outbox_id"
+_COMMITTED: Final = {"outcome": "committed"}
 # What took place at the venue is booked even where it overdraws an account.
 _HAPPENED: Final = frozenset({"book", "reverse", "activity", "restate"})
 
 
 @dataclass
 class Answer:
-    """What the function said of one entry. `repeated`: an earlier try may have committed it."""
+    """What the function said of one entry. `repeated`: an earlier try may have committed it;
+    `outcome` is `committed`, and nothing more is said, where that is known."""
 
     said: dict[str, Any]
     lifted: tuple[str, ...] = ()
@@ -139,6 +144,9 @@ class Committer:
         if overdraft and pending.entry["kind"] in _HAPPENED:
             await self._call([pending], lift=True)
             return
+        if pending.repeated and _TOLD in str(error.orig):
+            _settle(pending, Answer(_COMMITTED, repeated=True))
+            return
         told: Exception = error
         if overdraft:
             told = OverdraftError("the account does not cover what the order would hold")
@@ -157,9 +165,13 @@ class Committer:
             self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
         lifted = tuple(told["lifted"] or ())
         for pending, said in zip(batch, told["answers"], strict=True):
-            pending.settled = True
-            if not pending.future.done():
-                pending.future.set_result(Answer(said, lifted, pending.repeated))
+            _settle(pending, Answer(said, lifted, pending.repeated))
+
+
+def _settle(pending: _Pending, answer: Answer) -> None:
+    pending.settled = True
+    if not pending.future.done():
+        pending.future.set_result(answer)
 
 
 def _fail(pending: _Pending, error: BaseException) -> None:

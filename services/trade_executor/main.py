@@ -177,6 +177,7 @@ def service(
             ("books", watch.follow_books),
             ("triggers", feed.run),
             ("trigger expiry", triggers.expire),
+            ("closings", closings.follow),
             ("close", executor.close.run),
             ("tie-out", tie_outs.run),
             ("protection", guard.run),

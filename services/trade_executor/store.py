@@ -71,6 +71,9 @@ class ExecutorStore(LedgerStore, RecordStore):
             self._entries.move(order, move, self._runtime.clock.now_ns())
         )
         now = self._runtime.clock.now()
+        if answer.said["outcome"] == "committed":
+            took_over = await self.order(move.heir.order.id) if move.heir else None
+            return Written("moved", await self._standing(order), heir=took_over)
         written = _written(order, answer, now)
         ours = (
             answer.repeated
@@ -98,7 +101,16 @@ class ExecutorStore(LedgerStore, RecordStore):
         """Write what the venue changed in a resting order's terms, its hold with it."""
         await self.ensure_accounts(order.symbol)
         entry = self._entries.restate(order, terms, self._runtime.clock.now_ns())
-        return _written(order, await self.committer.write(entry), self._runtime.clock.now())
+        answer = await self.committer.write(entry)
+        if answer.said["outcome"] == "committed":
+            return Written("moved", await self._standing(order))
+        return _written(order, answer, self._runtime.clock.now())
+
+    async def _standing(self, order: Order) -> Order:
+        """Return the order as it stands after a write that is known to have been committed."""
+        known = await self.order(order.id)
+        assert known is not None
+        return known
 
     async def book(self, order: Order, execution: Execution, *, source: str) -> Written:
         """Book one execution: trade, order, position, ledger, messages, in one transaction."""

@@ -20,7 +20,7 @@ from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import MarketData
 from libs.common.domain.vocabulary import TradingState
 from libs.common.kernel.clock import NS_PER_SECOND, Clock
-from libs.common.kernel.errors import ConflictError, InvalidInputError, UnavailableError
+from libs.common.kernel.errors import ConflictError, InvalidInputError
 from libs.common.kernel.money import ZERO
 from libs.common.runtime.clocks import MarketClock
 from libs.common.runtime.logging import get_logger
@@ -42,6 +42,7 @@ from services.trade_executor.trigger import (
 _log = get_logger(__name__)
 
 _EXPIRY_S: Final = 1.0
+_STRANDED_LOOKS: Final = 5
 
 
 class TriggerBook(Protocol):
@@ -209,14 +210,33 @@ class Triggers:
                 self._tasks.spawn(f"trigger {trigger.id}", work)
 
     async def expire(self) -> None:
-        """End what is past its time, for ever."""
+        """End what is past its time, and take up what nobody works on, for ever."""
+        looks = 0
         while True:
             now = self._market_clock.now()
             for trigger in list(self._standing.values()):
                 over = trigger.valid_until is not None and trigger.valid_until <= now
                 if over and trigger.status is TriggerStatus.WAITING:
                     await self._end(trigger, TriggerStatus.EXPIRED, "valid_until is over")
+                elif trigger.status is TriggerStatus.FIRING:
+                    self._spawn(trigger)
+            if looks % _STRANDED_LOOKS == 0:
+                await self._take_up()
+            looks += 1
             await asyncio.sleep(_EXPIRY_S)
+
+    async def _take_up(self) -> None:
+        """Read anew what stands otherwise on record than in memory: an answer was lost."""
+        known = dict(self._standing)
+        kept = {one.id: one for one in await self._book.standing()}
+        for identity in kept.keys() | known.keys():
+            ours, theirs = known.get(identity), kept.get(identity)
+            same = ours and theirs and (ours.status, ours.firing) == (theirs.status, theirs.firing)
+            if not same and not self._tasks.working_on(f"trigger {identity}"):
+                _log.warning("trigger_taken_up", trigger=str(identity))
+                await self._recall(identity)
+        if self._standing:
+            await self._hours.prepare()
 
     # Fired ------------------------------------------------------------------------------------
 
@@ -248,7 +268,11 @@ class Triggers:
                 met_price=price,
             )
             if marked is None:
+                # Somebody was before us, or we ourselves, with an answer that was lost.
                 await self._recall(identity)
+                recalled = self._standing.get(identity)
+                if recalled is not None and recalled.status is TriggerStatus.FIRING:
+                    await self._send(recalled)
                 return
             trigger = self._remember(marked)
             _log.info("trigger_met", trigger=str(identity), price=str(trigger.met_price))
@@ -285,12 +309,8 @@ class Triggers:
         return ended
 
     async def _recall(self, identity: UUID) -> None:
-        """Memory was behind the books: read anew."""
-        try:
-            trigger = await self._book.get(identity)
-        except UnavailableError as error:
-            _log.warning("trigger_unread", trigger=str(identity), error=str(error))
-            return
+        """Memory was behind the books: read anew. Raises UnavailableError."""
+        trigger = await self._book.get(identity)
         self._standing.pop(identity, None)
         if trigger.status in {TriggerStatus.WAITING, TriggerStatus.FIRING}:
             self._remember(trigger)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -11,6 +12,9 @@ from libs.common.domain.ledger import cash_account, imbalances, position_account
 from libs.common.domain.vocabulary import TERMINAL_STATUSES, OrderStatus, Verdict
 from libs.common.kernel.ids import AccountId, order_id_from_client
 from libs.common.kernel.money import ZERO
+from services.trade_executor.closing import ClosingStatus, order_id_of_closing
+from services.trade_executor.trigger import ENDED as TRIGGER_ENDED
+from services.trade_executor.trigger import TriggerStatus
 from tests.simulation.venue import ENDED
 
 if TYPE_CHECKING:
@@ -47,6 +51,8 @@ class Invariants:
         self._approved()
         self._executions_are_the_venues()
         self._ledger()
+        self._closings()
+        self._firings()
         self._reservations()
 
     def _approved(self) -> None:
@@ -131,6 +137,44 @@ class Invariants:
                     f"an anomaly without its discrepancy: {row['id']} {row['anomaly']}"
                 )
 
+    def _closings(self) -> None:
+        """A closing has one order at a time, each on record before it is judged, and all of them
+        together sell no more than the first set out to, unless the whole is to go."""
+        tables = self._world.server.tables
+        for closing in tables.closings.values():
+            live, traded = 0, ZERO
+            for attempt in range(1, closing.attempt + 2):
+                order = tables.orders.get(order_id_of_closing(closing.id, attempt))
+                if order is None:
+                    continue
+                if attempt > closing.attempt:
+                    raise Violation(f"an order of a closing that is not on record: {closing}")
+                live += order["status"] not in TERMINAL_STATUSES
+                traded += order["filled_quantity"]
+                if closing.status is not ClosingStatus.OPEN and live:
+                    raise Violation(f"a closing has ended and its order has not: {closing}")
+            if live > 1:
+                raise Violation(f"a closing has {live} orders at once: {closing}")
+            wanted = abs(closing.order_quantity or ZERO)
+            if closing.attempt == 1 and traded > wanted:
+                raise Violation(f"a closing of {wanted} traded {traded}: {closing}")
+
+    def _firings(self) -> None:
+        """What a trigger sends was met, once: of its firings one has an order at most."""
+        tables = self._world.server.tables
+        for trigger in tables.triggers_kept.values():
+            sent = [
+                number
+                for number in range(1, trigger.firing + 2)
+                if replace(trigger, firing=number).order_id in tables.orders
+            ]
+            if len(sent) > 1 or (sent and sent[0] > trigger.firing):
+                raise Violation(f"a trigger sent {sent}: {trigger}")
+            if sent and trigger.status in {TriggerStatus.WAITING, TriggerStatus.CANCELED}:
+                raise Violation(f"a trigger that is {trigger.status} sent its order: {trigger}")
+            if trigger.status is TriggerStatus.FIRED and not sent:
+                raise Violation(f"a trigger fired and sent nothing: {trigger}")
+
     def _reservations(self) -> None:
         office = self._world.risk.office
         if office is None or not office.rebuilt:
@@ -156,6 +200,15 @@ class Invariants:
             return f"executor is not ready: {world.executor.readiness.reasons}"
         if len(executor.tasks):
             return f"executor works on {sorted(executor.tasks._running)}"
+        under_way = [c.id for c in tables.closings.values() if c.status is ClosingStatus.OPEN]
+        if under_way:
+            return f"closings under way: {under_way}"
+        firing = [t.id for t in tables.triggers_kept.values() if t.status is TriggerStatus.FIRING]
+        if firing:
+            return f"triggers firing: {firing}"
+        standing = {t.id for t in tables.triggers_kept.values() if t.status not in TRIGGER_ENDED}
+        if world.executor.triggers is None or set(world.executor.triggers._standing) != standing:
+            return f"triggers stand that nobody watches, or the other way round: {standing}"
         if executor.blocks.shown():
             return f"blocked: {executor.blocks.shown()}"
         for check in (self._orders_agree, self._books_agree, self._risk_agrees):

@@ -19,7 +19,12 @@ from libs.common.contracts.channels import (
     SYSTEM_HEALTH,
     TRADES_EXECUTED,
 )
-from libs.common.contracts.risk_api import AssessmentReply, AssessmentRequest, OrderFields
+from libs.common.contracts.risk_api import (
+    CLOSING,
+    AssessmentReply,
+    AssessmentRequest,
+    OrderFields,
+)
 from libs.common.domain.vocabulary import TradingState
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.heartbeat import beat
@@ -31,12 +36,15 @@ from services.risk_manager.desk import Desk, Switch
 from services.risk_manager.handlers import Office, judge_request
 from services.risk_manager.limits import LimitBook, defaults
 from services.risk_manager.settings import RiskSettings
-from services.trade_executor.assembly import Executor, assemble
+from services.trade_executor.assembly import Executor, assemble, closings_of, triggers_of
+from services.trade_executor.closings import Closings
 from services.trade_executor.settings import ExecutorSettings
+from services.trade_executor.triggers import Triggers
 from tests.simulation.loop import LIFE, Life
 from tests.simulation.server_side import FUNCTIONS
 from tests.simulation.sim_books import SimBooks
 from tests.simulation.sim_broker import SimBroker
+from tests.simulation.sim_desks import SimClosingStore, SimTriggerStore
 from tests.simulation.sim_risk import SimMarket, SimRiskStore
 from tests.simulation.vault import SimDatabase, SimOutbox
 
@@ -133,6 +141,8 @@ class ExecutorProcess(Process):
     def __init__(self, world: World) -> None:
         super().__init__(world, EXECUTOR)
         self.executor: Executor | None = None
+        self.closings: Closings | None = None
+        self.triggers: Triggers | None = None
 
     async def _run(self) -> None:
         world = self.world
@@ -151,12 +161,29 @@ class ExecutorProcess(Process):
             )
         )
         executor = assemble(runtime, EXECUTOR_SETTINGS, books, broker, SimRiskDesk(world))
-        self.executor = executor
+        triggers = triggers_of(
+            runtime, EXECUTOR_SETTINGS, executor, SimTriggerStore(runtime.database, world.clock)
+        )
+        closings = closings_of(
+            runtime, EXECUTOR_SETTINGS, executor, SimClosingStore(runtime.database), broker,
+            SimRiskDesk(world, source=CLOSING),
+        )  # fmt: skip
+        self.executor, self.closings, self.triggers = executor, closings, triggers
         hands = executor.handlers
+
+        async def start() -> None:
+            for begin in (
+                triggers.load, executor.watch.start, triggers.begin, closings.resume
+            ):  # fmt: skip
+                await begin()
+
         await self._live(
             runtime,
-            executor.watch.start,
+            start,
             {
+                "triggers": self._listener(MARKET_DATA, triggers.hear),
+                "trigger expiry": triggers.expire,
+                "closings": closings.follow,
                 "approved": self._consumer(ORDERS_APPROVED, hands.on_approved),
                 "commands": self._consumer(COMMANDS, hands.on_commands),
                 "health": self._listener(SYSTEM_HEALTH, hands.on_heartbeat),
@@ -215,8 +242,9 @@ async def _repeated(delay_s: float, work: Work) -> None:
 class SimRiskDesk:
     """Implements `RiskDesk`: HTTP to the risk manager, with its time-out."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, source: str = "manual") -> None:
         self._world = world
+        self._source = source
 
     async def assess(
         self,
@@ -232,7 +260,7 @@ class SimRiskDesk:
         answer: asyncio.Future[AssessmentReply] = loop.create_future()
         request = AssessmentRequest(
             request_id=request_id, account_id="main", order=fields, correlation_id=correlation_id,
-            replaces=replaces,
+            replaces=replaces, source=self._source,
             deadline=world.clock.now() + world.seconds(timeout_s),
         )  # fmt: skip
 

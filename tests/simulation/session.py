@@ -24,10 +24,13 @@ from libs.common.contracts.risk_api import OrderFields
 from libs.common.domain.orders import OrderEvent
 from libs.common.domain.vocabulary import OrderType, Side, StrategyMode, TradingState
 from libs.common.kernel.errors import TradewindError, UnavailableError
+from libs.common.kernel.ids import Symbol
 from services.risk_manager.controls import set_state
 from services.trade_executor.amending import AmendFields
+from services.trade_executor.closing import CloseFields
 from services.trade_executor.model import Change
 from services.trade_executor.ports import BrokerRefusedError
+from services.trade_executor.trigger import TriggerFields
 from tests.simulation.dice import Weather
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.loop import Stalled
@@ -63,7 +66,7 @@ class Session:
         self.signals: list[UUID] = []
         self.answered: set[UUID] = set()
         self.minute = 0
-        self._amendments = 0
+        self._amendments = self._closes = self._triggers = 0
         self._asks: list[asyncio.Task[None]] = []
         self.invariants = Invariants(self)
         self._acts: list[tuple[int, str, Callable[[], None]]] = [
@@ -73,6 +76,8 @@ class Session:
             (10, "amend", self._amend),
             (6, "prices", self._prices),
             (2, "switch", self._switch),
+            (6, "close", self._close),
+            (6, "trigger", self._trigger),
             (3, "elsewhere", self._elsewhere),
             (2, "venue ends", self._venue_ends),
             (3, "cash", self._cash),
@@ -253,6 +258,57 @@ class Session:
                                       TradingState.ACTIVE, TradingState.REDUCING))  # fmt: skip
         self.world.trace.note("switch", state)
         risk.spawn(_quietly(partial(set_state, risk.office, state, reason="sim", actor="sim")))
+
+    def _close(self) -> None:
+        """Somebody closes a position, a part of one, or all; by way of a halt as well."""
+        world, dice, process = self.world, self.world.dice, self.world.executor
+        held = [symbol for symbol, one in world.venue.held.items() if one.quantity]
+        if process.closings is None or not process.alive or not held:
+            return
+        self._closes += 1
+        key, closings = f"close-{self._closes}", process.closings
+        what = dice.pick(("one", "one", "part", "all", "halt"))
+        world.trace.note("close", what, key)
+        if what == "all":
+            process.spawn(_quietly(partial(closings.close_all, key)))
+        elif what == "halt":
+            risk = world.risk
+            if risk.office is not None and risk.alive and risk.office.rebuilt:
+                halt = partial(set_state, risk.office, TradingState.HALTED, reason="sim",
+                               actor="sim", flatten=True)  # fmt: skip
+                risk.spawn(_quietly(halt))
+        else:
+            fields = CloseFields(percent=Decimal(dice.whole(10, 90)) if what == "part" else None)
+            symbol = Symbol(dice.pick(held))
+            process.spawn(_quietly(partial(closings.close, symbol, fields, key, world.id())))
+
+    def _trigger(self) -> None:
+        """Somebody has an order wait for a price, or takes one back."""
+        world, dice, process = self.world, self.world.dice, self.world.executor
+        if process.triggers is None or not process.alive:
+            return
+        standing = sorted(process.triggers._standing, key=str)
+        if standing and dice.chance(0.2):
+            chosen = dice.pick(standing)
+            process.spawn(_quietly(partial(process.triggers.cancel, chosen, "asked")))
+            return
+        self._triggers += 1
+        symbol = dice.pick(SYMBOLS)
+        away = Decimal(dice.whole(1, 30)) / 100
+        price, above = world.venue.prices[symbol], dice.chance(0.5)
+        order = OrderFields(
+            symbol=symbol, side=dice.pick((Side.BUY, Side.SELL)), order_type=OrderType.MARKET,
+            quantity=Decimal(dice.whole(1, 100)),
+        )  # fmt: skip
+        fields = TriggerFields(
+            order=order, above=price + away if above else None,
+            below=None if above else price - away,
+            valid_until=world.clock.now() + world.seconds(dice.between(1.0, 60.0))
+            if dice.chance(0.3) else None,
+        )  # fmt: skip
+        world.trace.note("trigger.asked", symbol, fields.above, fields.below)
+        keep = process.triggers.keep
+        process.spawn(_quietly(partial(keep, fields, f"trigger-{self._triggers}", world.id())))
 
     def _command(self) -> None:
         name = self.world.dice.pick(("reconcile", "cancel_all"))

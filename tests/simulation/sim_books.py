@@ -210,7 +210,7 @@ class SimBooks(ExecutorStore):
 
         def look(tx: Transaction) -> Gate | None:
             switch = tx.tables.switch.get(self._account)
-            return Gate(switch.state, switch.generation) if switch else None
+            return Gate(switch.state, switch.generation, switch.flatten) if switch else None
 
         return await self._server.ask("gate", look)
 

@@ -18,7 +18,7 @@ class SimClock:
 
     factor = 1.0
     state = SessionState.REGULAR
-    is_wall = True
+    is_wall = False
     synchronised = True
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

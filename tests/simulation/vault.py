@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import TextClause
+from sqlalchemy.exc import IntegrityError
 
 from libs.common.contracts.channels import Channel
 from libs.common.contracts.envelope import encode, seal
@@ -25,7 +26,9 @@ from libs.common.kernel.ids import IdSource
 from services.risk_manager.desk import Switch
 from services.risk_manager.limits import LimitKey
 from services.risk_manager.ports import Assessment, Valuation
+from services.trade_executor.closing import Closing
 from services.trade_executor.ports import OpenDiscrepancy, ReconciliationRun
+from services.trade_executor.trigger import Trigger
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.trace import Trace
 
@@ -73,6 +76,8 @@ class Tables:
     runs: dict[UUID, ReconciliationRun] = field(default_factory=dict)
     discrepancies: dict[UUID, OpenDiscrepancy] = field(default_factory=dict)
     resolved: dict[UUID, str] = field(default_factory=dict)
+    closings: dict[UUID, Closing] = field(default_factory=dict)
+    triggers_kept: dict[UUID, Trigger] = field(default_factory=dict)
     switch: dict[str, Switch] = field(default_factory=dict)
     limits: dict[LimitKey, Decimal] = field(default_factory=dict)
     assessments: dict[UUID, Assessment] = field(default_factory=dict)
@@ -124,6 +129,9 @@ class Transaction:
             correlation_id=correlation_id,
             causation_id=causation_id,
         )
+        if message_id in self.tables.outbox:
+            why = Exception(f"uq_outbox_id: {message_id} is told already")
+            raise IntegrityError("outbox", {}, why)
         self.sources.add(source)
         self.put(self.tables.outbox, message_id, Row(message_id, source, channel, encode(sealed)))
 
