@@ -6,7 +6,7 @@ from functools import partial
 
 from libs.common.runtime.runtime import Runtime
 from services.trade_executor.adapters.alpaca import AlpacaBroker
-from services.trade_executor.adapters.alpaca_record import RecordingAdapter
+from services.trade_executor.adapters.alpaca_record import Recorder, RecordingAdapter
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import AlpacaLimits
 from services.trade_executor.quarantine import Quarantine
@@ -54,6 +54,7 @@ def alpaca(
         failures_max=settings.broker_failures_max,
         circuit_reset_s=settings.broker_circuit_reset_s,
     )
+    recorder = Recorder(runtime.clock, wire_log.note)
     return AlpacaBroker(
         settings.broker_url,
         key,
@@ -62,9 +63,10 @@ def alpaca(
         stream=stream,
         adapter_of=partial(
             RecordingAdapter,
-            clock=runtime.clock,
-            note=wire_log.note,
+            recorder=recorder,
             bytes_max=settings.broker_answer_bytes_max,
         ),
         unreadable=quarantine.answer,
+        record=recorder,
+        bytes_max=settings.broker_answer_bytes_max,
     )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -31,7 +32,8 @@ from libs.common.kernel.clock import format_ns, to_ns
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.ids import BrokerOrderId, ClientOrderId, Symbol
 from services.trade_executor.adapters.alpaca_fields import Fields, objects
-from services.trade_executor.adapters.alpaca_http import TimeoutAdapter
+from services.trade_executor.adapters.alpaca_http import ANSWER_BYTES_MAX, TimeoutAdapter
+from services.trade_executor.adapters.alpaca_record import Recorder
 from services.trade_executor.adapters.alpaca_stream import AlpacaStream
 from services.trade_executor.adapters.alpaca_wire import AlpacaLimits, AlpacaWire, Unreadable
 from services.trade_executor.adapters.alpaca_words import (
@@ -78,8 +80,10 @@ class AlpacaBroker:
         stream: AlpacaStream,
         adapter_of: Callable[[float, int], TimeoutAdapter] = TimeoutAdapter,
         unreadable: Unreadable = lambda *_: None,
+        record: Recorder | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
-        self._wire = AlpacaWire(url, key, secret, limits, adapter_of, unreadable)
+        self._wire = AlpacaWire(url, key, secret, limits, adapter_of, unreadable, record, bytes_max)
         self._client = self._wire.client
         self._stream = stream
 
@@ -96,9 +100,11 @@ class AlpacaBroker:
     async def submit(self, client_order_id: ClientOrderId, spec: OrderSpec) -> BrokerOrder:
         """Send one order, once; inside a slot."""
         request = request_of(client_order_id, spec)
-        return await self._wire.send(
+        return await self._wire.act(
             "submit",
-            lambda: self._client.submit_order(request),
+            "POST",
+            "/orders",
+            request.to_request_fields(),
             lambda body: _named(order_from(body), client_order_id=client_order_id),
         )
 
@@ -107,9 +113,11 @@ class AlpacaBroker:
     ) -> BrokerOrder:
         """Ask for a replacement, once; inside a slot."""
         request = replacement_of(client_order_id, change)
-        return await self._wire.send(
+        return await self._wire.act(
             "replace",
-            lambda: self._client.replace_order_by_id(broker_order_id, request),
+            "PATCH",
+            f"/orders/{quote(broker_order_id, safe='')}",
+            request.to_request_fields(),
             lambda body: _named(order_from(body), client_order_id=client_order_id),
         )
 
@@ -144,11 +152,13 @@ class AlpacaBroker:
 
     async def cancel(self, broker_order_id: BrokerOrderId) -> None:
         """Ask for a cancel."""
-        await self._wire.ask(
+        await self._wire.act(
             "cancel",
-            lambda: self._client.cancel_order_by_id(broker_order_id),
+            "DELETE",
+            f"/orders/{quote(broker_order_id, safe='')}",
+            None,
             lambda _: None,
-            first=True,
+            in_slot=False,
         )
 
     # Account ----------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
-"""The wire to Alpaca: the library's client in a bounded pool of threads, with everything that
-waits or repeats under our rule.
+"""The wire to Alpaca, with everything that waits or repeats under our rule: what acts goes by a
+line of our own, what asks goes through the library's client in a bounded pool of threads.
+
+An order waits for what acts. The library and the two below it would spend a millisecond and a half
+of work on it, in another thread; the line writes to the socket where the order was decided.
 
 How the library asks: `RESTClient._request` loops over `_one_request`, sleeping three times three
 seconds on 429 and 504 for every verb, POST too, without any time-out. So its retry list is
@@ -11,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import requests
@@ -25,24 +29,37 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.resilience import circuit_factory, token_bucket
-from services.trade_executor.adapters.alpaca_fields import Fields
-from services.trade_executor.adapters.alpaca_http import Exchange, TimeoutAdapter
+from services.trade_executor.adapters.alpaca_http import (
+    ANSWER_BYTES_MAX,
+    Exchange,
+    TimeoutAdapter,
+)
+from services.trade_executor.adapters.alpaca_record import Recorder
+from services.trade_executor.adapters.alpaca_verdict import (
+    TurnedAwayError,
+    UnreadableAnswerError,
+    unreadable,
+    verdict,
+)
 from services.trade_executor.adapters.alpaca_words import NAME
+from services.trade_executor.adapters.http_line import (
+    BrokenAnswerError,
+    BrokenError,
+    ConnectError,
+    HttpLine,
+    LineLimits,
+    Reply,
+)
 from services.trade_executor.metrics import ANSWERS_UNREADABLE, BROKER_CALLS, BROKER_DURATION
 from services.trade_executor.ports import BrokerRefusedError, NotSentError, OutcomeUnknownError
 
 T = TypeVar("T")
 
 _SERVICE_THREADS: Final = 4
-_URGENT_THREADS: Final = 2
-_EXITS_SHARE: Final = 4  # one sending thread in so many is kept for exits
+_EXITS_SHARE: Final = 4  # one sending connection in so many is kept for exits
+_FAILED: Final = 400
 _MAKE_WAY_S: Final = 0.01
 _ORDINARY_SHARE: Final = 0.8  # of the budget; the rest is kept for cancels and exits
-_PAUSE_S_429: Final = 1.0
-
-
-class UnreadableAnswerError(OutcomeUnknownError):
-    """An answer came, and nobody can tell what it says."""
 
 
 # What is told of an answer that cannot be read: the call, the reason, its status and its body.
@@ -75,18 +92,24 @@ class AlpacaWire:
         limits: AlpacaLimits,
         adapter_of: Callable[[float, int], TimeoutAdapter] = TimeoutAdapter,
         unreadable: Unreadable = lambda *_: None,
+        record: Recorder | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         self.client = TradingClient(key, secret, raw_data=True, url_override=url.rstrip("/"))
         self.client._retry = 0
         self.client._retry_codes = []
-        adapter = adapter_of(limits.timeout_s, limits.threads + _SERVICE_THREADS + _URGENT_THREADS)
+        adapter = adapter_of(limits.timeout_s, _SERVICE_THREADS)
         for scheme in ("http://", "https://"):
             self.client._session.mount(scheme, adapter)
         # No proxy of the environment, no .netrc: the broker is where the settings say.
         self.client._session.trust_env = False
-        self._senders = ThreadPoolExecutor(limits.threads, thread_name_prefix="broker-send")
+        self._line = HttpLine(
+            f"{url.rstrip('/')}/{self.client._api_version}",
+            self.client._get_default_headers(),
+            LineLimits(limits.timeout_s, limits.answer_s_max, bytes_max),
+        )
+        self._record = record
         self._askers = ThreadPoolExecutor(_SERVICE_THREADS, thread_name_prefix="broker-ask")
-        self._urgents = ThreadPoolExecutor(_URGENT_THREADS, thread_name_prefix="broker-urgent")
         self._slots = asyncio.Semaphore(limits.threads)
         ordinary = limits.threads - limits.threads // _EXITS_SHARE
         self._ordinary_slots = asyncio.Semaphore(ordinary)
@@ -101,7 +124,7 @@ class AlpacaWire:
 
     @asynccontextmanager
     async def slot(self, *, first: bool = False) -> AsyncIterator[None]:
-        """Wait for budget and a free sending thread; `first` goes before what is not."""
+        """Wait for budget and a free connection; `first` goes before what is not."""
         async with AsyncExitStack() as stack:
             if not first:
                 await stack.enter_async_context(self._ordinary_slots)
@@ -109,16 +132,28 @@ class AlpacaWire:
             await self._pay(first=first)
             yield
 
-    async def send(self, call: str, work: Callable[[], Any], reader: Callable[[Any], T]) -> T:
-        """Run a request that was waited for in a slot; return its answer, read."""
-        return await self._run(self._senders, call, work, reader)
-
-    async def ask(
-        self, call: str, work: Callable[[], Any], reader: Callable[[Any], T], *, first: bool = False
+    async def act(
+        self,
+        call: str,
+        method: str,
+        path: str,
+        data: dict[str, Any] | None,
+        reader: Callable[[Any], T],
+        *,
+        in_slot: bool = True,
     ) -> T:
-        """Run any other request; `first` goes before what is not."""
-        await self._pay(first=first)
-        return await self._run(self._urgents if first else self._askers, call, work, reader)
+        """Send a request that changes something, once; return its answer, read. Without a slot
+        that was waited for it goes before all that needs one."""
+        if not in_slot:
+            await self._pay(first=True)
+        reply = Reply()
+        return await self._run(call, partial(self._acted, method, path, data, reply), reader, reply)
+
+    async def ask(self, call: str, work: Callable[[], Any], reader: Callable[[Any], T]) -> T:
+        """Run a request of the library's that changes nothing; return its answer, read."""
+        await self._pay(first=False)
+        reply = Reply()
+        return await self._run(call, partial(self._asked, work, reply), reader, reply)
 
     def quarantine(self, call: str, reason: str, body: bytes, status: int | None = None) -> None:
         """Count an answer, or a part of one, that cannot be read, and put it aside."""
@@ -127,9 +162,8 @@ class AlpacaWire:
 
     def close(self) -> None:
         """Close connections and threads; requests under way end by their time-out."""
-        self._senders.shutdown(wait=False, cancel_futures=True)
         self._askers.shutdown(wait=False, cancel_futures=True)
-        self._urgents.shutdown(wait=False, cancel_futures=True)
+        self._line.close()
         self.client._session.close()
 
     async def _pay(self, *, first: bool) -> None:
@@ -151,19 +185,17 @@ class AlpacaWire:
 
     async def _run(
         self,
-        pool: ThreadPoolExecutor,
         call: str,
-        work: Callable[[], Any],
+        work: Callable[[], Awaitable[Any]],
         reader: Callable[[Any], T],
+        reply: Reply,
     ) -> T:
         loop = asyncio.get_running_loop()
         started, outcome = loop.time(), "ok"
-        exchange = Exchange()
-        deadline = loop.call_later(self._answer_s_max, exchange.sever)
         try:
             breaker = await self._circuits.get_breaker(NAME, exclude=[BrokerRefusedError])
             async with breaker:
-                body = await loop.run_in_executor(pool, _translated, work, exchange)
+                body = await work()
             return _read(reader, body)
         except OpenedState as error:
             outcome = "circuit_open"
@@ -172,12 +204,12 @@ class AlpacaWire:
             ) from error
         except NotSentError as error:
             outcome = "not_sent"
-            if isinstance(error.__cause__, APIError):
-                self._paused_until = loop.time() + _pause_s(error.__cause__)
+            if isinstance(error, TurnedAwayError):
+                self._paused_until = loop.time() + error.pause_s
             raise
         except UnreadableAnswerError as error:
             outcome = "unreadable"
-            self.quarantine(call, str(error), exchange.body or b"", exchange.status)
+            self.quarantine(call, str(error), reply.body, reply.status or None)
             raise
         except OutcomeUnknownError:
             outcome = "unknown"
@@ -186,9 +218,43 @@ class AlpacaWire:
             outcome = str(error.status)
             raise
         finally:
-            deadline.cancel()
             BROKER_CALLS.labels(call, outcome).inc()
             BROKER_DURATION.labels(call).observe(loop.time() - started)
+
+    async def _acted(
+        self, method: str, path: str, data: dict[str, Any] | None, reply: Reply
+    ) -> Any:
+        """Send by the line; say of every failure whether it was refused, never sent, or unknown."""
+        body = None if data is None else json.dumps(data, allow_nan=False).encode()
+        request = self._line.request(method, path, body, reply)
+        if self._record is not None:
+            request = self._record.taken_down(request, method, self._line.path + path, body, reply)
+        try:
+            await request
+        except ConnectError as error:
+            raise NotSentError(f"no connection: {error}") from error
+        except BrokenError as error:
+            raise OutcomeUnknownError(str(error)) from error
+        except BrokenAnswerError as error:
+            raise UnreadableAnswerError(f"no readable answer: {error}") from error
+        text = reply.body.decode("utf-8", "replace")
+        if reply.status >= _FAILED:
+            raise verdict(reply.status, text, reply.retry_after)
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            raise unreadable(error) from error
+
+    async def _asked(self, work: Callable[[], Any], reply: Reply) -> Any:
+        """Ask through the library, in a thread."""
+        loop = asyncio.get_running_loop()
+        exchange = Exchange()
+        deadline = loop.call_later(self._answer_s_max, exchange.sever)
+        try:
+            return await loop.run_in_executor(self._askers, _translated, work, exchange)
+        finally:
+            deadline.cancel()
+            reply.status, reply.body = exchange.status or 0, exchange.body or b""
 
 
 def _translated(work: Callable[[], T], exchange: Exchange) -> T:
@@ -199,7 +265,9 @@ def _translated(work: Callable[[], T], exchange: Exchange) -> T:
         with exchange:
             return work()
     except APIError as error:
-        raise _verdict(error) from error
+        headers = error.response.headers if error.response is not None else {}
+        status = int(error.status_code or 0)
+        raise verdict(status, str(error), headers.get("Retry-After", "")) from error
     except requests.ConnectTimeout as error:
         raise NotSentError(f"no connection: {error}") from error
     except requests.ConnectionError as error:
@@ -214,7 +282,7 @@ def _translated(work: Callable[[], T], exchange: Exchange) -> T:
             raise UnreadableAnswerError("the answer did not end in time") from error
         if exchange.body is None:
             raise OutcomeUnknownError(f"no answer: {error!r}") from error
-        raise UnreadableAnswerError(f"no readable answer: {_short(error)}") from error
+        raise unreadable(error) from error
 
 
 def _read(reader: Callable[[Any], T], body: Any) -> T:
@@ -223,41 +291,3 @@ def _read(reader: Callable[[Any], T], body: Any) -> T:
         return reader(body)
     except InvalidInputError as error:
         raise UnreadableAnswerError(f"the answer cannot be read: {error}") from error
-
-
-def _verdict(error: APIError) -> Exception:
-    """Return what an error status proves. A refusal must say so in the broker's own words: a page
-    of something between us and the broker, with whatever status, proves nothing."""
-    status = int(error.status_code or 0)
-    code, message = _words_of(str(error))
-    if status in {requests.codes.too_many_requests, requests.codes.unauthorized}:
-        return NotSentError(f"{status} {message or ''}".strip())
-    if message is None:
-        return UnreadableAnswerError(f"status {status} without a readable message")
-    if code == 40010001 and "unique" in message:
-        # An earlier request with this id arrived after all: look it up.
-        return OutcomeUnknownError(message)
-    if 400 <= status < 500 and status != requests.codes.request_timeout:
-        return BrokerRefusedError(status, code, message)
-    return OutcomeUnknownError(f"{status} {message}")
-
-
-def _words_of(text: str) -> tuple[int | None, str | None]:
-    """Return Alpaca's code and message of an error body; no message where it has none."""
-    try:
-        fields = Fields(json.loads(text), "error")
-        code = fields.raw("code")
-    except (ValueError, RecursionError):
-        return None, None
-    return code if type(code) is int else None, fields.reason("message")
-
-
-def _short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {ascii(str(error))[:200]}"
-
-
-def _pause_s(error: APIError) -> float:
-    """Return how long the broker asks us to wait, at most a minute."""
-    response = error.response
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(60.0, float(asked)) if asked.isdigit() else _PAUSE_S_429
