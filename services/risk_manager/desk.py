@@ -61,11 +61,16 @@ class Desk:
         limits = self.limits.limits_for(strategy_id, instrument)
         return replace(limits, restricted=True) if symbol in self.restricted else limits
 
+    def is_newest(self, signal: Signal) -> bool:
+        """Tell whether no decision of its strategy on its symbol was seen for this bar or later."""
+        last = self.last_bars.get((signal.strategy_id, signal.symbol))
+        return last is None or signal.bar_ts > last
+
     def see_bar(self, signal: Signal) -> dt.datetime | None:
         """Remember a strategy's newest decision on a symbol; return the one before."""
         key = signal.strategy_id, signal.symbol
         last = self.last_bars.get(key)
-        if last is None or signal.bar_ts > last:
+        if self.is_newest(signal):
             self.last_bars[key] = signal.bar_ts
         return last
 

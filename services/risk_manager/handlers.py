@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -60,6 +60,8 @@ class Office:
     valued_at: float = 0.0
     refreshed_at: float = 0.0
     alerted: dict[tuple[str, str], float] = field(default_factory=dict)
+    # Signals of which nobody knows whether their judgement was stored.
+    doubted: set[UUID] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,37 @@ async def judge_signals(office: Office, envelopes: Sequence[Envelope[Signal]]) -
     async with office.lock:
         _require_book(office)
         with metrics.BATCH.time():
-            known = await office.store.judged([e.payload.signal_id for e in live])
+            known = await _judged_before(office, [e.payload for e in live])
             done: dict[UUID, _Done] = {}
             for envelope in live:
                 signal_id = envelope.payload.signal_id
                 if signal_id in known:
+                    office.desk.see_bar(envelope.payload)
                     await _repeat(office, known[signal_id])
                 elif signal_id in done:
                     metrics.REPEATED.labels("signal").inc()
                 else:
                     done[signal_id] = _judge_signal(office, envelope)
             await _record(office, list(done.values()))
+
+
+async def _judged_before(office: Office, signals: Sequence[Signal]) -> Mapping[UUID, Assessment]:
+    """Return the judgements of those signals that have one.
+
+    Only those are asked for that can have: a bar newer than any that was judged for its strategy
+    and symbol was not. A judgement that could not be stored may be stored all the same, which
+    makes its signal one to ask for.
+    """
+    asked = [
+        signal.signal_id
+        for signal in signals
+        if signal.signal_id in office.doubted or not office.desk.is_newest(signal)
+    ]
+    if not asked:
+        return {}
+    known = await office.store.judged(asked)
+    office.doubted.difference_update(asked)
+    return known
 
 
 def _judge_signal(office: Office, envelope: Envelope[Signal]) -> _Done:
@@ -168,6 +190,7 @@ async def _record(office: Office, done: Sequence[_Done]) -> None:
                 forget(office.desk, d.judgement)
                 if d.signal is not None:
                     office.desk.forget_bar(d.signal, d.bar_before)
+                    office.doubted.add(d.signal.signal_id)
     for d in done:
         metrics.JUDGEMENTS.labels(d.assessment.verdict.value, d.assessment.code or "APPROVED").inc()
 
