@@ -25,12 +25,17 @@ from libs.common.runtime.logging import get_logger
 from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.readiness import Readiness
 from libs.common.runtime.resilience import pauses
+from services.trade_executor.gate import TradingGate
 from services.trade_executor.metrics import BATCH
+from services.trade_executor.rows import gate_from
 
 _log = get_logger(__name__)
 
+# The kill switch is read with every batch: the orders of the batch are asked for it next.
 _WRITE: Final = text(
-    f"SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text) FROM {FENCE}"
+    "SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text) AS written,"
+    f" t.state, t.generation, t.flatten FROM {FENCE}"
+    " LEFT JOIN trading_state t ON t.account_id = :account"
 )
 _OVERDRAFT: Final = "no_overdraft"
 # An entry's message is told already: an earlier try of it did commit, and its answer was lost. Most
@@ -63,15 +68,28 @@ class Committer:
     """Takes entries, writes them in batches, publishes their messages after the commit."""
 
     def __init__(
-        self, database: Database, outbox: Outbox, readiness: Readiness, *, batch_max: int
+        self,
+        database: Database,
+        outbox: Outbox,
+        readiness: Readiness,
+        *,
+        account_id: str,
+        batch_max: int,
     ) -> None:
         self._database = database
         self._outbox = outbox
         self._readiness = readiness
+        self._account_id = account_id
         self._batch_max = batch_max
+        self._gate: TradingGate | None = None
         self._queue: deque[_Pending] = deque()
         self._batch: list[_Pending] = []
         self._flushing: asyncio.Task[None] | None = None
+
+    def carry(self, gate: TradingGate) -> None:
+        """Bring `gate` the kill switch with every batch."""
+        self._gate = gate
+        gate.carried = True
 
     async def write(self, entry: dict[str, Any]) -> Answer:
         """Write one entry durably; waits for as long as the database is away.
@@ -157,12 +175,23 @@ class Committer:
         if not batch:
             return
         entries = orjson.dumps([pending.entry for pending in batch], default=str).decode()
+        gate = self._gate
+        asking = None if gate is None else gate.asking()
         async with self._database.single() as tx:
-            result = await tx.execute(
-                _WRITE, {"batch": entries, "lift": lift, **self._database.fence}
+            row = await tx.row(
+                _WRITE,
+                {
+                    "batch": entries,
+                    "lift": lift,
+                    "account": self._account_id,
+                    **self._database.fence,
+                },
             )
-            told = orjson.loads(result.scalar_one())
+            assert row is not None
+            told = orjson.loads(row["written"])
             self._outbox.publish_after(tx, [_message(one) for one in told["messages"]])
+        if gate is not None and asking is not None:
+            gate.saw(asking, gate_from(row))
         lifted = tuple(told["lifted"] or ())
         for pending, said in zip(batch, told["answers"], strict=True):
             _settle(pending, Answer(said, lifted, pending.repeated))

@@ -37,6 +37,7 @@ class TradingGate:
         self._heard = asyncio.Event()
         self._reading: asyncio.Task[Gate | None] | None = None
         self._doubts = 0
+        self.carried = False
 
     def invalidate(self) -> None:
         """Forget the last reading: something was said about the kill switch."""
@@ -87,9 +88,23 @@ class TradingGate:
             # A reading that began before we asked may have seen an older row: use the next.
             await asyncio.wait({self._reading})
 
+    def asking(self) -> tuple[int, int]:
+        """Note that the row is about to be read on the way, with a statement of another purpose;
+        what it says is told to `saw`."""
+        return self._clock.monotonic_ns(), self._doubts
+
+    def saw(self, asking: tuple[int, int], gate: Gate | None) -> None:
+        """Take a reading, unless something was said about the kill switch after it was asked
+        for, or a later one is there."""
+        asked_at, doubts = asking
+        if doubts == self._doubts and (self._read_at is None or self._read_at <= asked_at):
+            self._last, self._read_at = gate, asked_at
+
     def foresee(self) -> None:
         """Begin a reading if the last is too old for an order that will ask in a moment, while
-        something else has to be waited for anyway."""
+        something else has to be waited for anyway; not where that other thing brings one."""
+        if self.carried:
+            return
         if self._reading is None or self._reading.done():
             half = self._age_ns_max // 2
             if self._read_at is None or self._clock.monotonic_ns() - self._read_at > half:
@@ -99,11 +114,11 @@ class TradingGate:
 
     async def _read(self) -> Gate | None:
         # Age counts from before the question, not from the answer.
-        asked_at, doubts = self._clock.monotonic_ns(), self._doubts
-        self._read_at = None
-        self._last = await self._books.gate()
-        if doubts == self._doubts:
-            self._read_at = asked_at
+        asking = self.asking()
+        found = await self._books.gate()
+        self.saw(asking, found)
+        if self._read_at is None:
+            self._last = found  # too old for the next who asks, and the newest there is
         return self._last
 
     async def refusal(self, order: Order, now: dt.datetime) -> Refusal | None:

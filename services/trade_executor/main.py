@@ -81,6 +81,7 @@ def service(
 ) -> FastAPI:
     """Return the app over given books, broker and risk desk."""
     executor = assemble(runtime, settings, books, broker, risk)
+    books.committer.carry(executor.gate)
     handlers, watch, tasks = executor.handlers, executor.watch, executor.tasks
     trigger_store = TriggerStore(runtime)
     triggers = triggers_of(runtime, settings, executor, trigger_store)

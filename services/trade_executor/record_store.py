@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from libs.common.contracts.channels import NOTIFICATIONS
 from libs.common.contracts.messages import Notification
-from libs.common.domain.vocabulary import Level, TradingState
+from libs.common.domain.vocabulary import Level
 from libs.common.kernel.ids import AccountId
 from libs.common.runtime.database import FENCE, WriteSession
 from libs.common.runtime.runtime import Runtime
@@ -21,6 +21,7 @@ from services.trade_executor.ports import (
     Opening,
     ReconciliationRun,
 )
+from services.trade_executor.rows import gate_from
 
 _GATE = text(
     f"SELECT t.state, t.generation, t.flatten FROM {FENCE}"
@@ -41,9 +42,7 @@ class RecordStore:
         also where another executor works for the account."""
         async with self._database.single() as session:
             row = await session.row(_GATE, {"account": self._account, **self._database.fence})
-        if row is None or row["state"] is None:
-            return None
-        return Gate(TradingState(row["state"]), row["generation"], row["flatten"])
+        return None if row is None else gate_from(row)
 
     async def watermark(self) -> dt.datetime | None:
         """Return the market time up to which executions have been compared."""

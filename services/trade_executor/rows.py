@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,14 @@ from sqlalchemy.engine import RowMapping
 
 from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.executions import Execution
-from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, Side, TimeInForce
+from libs.common.domain.vocabulary import (
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+    TradingState,
+)
 from libs.common.kernel.ids import (
     BrokerOrderId,
     ClientOrderId,
@@ -24,7 +32,7 @@ from libs.common.kernel.money import plain
 from libs.common.runtime.app import json_response
 from libs.common.runtime.schema.execution import trade_reversals, trades
 from services.trade_executor.model import Order, Succession
-from services.trade_executor.ports import Page
+from services.trade_executor.ports import Gate, Page
 
 
 def order_from(row: RowMapping) -> Order:
@@ -165,3 +173,10 @@ def paged(page: Page) -> Response:
 def text(value: Decimal | None) -> str | None:
     """Return a decimal in its shortest plain form."""
     return None if value is None else plain(value)
+
+
+def gate_from(row: Mapping[Any, Any]) -> Gate | None:
+    """Return the kill switch, None where it was never set."""
+    if row["state"] is None:
+        return None
+    return Gate(TradingState(row["state"]), row["generation"], row["flatten"])

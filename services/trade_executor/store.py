@@ -37,7 +37,11 @@ class ExecutorStore(LedgerStore, RecordStore):
         LedgerStore.__init__(self, runtime, margin=margin, shorting=shorting)
         self._entries = EntryMaker(runtime.ids)
         self.committer = Committer(
-            runtime.database, runtime.outbox, runtime.readiness, batch_max=batch_max
+            runtime.database,
+            runtime.outbox,
+            runtime.readiness,
+            account_id=self._account,
+            batch_max=batch_max,
         )
 
     # Writes of the trading path -------------------------------------------------------------

@@ -169,6 +169,7 @@ class ExecutorProcess(Process):
             SimRiskDesk(world, source=CLOSING),
         )  # fmt: skip
         self.executor, self.closings, self.triggers = executor, closings, triggers
+        books.committer.carry(executor.gate)
         hands = executor.handlers
 
         async def start() -> None:

@@ -245,17 +245,6 @@ class Server:
         return await answer
 
 
-class _Said:
-    """A result of one value."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def scalar_one(self) -> Any:
-        """Return it."""
-        return self._value
-
-
 class Session:
     """What the group commit writes through: one statement, which is its own transaction."""
 
@@ -263,14 +252,23 @@ class Session:
         self._database = database
         self._functions = functions
 
-    async def execute(self, statement: TextClause, parameters: dict[str, Any]) -> _Said:
-        """Call the server-side function that the statement names."""
+    async def row(self, statement: TextClause, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Call the server-side function that the statement names, and read the kill switch."""
         words = statement.text
         name = next((one for one in self._functions if one in words), None)
         assert name is not None, f"the simulated database cannot carry out: {words}"
         function = self._functions[name]
         batch, lift = parameters["batch"], parameters["lift"]
-        return _Said(await self._database.ask(name, lambda tx: function(tx, batch, lift)))
+
+        def call(tx: Transaction) -> dict[str, Any]:
+            written = function(tx, batch, lift)
+            switch = tx.tables.switch.get(parameters["account"])
+            state, generation = (switch.state, switch.generation) if switch else (None, None)
+            return {
+                "written": written, "state": state, "generation": generation, "flatten": False,
+            }  # fmt: skip
+
+        return await self._database.ask(name, call)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Messages are published by their own task, which looks after every commit."""

@@ -143,7 +143,7 @@ async def test_a_request_without_an_answer_is_kept_with_its_error(
     wire = await wire_of(world, order.order_id, 3)
     lost = next(one for one in wire if one["method"] == "POST")
     assert (lost["status"], lost["received"]) == (None, None)
-    assert "ConnectionError" in lost["error"]
+    assert "BrokenError" in lost["error"]
 
 
 async def test_a_partly_filled_order_is_told_from_judgement_to_cost(world: World) -> None:

@@ -144,3 +144,33 @@ async def test_a_block_of_the_account_blocks_every_symbol() -> None:
     blocks.block("", "cash")
     assert blocks.reasons("KO") == {"cash"}
     assert not await blocks.wait_clear("KO", 0.01)
+
+
+async def test_a_reading_that_came_with_another_statement_serves_for_as_long_as_its_own() -> None:
+    gate, row, clock = made()
+    gate.saw(gate.asking(), Gate(TradingState.ACTIVE, 1))
+    clock.advance(dt.timedelta(milliseconds=20))
+    assert await gate.current() == Gate(TradingState.ACTIVE, 1)
+    assert row.reads == 0
+    clock.advance(dt.timedelta(milliseconds=1))
+    row.value = Gate(TradingState.HALTED, 2)
+    assert await gate.current() == Gate(TradingState.HALTED, 2)
+
+
+async def test_a_reading_from_before_an_alert_is_not_taken_when_it_comes_after_it() -> None:
+    gate, row, _ = made()
+    asking = gate.asking()
+    gate.invalidate()
+    gate.saw(asking, Gate(TradingState.ACTIVE, 1))
+    row.value = Gate(TradingState.HALTED, 2)
+    assert await gate.current() == Gate(TradingState.HALTED, 2)
+
+
+async def test_an_older_reading_that_arrives_late_does_not_hide_a_newer_one() -> None:
+    gate, row, clock = made()
+    slow = gate.asking()
+    clock.advance(dt.timedelta(milliseconds=1))
+    gate.saw(gate.asking(), Gate(TradingState.HALTED, 2))
+    gate.saw(slow, Gate(TradingState.ACTIVE, 1))
+    assert await gate.current() == Gate(TradingState.HALTED, 2)
+    assert row.reads == 0
