@@ -170,10 +170,10 @@ class CrossRunner:
 
 
 def universe_of(definition: CrossDefinition, symbols: Sequence[str]) -> tuple[str, ...]:
-    """Return the universe. Raises InvalidInputError: empty, too large, or a symbol named twice."""
+    """Return the universe. Raises InvalidInputError: too few, too many, or one named twice."""
     problem = ""
-    if not symbols:
-        problem = "needs at least one symbol"
+    if len(symbols) < definition.universe_min:
+        problem = f"needs at least {definition.universe_min} symbols, got {len(symbols)}"
     elif len(symbols) > definition.universe_max:
         problem = f"takes up to {definition.universe_max} symbols, got {len(symbols)}"
     elif len(set(symbols)) < len(symbols):

@@ -146,10 +146,11 @@ class SingleDefinition(CompiledDefinition):
 
 @dataclass(frozen=True)
 class CrossDefinition(CompiledDefinition):
-    """A strategy on a universe of up to `universe_max` symbols."""
+    """A strategy on a universe of `universe_min` to `universe_max` symbols."""
 
     kind = Kind.CROSS
 
+    universe_min: int
     universe_max: int
 
     def memory(self, symbols: int) -> np.dtype[np.void]:

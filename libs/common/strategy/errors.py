@@ -24,7 +24,13 @@ class LayoutError(TradewindError):
 
 
 class StepError(TradewindError):
-    """A step that failed on a bar; the message names file, line and bar."""
+    """A step that failed on a bar; `reason` names the bar."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(f"{path}:{line}: {reason}")
+        self.path = path
+        self.line = line
+        self.reason = reason
 
 
 class InvalidDecisionError(StepError):

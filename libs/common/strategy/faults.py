@@ -28,8 +28,9 @@ def step_raised(
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == path]
     return StepRaisedError(
-        f"{path}:{(lines and lines[-1]) or first}: {definition.name}: {_bar(ts, symbol)}: "
-        f"{type(error).__name__}: {error}"
+        path,
+        (lines and lines[-1]) or first,
+        f"{definition.name}: {_bar(ts, symbol)}: {type(error).__name__}: {error}",
     )
 
 
@@ -37,12 +38,11 @@ def out_of_range(
     definition: Definition, decision: np.void, ts: int, symbol: str = ""
 ) -> InvalidDecisionError:
     """Return what to raise for a decision (DECISION) that `judge` refused."""
-    path, line = definition.place
     values = {name: float(decision[name]) for name in DECISION.names or ()}
     written = ", ".join(f"{name}={value}" for name, value in values.items())
     return InvalidDecisionError(
-        f"{path}:{line}: {definition.name}: decision out of range on {_bar(ts, symbol)}: "
-        f"{written} ({_RANGES})"
+        *definition.place,
+        f"{definition.name}: decision out of range on {_bar(ts, symbol)}: {written} ({_RANGES})",
     )
 
 
@@ -50,10 +50,10 @@ def not_a_number(
     definition: Definition, name: str, value: object, ts: int, symbol: str = ""
 ) -> InvalidDecisionError:
     """Return what to raise for a field of a decision that is no number."""
-    path, line = definition.place
     return InvalidDecisionError(
-        f"{path}:{line}: {definition.name}: {_bar(ts, symbol)}: out.{name} is {value!r}; "
-        "write a number, or leave it alone"
+        *definition.place,
+        f"{definition.name}: {_bar(ts, symbol)}: out.{name} is {value!r}; "
+        "write a number, or leave it alone",
     )
 
 
@@ -61,12 +61,12 @@ def no_such_field(
     definition: Definition, name: str, ts: int, symbol: str = ""
 ) -> InvalidDecisionError:
     """Return what to raise for something written into a decision that no decision has."""
-    path, line = definition.place
     known = DECISION.names or ()
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
     return InvalidDecisionError(
-        f"{path}:{line}: {definition.name}: {_bar(ts, symbol)}: out has no field {name!r}; {hint}"
+        *definition.place,
+        f"{definition.name}: {_bar(ts, symbol)}: out has no field {name!r}; {hint}",
     )
 
 

@@ -87,19 +87,23 @@ class CrossStrategy(Base):
     As `Strategy`, but `step(state, bars, params, out)` gets one entry a symbol, in the order of the
     universe: `bars[i]` is the symbol's last bar. A symbol without a bar at this time keeps the one
     before (its `ts` is older than the greatest); before its first bar ts is 0 and prices are NaN.
-    `out[i]` is where the decision on it goes; one on a symbol without a bar is not stated. Arrays
-    in `State` are as long as `universe_max`, which no universe may exceed.
+    `out[i]` is where the decision on it goes; one on a symbol without a bar is not stated. A
+    universe has from `universe_min` to `universe_max` symbols; arrays in `State` are as long as the
+    greatest.
     """
 
+    universe_min: ClassVar[int] = 1
     universe_max: ClassVar[int] = 100
     definition: ClassVar[CrossDefinition]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         name = snake_case(cls.__name__)
-        if not (isinstance(cls.universe_max, int) and 1 <= cls.universe_max <= _UNIVERSE_LIMIT):
+        counts = (1, cls.universe_min, cls.universe_max, _UNIVERSE_LIMIT)
+        if not all(isinstance(count, int) for count in counts) or sorted(counts) != list(counts):
             raise DefinitionError(
-                f"{cls.__name__}.universe_max: must be a whole number from 1 to {_UNIVERSE_LIMIT}"
+                f"{cls.__name__}.universe_max: must be a whole number from universe_min (at least "
+                f"1) to {_UNIVERSE_LIMIT}"
             )
         cls.definition = CrossDefinition(
             name=name,
@@ -110,6 +114,7 @@ class CrossStrategy(Base):
             step=compiled(step_of(cls, CROSS_ARGUMENTS)),
             warmup=cls.warmup,
             constraint=cls.constraint,
+            universe_min=cls.universe_min,
             universe_max=cls.universe_max,
         )
 
@@ -124,6 +129,8 @@ def _timeframes(class_name: str, names: Iterable[str]) -> tuple[Timeframe, ...]:
             raise DefinitionError(
                 f"{class_name}.timeframes: {name!r} is no timeframe; known are: {known}"
             )
+        if name == Timeframe.SECOND:
+            raise DefinitionError(f"{class_name}.timeframes: no bars are shorter than {name}")
         if name in found:
             raise DefinitionError(f"{class_name}.timeframes: {name} is named twice")
         found.append(Timeframe(name))

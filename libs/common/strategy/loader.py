@@ -64,8 +64,9 @@ def load_file(path: Path) -> tuple[Loaded, ...]:
 
 
 def strategy_files(directory: Path) -> tuple[Path, ...]:
-    """Return the strategy files of `directory`, sorted; names with a leading `_` are left out."""
-    return tuple(sorted(p for p in directory.glob("*.py") if not p.name.startswith("_")))
+    """Return the strategy files of `directory`, sorted; left out are names that begin with `_`, and
+    tests (`test_…`), which may stand beside what they test."""
+    return tuple(sorted(p for p in directory.glob("*.py") if not p.name.startswith(("_", "test_"))))
 
 
 def _import(path: Path) -> ModuleType:

@@ -195,7 +195,7 @@ def test_failures_name_file_line_bar_and_symbol() -> None:
 @pytest.mark.parametrize(
     ("symbols", "reason"),
     [
-        ((), "needs at least one symbol"),
+        ((), "needs at least 1 symbols, got 0"),
         (tuple("ABCDE"), "takes up to 4 symbols, got 5"),
         (("A", "B", "A"), "symbols named twice: A"),
     ],

@@ -30,7 +30,8 @@ def framed_memory(memory: np.dtype[np.void], frames: int) -> np.dtype[np.void]:
         ("forming", BUCKET, (frames,)),
         ("queued", BUCKET, (frames,)),
     ]
-    return np.dtype([*fields, *longer], align=True)
+    # In front: Numba takes a record that begins like another one for its subtype, with a warning.
+    return np.dtype([*longer, *fields], align=True)
 
 
 def blank_frames(frames: np.ndarray) -> None:
