@@ -58,6 +58,7 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run a strategy over history and keep the result: metrics, equity, fills, trades, report."""
+    from libs.common.backtest.kept import write_report
     from libs.common.backtest.run import choices_of, read_history, reader_of, run_backtest
     from libs.common.backtest.shelf import load_named
     from libs.common.kernel.errors import TradewindError
@@ -76,6 +77,8 @@ def backtest(
         raise CommandError(str(error)) from error
     folder = run_folder(out, "backtest", names[0])
     result.save(folder)
+    if report:
+        write_report(result, folder)
     if as_json:
         typer.echo(json.dumps({**result.summary(), "folder": str(folder)}, indent=2))
     else:

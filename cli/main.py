@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from cli import (
     backtest,
+    backtest_compare,
     halting,
     ledger,
     order,
@@ -172,6 +173,7 @@ def signals(
 
 app.command("halt")(halting.halt)
 app.command("backtest")(backtest.backtest)
+app.command("compare")(backtest_compare.compare)
 
 
 @app.command()

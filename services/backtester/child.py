@@ -20,6 +20,7 @@ import msgspec
 
 from libs.common.backtest.data import Reader
 from libs.common.backtest.files import FileReader
+from libs.common.backtest.kept import write_report
 from libs.common.backtest.request import Request
 from libs.common.backtest.run import Tell, choices_of, read_history, reader_of, run_backtest
 from libs.common.backtest.shelf import load_named
@@ -92,6 +93,8 @@ def backtest(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     result = run_backtest(spec, history, chosen, tell)
     tell("write", 0, 1)
     result.save(folder)
+    if job.request.report:
+        write_report(result, folder)
     return result.summary()
 
 

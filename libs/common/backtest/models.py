@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -76,14 +77,20 @@ def _check_words(kind: type, given: Mapping[str, Any], path: str) -> None:
     hints = get_type_hints(kind)
     for name, value in given.items():
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=2, cutoff=0.5)
-            hint = (
-                f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(fields)}"
-            )
-            raise SpecError(f"{path}: unknown word {name!r}; {hint}")
+            raise _unknown(f"{path}: unknown word", name, fields)
         for inner in (hints[name], *get_args(hints[name])):
-            if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            if not isinstance(inner, type):
+                continue
+            if issubclass(inner, StrEnum) and value not in list(inner):
+                raise _unknown(f"{path}.{name}:", value, [each.value for each in inner])
+            if dataclasses.is_dataclass(inner):
                 _check_words(inner, _mapping(value, f"{path}.{name}"), f"{path}.{name}")
+
+
+def _unknown(what: str, given: object, known: Sequence[str]) -> SpecError:
+    near = difflib.get_close_matches(str(given), known, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+    return SpecError(f"{what} {given!r}; {hint}")
 
 
 def _mapping(value: Any, path: str) -> Mapping[str, Any]:

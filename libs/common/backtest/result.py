@@ -55,7 +55,8 @@ class Ran:
 class BacktestResult:
     """Everything that a run gave; `outcome` holds the kernel's arrays.
 
-    `benchmark` (n,) is its close at each time of the curve; `fingerprint` the hash of all bars;
+    `benchmark` (n,) is its close at each time of the curve; `last_prices` (symbols,) the last
+    closes; `fingerprint` the hash of all bars;
     `seconds` how long each stage took; the rest of it is the same in every run.
     """
 
@@ -65,6 +66,7 @@ class BacktestResult:
     outcome: Outcome
     signals: Mapping[str, Mapping[str, np.ndarray]]
     benchmark: np.ndarray | None
+    last_prices: np.ndarray
     metrics: Metrics
     bars: int
     fingerprint: str

@@ -18,7 +18,7 @@ from libs.common.backtest.sample import SampleReader
 from libs.common.backtest.spec import BacktestSpec
 from libs.common.quant.metrics import compute_metrics
 from libs.common.quant.simulation.execute import execute
-from libs.common.quant.simulation.market import Market
+from libs.common.quant.simulation.market import Market, MarketError
 from libs.common.strategy.registry import Registry
 
 Tell = Callable[[str, int, int], None]
@@ -88,11 +88,14 @@ def run_backtest(
     tell("execute", 0, 1)
     traded = {symbol for one in chosen for symbol in one.choice.symbols}
     bars = {s: b for s, b in run_bars(history, spec.start_ns).items() if s in traded}
-    market = Market.of(
-        {symbol: _with_volume(own) for symbol, own in bars.items()},
-        duration_ns=spec.timeframe.ns,
-    )
-    outcome = execute(market, sleeves, models)
+    try:
+        market = Market.of(
+            {symbol: _with_volume(own) for symbol, own in bars.items()},
+            duration_ns=spec.timeframe.ns,
+        )
+        outcome = execute(market, sleeves, models)
+    except MarketError as error:
+        raise DataError(f"{history.source}: {error}") from error
     executed = time.perf_counter()
     tell("measure", 0, 1)
     benchmark = _benchmark(spec, history, outcome.ts)
@@ -112,6 +115,7 @@ def run_backtest(
         outcome=outcome,
         signals={sleeve.name: sleeve.signals for sleeve in sleeves},
         benchmark=benchmark,
+        last_prices=np.array([bars[symbol]["close"][-1] for symbol in market.symbols]),
         metrics=metrics,
         bars=sum(len(own) for own in bars.values()),
         fingerprint=history.fingerprint,
