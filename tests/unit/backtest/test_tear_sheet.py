@@ -111,6 +111,18 @@ def test_figures_of_the_metrics_are_shown() -> None:
     assert RUN.notes[0] in PAGE.text
 
 
+def test_how_sure_the_figures_are_is_told_and_repeatable() -> None:
+    one, two = (report_json(replace(RUN))["sureness"] for _ in range(2))
+    assert one == two
+    assert one != report_json(replace(RUN, seed=8))["sureness"]
+    assert 0.5 < one["above_zero"] < 1.0
+    assert one["years"] == pytest.approx(1_499 / 252)
+    assert one["growth_low"] < RUN.measured.total_return < one["growth_high"]
+    assert one["drawdown_resampled"] < 0.0
+    assert one["beside"]["low"] < one["beside"]["difference"] < one["beside"]["high"]
+    assert "Luck or skill" in PAGE.text
+
+
 def test_any_text_is_only_text() -> None:
     named = tuple(f"{EVIL}{i}" for i in range(3))
     run = replace(

@@ -31,7 +31,7 @@ class ReportInput:
     (TRADE, closed round trips) name `symbols` and `sleeves` by index. `held` (sleeves, symbols)
     shares in the end and `last_prices` (symbols,) value what is still open. `params` and `facts`
     (data source, models, …) are shown as name and value, `notes` as sentences. `metrics` are those
-    of the run; None to compute them here.
+    of the run; None to compute them here. `seed` is for what is drawn by lot.
     """
 
     title: str
@@ -52,6 +52,7 @@ class ReportInput:
     benchmark_name: str = "benchmark"
     notes: tuple[str, ...] = ()
     metrics: Metrics | None = None
+    seed: int = 7
 
     def __post_init__(self) -> None:
         check_times(self.ts, self.equity, self.title)

@@ -10,6 +10,7 @@ from libs.common.backtest.report import figures, figures_returns, figures_trades
 from libs.common.backtest.report.page import Card, Plot, card, columns, page, plotted
 from libs.common.backtest.report.report_input import ReportInput
 from libs.common.backtest.report.series import dates, numbers
+from libs.common.backtest.report.sureness import sureness, sureness_json, sureness_table
 from libs.common.backtest.report.words import day, escaped
 from libs.common.quant.metrics import monthly_returns
 
@@ -45,6 +46,11 @@ def _tables(run: ReportInput) -> list[Card]:
                 note="Bad times of US equities inside the run, from close to close.",
             )
         )
+    sure = sureness(run)
+    if sure is not None:
+        note = f"{sure.paths:,} histories of blocks of the days; trying many rules is not in it."
+        body = sureness_table(sure, run.measured.periods)
+        found.append(card("Luck or skill", body, row * 6, note=note))
     if len(run.ts):
         found.append(card("Deepest drawdowns", tables.worst_drawdowns(run), row * tables.ROWS))
     if len(run.trades):
@@ -133,6 +139,7 @@ def report_json(run: ReportInput) -> dict[str, Any]:
             }
             for ours, _ in run.crises
         ],
+        "sureness": sureness_json(sureness(run)),
         "contributions": {
             "what": what,
             "by_sleeve": {

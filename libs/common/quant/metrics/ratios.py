@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from libs.common.quant.metrics.measure import ROUNDING, Floats, deviation, measure, per_period
+
+# So many windows at a time, because each is copied.
+_FRAMES: Final = 4096
 
 
 @measure(2)
@@ -97,10 +100,13 @@ def rolling_sharpe(returns: Floats, window: int, periods: float = 252.0) -> Floa
     values = np.full(len(returns), np.nan)
     if not 2 <= window <= len(returns):
         return values
-    frames = np.lib.stride_tricks.sliding_window_view(returns, window)
-    with np.errstate(all="ignore"):
-        ratios = frames.mean(axis=1) / frames.std(axis=1, ddof=1) * np.sqrt(periods)
-        spread = frames.max(axis=1) - frames.min(axis=1)
-    still = ~(spread > ROUNDING)
-    values[window - 1 :] = np.where(still | ~np.isfinite(ratios), np.nan, ratios)
+    every = np.lib.stride_tricks.sliding_window_view(returns, window)
+    ratios = values[window - 1 :]
+    for begin in range(0, len(every), _FRAMES):
+        frames = every[begin : begin + _FRAMES]
+        with np.errstate(all="ignore"):
+            found = frames.mean(axis=1) / frames.std(axis=1, ddof=1) * np.sqrt(periods)
+            spread = frames.max(axis=1) - frames.min(axis=1)
+        known = (spread > ROUNDING) & np.isfinite(found)
+        ratios[begin : begin + _FRAMES] = np.where(known, found, np.nan)
     return values
