@@ -97,6 +97,11 @@ bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.
 docs: $(READY) ## write the generated pages (contracts, order lifecycle, metrics, …)
 	$(BIN)/python -m infra.docs
 
+# MINUTES_FILE=: one-minute bars for the strategies that trade within the day.
+.PHONY: tear-sheets
+tear-sheets: $(READY) ## make docs/strategies/tear-sheets anew (NAMES="..." for some)
+	$(BIN)/python -m infra.tear_sheets $(NAMES) $(if $(MINUTES_FILE),--minutes $(MINUTES_FILE))
+
 .PHONY: clean
 clean: ## remove caches and the environment, keep var/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

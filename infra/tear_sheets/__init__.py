@@ -1,0 +1,1 @@
+"""Tear sheets of the built-in strategies: made, not written."""
