@@ -1,0 +1,80 @@
+"""What holds for every built-in strategy of one symbol: its page, its bytes, its honesty."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from libs.common.quant.simulation.records import BAR
+from libs.common.strategy import Runner
+from libs.common.strategy.definition import Definition
+from tests.support.builtin import MINUTE_NS, OPEN_NS, ROOT, builtin
+
+NAMES = sorted(
+    path.stem for path in (ROOT / "strategies").glob("*.py") if not path.stem.startswith("_")
+)
+SINGLE = [name for name in NAMES if "(Strategy)" in (ROOT / f"strategies/{name}.py").read_text()]
+
+
+def walk(seed: int, count: int) -> np.ndarray:
+    """Return five-minute bars of a random walk round the clock."""
+    rng = np.random.default_rng(seed)
+    made = np.zeros(count, BAR)
+    made["ts"] = OPEN_NS + 5 * MINUTE_NS * np.arange(count)
+    made["close"] = np.round(100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, count))), 2)
+    made["open"] = np.concatenate([[100.0], made["close"][:-1]])
+    made["high"] = np.maximum(made["open"], made["close"]) + 0.05
+    made["low"] = np.minimum(made["open"], made["close"]) - 0.05
+    made["volume"] = rng.integers(0, 1000, count)
+    return made
+
+
+def decided(definition: Definition, made: np.ndarray) -> np.ndarray:
+    return Runner(definition, {}).run(made).decisions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_states_every_parameter_as_it_is(name: str) -> None:
+    page = (ROOT / "docs" / "strategies" / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# `{name}`: ")
+    for part in ("**Idea.**", "**Source.**", "**Decision.**", "**Warm-up.**"):
+        assert part in page
+    for parameter, field in builtin(name).schema.fields.items():
+        row = f"| `{parameter}` | {field.default:g} | {field.low:g} … {field.high:g} | "
+        assert row in page, row
+        assert field.meaning in page
+
+
+def test_the_fit_on_the_page_gives_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "strategies" / "regime_hold.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    exec(compile(code, "regime_hold.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == [
+        "calm 0.0009 ± 0.0086, stays 0.988",
+        "wild -0.0008 ± 0.0212, stays 0.957",
+    ]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_saved_and_restored_anywhere_it_decides_the_same_bits(name: str) -> None:
+    definition, made = builtin(name), walk(11, 1200)
+    whole = Runner(definition, {})
+    wanted = whole.run(made)
+    assert not np.isnan(wanted.decisions["target"]).all()
+    for cut in (1, 77, 600, 1199):
+        runner = Runner(definition, {})
+        runner.run(made[:cut])
+        restored = Runner(definition, {})
+        restored.restore(runner.save())
+        late = [restored.step(bar) for bar in made[cut:]]
+        assert late == wanted.changed[cut:].tolist()
+        assert restored.save() == whole.save()
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_comes_later_changes_no_decision(name: str) -> None:
+    definition, made = builtin(name), walk(12, 800)
+    other = made.copy()
+    for column in ("open", "high", "low", "close"):
+        other[column][500:] *= 1.3
+    assert decided(definition, made)[:500].tobytes() == decided(definition, other)[:500].tobytes()
