@@ -7,10 +7,13 @@ running the old machine code. The locators below add the hash of the whole packa
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
 import numba
@@ -84,10 +87,43 @@ def compiled_as(signature: Any, function: Callable[..., Any]) -> Any:
     return _njit(function, signature)
 
 
-def _njit(function: Callable[..., Any], signature: Any = None) -> Any:
+def specialised(template: Callable[..., Any], inner: Any, signature: Any) -> Any:
+    """Return `template`, whose first argument is a compiled function, compiled with `inner` in that
+    place and taken in; `signature` is Numba's of the rest. It runs without the interpreter's lock.
+
+    Numba would not keep such code on disk, for a function handed over as an argument or closed over
+    has no name that outlives the process. Here it is a global of a copy of the template, whose name
+    says which function of which module, in which version of its file, was taken in.
+    """
+    made = _with_global(template, template.__code__.co_varnames[0], inner)
+    source = Path(inner.py_func.__code__.co_filename)
+    if not source.is_file():
+        return numba.njit(signature, error_model="numpy", nogil=True)(made)
+    digest = hashlib.sha256(source.read_bytes())
+    digest.update(f"{inner.py_func.__module__}.{inner.py_func.__qualname__}".encode())
+    made.__qualname__ = f"{template.__qualname__}_{digest.hexdigest()[:16]}"
+    return _njit(made, signature, nogil=True)
+
+
+def _with_global(template: Callable[..., Any], name: str, value: Any) -> FunctionType:
+    """Return `template` without its first argument, `name`, which is a global of it instead."""
+    tree = ast.parse(inspect.getsource(template))
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    assert definition.args.args.pop(0).arg == name
+    ast.increment_lineno(tree, template.__code__.co_firstlineno - 1)
+    scope = {**template.__globals__, name: value}
+    # This module's own __future__ annotations hold for the copy too.
+    exec(compile(tree, template.__code__.co_filename, "exec"), scope)
+    made = scope[template.__name__]
+    assert isinstance(made, FunctionType)
+    return made
+
+
+def _njit(function: Callable[..., Any], signature: Any = None, *, nogil: bool = False) -> Any:
     try:
-        return numba.njit(signature, cache=True, error_model="numpy")(function)
+        return numba.njit(signature, cache=True, error_model="numpy", nogil=nogil)(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        return numba.njit(signature, error_model="numpy")(function)
+        return numba.njit(signature, error_model="numpy", nogil=nogil)(function)

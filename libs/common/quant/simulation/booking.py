@@ -13,17 +13,13 @@ from libs.common.quant.simulation.orders import DUST, refuse, whole_lots
 
 @compiled
 def spare(
-    model: Any, account: Any, line: Any, order: Any, rate: float, quantity: float, price: float
+    model: Any, account: Any, line: Any, side: float, quantity: float, price: float, fee: float
 ) -> float:
-    """Return what equity still covers after `order` traded: equity / initial - gross value.
+    """Return what equity still covers after such a trade: equity / initial - gross value.
 
     Without leverage and shorts that is the cash left over.
     """
-    side = order.side
-    cash = account.cash - side * quantity * price
-    if quantity > 0.0:
-        cash -= commission(model, order, rate, quantity, price)
-        cash -= taxes(model, side, quantity, price)
+    cash = account.cash - side * quantity * price - fee
     before, after = line.position * line.mark, (line.position + side * quantity) * line.mark
     net = account.long - account.short - before + after
     gross = account.long + account.short - abs(before) + abs(after)
@@ -33,25 +29,27 @@ def spare(
 @compiled
 def affordable(
     model: Any, account: Any, line: Any, order: Any, rate: float, quantity: float, price: float
-) -> float:
-    """Return how much of `quantity` the account can bear; what only reduces is always borne."""
+) -> tuple[float, float]:
+    """Return how much of `quantity` the account can bear and what the broker and the state take of
+    it; what only reduces a position is always borne."""
     side = order.side
     closing = min(quantity, abs(line.position)) if line.position * side < 0.0 else 0.0
-    if closing >= quantity:
-        return quantity
     tolerance = 1e-12 * max(1.0, abs(account.cash) + account.long + account.short)
-    cost = side * (price - line.mark) + price * max(0.0, rate)
-    unit = max(cost / model.initial + line.mark, DUST)
     can = quantity
     for _ in range(64):
-        rest = spare(model, account, line, order, rate, can, price)
+        fee = commission(model, order, rate, can, price) + taxes(model, side, can, price)
+        if can <= closing:
+            return can, fee
+        rest = spare(model, account, line, side, can, price, fee)
         if rest >= -tolerance:
-            return can
+            return can, fee
+        cost = side * (price - line.mark) + price * max(0.0, rate)
+        unit = max(cost / model.initial + line.mark, DUST)
         rest = min(rest, -unit * line.lot)
         can = closing + whole_lots(max(0.0, can - closing + rest / unit), line.lot)
-        if can <= closing:
+        if can <= 0.0:
             break
-    return closing
+    return 0.0, 0.0
 
 
 @compiled
@@ -80,7 +78,7 @@ def take(
         return 0.0
     price = max(clean + order.side * slip, 1e-8)
     rate = percent_rate(model, account.traded, maker)
-    can = affordable(model, account, line, order, rate, quantity, price)
+    can, fee = affordable(model, account, line, order, rate, quantity, price)
     order.left -= can
     if can < quantity and order.reason == BY_SIGNAL:
         left = order.left
@@ -89,13 +87,11 @@ def take(
     if can <= 0.0:
         return 0.0
     line.room -= can
-    fee = commission(model, order, rate, can, price)
     order.shares += can
     order.percent += rate * can * price
     order.notional += can * price
-    order.charged += fee
+    order.charged += fee - taxes(model, order.side, can, price)
     account.traded += can * price
-    fee += taxes(model, order.side, can, price)
     reason, signal = order.reason, order.signal
     write_fill(logs, account, line, stream, order.side, can, price, clean, fee, reason, bar, signal)
     return can

@@ -47,7 +47,7 @@ def act(logs: Any, model: Any, account: Any, lines: Any, streams: Any, action: A
             _delist(logs, account, line, streams[j], price)
     if action.kind == DELISTING:
         line.gone = 1
-    count_busy(line, streams)
+    count_busy(account, line, streams)
 
 
 @compiled
@@ -146,4 +146,4 @@ def call_margin(logs: Any, model: Any, account: Any, lines: Any, streams: Any) -
         order.from_bar = line.seen
         order.until_bar = FOREVER
         order.reason = BY_LIQUIDATION
-        count_busy(line, streams)
+        count_busy(account, line, streams)

@@ -35,7 +35,11 @@ def execute(market: Market, sleeves: Sequence[Sleeve], models: Models) -> Outcom
     account["day"] = -1
     curve = np.empty((4, len(market.timeline)))
     model = model_record(
-        models, market.duration_ns, entries, borrows=bool((lines["borrow"] > 0.0).any())
+        models,
+        market.duration_ns,
+        entries,
+        borrows=bool((lines["borrow"] > 0.0).any()),
+        aligned=len(market.tape) == len(market.timeline) * len(market.symbols),
     )
     logs = Logs(
         np.empty(len(signals) + entries, FILL),
@@ -50,6 +54,7 @@ def execute(market: Market, sleeves: Sequence[Sleeve], models: Models) -> Outcom
             lines,
             streams,
             market.tape,
+            market.closes,
             market.owner,
             market.timeline,
             market.starts,

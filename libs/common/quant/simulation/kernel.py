@@ -12,6 +12,7 @@ from libs.common.quant.simulation.history import deviation, mean_volume
 from libs.common.quant.simulation.matching import match
 from libs.common.quant.simulation.ordering import obey
 from libs.common.quant.simulation.orders import FOREVER
+from libs.common.quant.unowned import unowned
 
 _DAY_NS: Final = 86_400_000_000_000
 
@@ -20,24 +21,25 @@ _DAY_NS: Final = 86_400_000_000_000
 def simulate(
     models: Any,
     accounts: Any,
-    lines: Any,
-    streams: Any,
-    tape: Any,
-    owner: Any,
+    all_lines: Any,
+    all_streams: Any,
+    whole_tape: Any,
+    all_closes: Any,
+    all_owner: Any,
     timeline: Any,
-    starts: Any,
-    slots: Any,
-    offsets: Any,
-    quotes: Any,
-    fine: Any,
-    fine_starts: Any,
+    all_starts: Any,
+    all_slots: Any,
+    all_offsets: Any,
+    all_quotes: Any,
+    all_fine: Any,
+    all_fine_starts: Any,
     actions: Any,
-    signals: Any,
+    all_signals: Any,
     fills: Any,
     trades: Any,
     refusals: Any,
-    active: Any,
-    curve: Any,
+    actives: Any,
+    whole_curve: Any,
 ) -> None:
     """Play the market from time `accounts[0].time` on; fill `curve` (4, T): equity, cash, long and
     short value after each time.
@@ -48,75 +50,181 @@ def simulate(
     have too little room; call again with larger logs.
     """
     account, model = accounts[0], models[0]
-    logs = (fills, trades, refusals)
-    for t in range(account.time, timeline.shape[0]):
+    logs = (unowned(fills), unowned(trades), unowned(refusals))
+    lines, streams, signals = unowned(all_lines), unowned(all_streams), unowned(all_signals)
+    tape, slots, fine = unowned(whole_tape), unowned(all_slots), unowned(all_fine)
+    owner, starts, offsets = unowned(all_owner), unowned(all_starts), unowned(all_offsets)
+    quotes, fine_starts = unowned(all_quotes), unowned(all_fine_starts)
+    active, curve, closes = unowned(actives), unowned(whole_curve), unowned(all_closes)
+    end = timeline.shape[0]
+    t = account.time
+    while t < end:
+        account.time = t
         used = max(account.fills - fills.shape[0], account.trades - trades.shape[0])
-        used = max(used, account.refusals - refusals.shape[0])
-        if used + model.entries > 0:
+        if max(used, account.refusals - refusals.shape[0]) + model.entries > 0:
             return
-        account.time = t + 1
-        ts = timeline[t]
-        low, high = starts[t], starts[t + 1]
-        if model.accrues and t > 0:
-            accrue(model, account, lines, ts)
-        account.ts = ts
-        while account.actions < actions.shape[0] and actions[account.actions].ts <= ts:
-            act(logs, model, account, lines, streams, actions[account.actions])
-            account.actions += 1
-        count = 0
-        for k in range(low, high):
-            line = lines[owner[k]]
-            if line.busy:
-                active[count, 0] = k
-                active[count, 1] = owner[k]
-                active[count, 2] = line.seen
-                count += 1
-        if count:
+        until = end
+        if account.actions < actions.shape[0]:
+            until = actions[account.actions].time
+        owed = account.short > 0.0 or model.maintenance_long > 0.0
+        if t < until and not (account.busy or model.accrues or model.limited or owed):
+            if model.aligned:
+                t = _glide(account, lines, tape, closes, curve, t, until)
+            else:
+                t = _coast(account, lines, closes, owner, starts, curve, t, until)
+            if t == until:
+                continue
+            low, high = _bounds(model, lines, starts, t)
+            account.ts = tape[low].ts
+        else:
+            low, high = _bounds(model, lines, starts, t)
+            if model.accrues and t > 0:
+                accrue(model, account, lines, tape[low].ts)
+            account.ts = tape[low].ts
+            while account.actions < actions.shape[0] and actions[account.actions].time <= t:
+                act(logs, model, account, lines, streams, actions[account.actions])
+                account.actions += 1
+            if account.busy:
+                count = _open(model, lines, tape, owner, quotes, low, high, active)
+                _prepare(model, lines, tape, slots, offsets, fine_starts, active[:count])
+                _value(account, lines)
+                match(logs, model, account, lines, streams, tape, fine, active, count)
             for k in range(low, high):
-                line = lines[owner[k]]
-                line.mark = tape[k].open
-                share = model.volume_share
-                line.room = math.inf if share == math.inf else share * tape[k].volume
-                if quotes.shape[0] > 0:
-                    line.quote.bid = quotes[k].bid
-                    line.quote.ask = quotes[k].ask
-                    line.quote.bid_size = quotes[k].bid_size
-                    line.quote.ask_size = quotes[k].ask_size
-                    line.spread = quotes[k].ask - quotes[k].bid
-            for a in range(count):
-                s, i = active[a, 1], active[a, 2]
-                active[a, 3] = active[a, 4] = 0
-                if fine_starts.shape[0] > 0:
-                    active[a, 3] = fine_starts[offsets[s] + i]
-                    active[a, 4] = fine_starts[offsets[s] + i + 1]
-                if model.slippage == IMPACT:
-                    line, places = lines[s], slots[offsets[s] : offsets[s + 1]]
-                    line.sigma = deviation(tape, places, line.since, i - 1, model.window)
-                    line.volume = mean_volume(tape, places, line.since, i - 1, model.window)
+                line = lines[_owner(model, owner, k, low)]
+                line.mark = closes[k]
+                line.seen += 1
             _value(account, lines)
-            match(logs, model, account, lines, streams, tape, fine, active, count)
-        count = 0
+            if model.limited:
+                equity = account.cash + account.long - account.short
+                _look_back(account, equity, curve[0, t - 1] if t > 0 else equity)
         for k in range(low, high):
-            line = lines[owner[k]]
-            line.mark = tape[k].close
-            if line.due == line.seen:
-                active[count, 1] = owner[k]
-                count += 1
-            line.seen += 1
-        _value(account, lines)
-        equity = account.cash + account.long - account.short
-        if model.limited:
-            _look_back(account, ts, equity, curve[0, t - 1] if t > 0 else equity)
-        for a in range(count):
-            s = active[a, 1]
-            places = slots[offsets[s] : offsets[s + 1]]
-            _hear(logs, model, account, lines, streams, s, signals, tape, places)
+            s = _owner(model, owner, k, low)
+            if lines[s].due < lines[s].seen:
+                places = slots[offsets[s] : offsets[s + 1]]
+                _hear(logs, model, account, lines, streams, s, signals, tape, places)
         if account.short > 0.0 or (account.long > 0.0 and model.maintenance_long > 0.0):
             call_margin(logs, model, account, lines, streams)
-        curve[0, t] = equity
+        curve[0, t] = account.cash + account.long - account.short
         curve[1, t] = account.cash
         curve[2, t] = account.long
         curve[3, t] = account.short
+        t += 1
+    account.time = t
+
+
+@compiled
+def _bounds(model: Any, lines: Any, starts: Any, t: int) -> tuple[int, int]:
+    """Return where the bars of time t begin and end on the tape."""
+    if model.aligned:
+        return t * lines.shape[0], (t + 1) * lines.shape[0]
+    return starts[t], starts[t + 1]
+
+
+@compiled
+def _owner(model: Any, owner: Any, k: int, low: int) -> int:
+    """Return the symbol of tape slot k, in a time that begins at slot `low`. Where all symbols have
+    bars it is counted: each look into an array that is read only here and there costs a miss."""
+    return k - low if model.aligned else owner[k]
+
+
+@compiled
+def _glide(account: Any, lines: Any, tape: Any, closes: Any, curve: Any, t: int, until: int) -> int:
+    """As `_coast`, where every symbol has a bar at every time: the next signal is known beforehand,
+    and nothing but prices changes before it."""
+    count = lines.shape[0]
+    due = until
+    for s in range(count):
+        due = min(due, lines[s].due)
+    last = min(due + 1, until)
+    cash = account.cash
+    # Asked for now, so that it is at hand when the loop below has come to it.
+    account.ts = tape[(last - 1) * count].ts
+    long = short = 0.0
+    for i in range(t, last):
+        long = short = 0.0
+        for s in range(count):
+            value = lines[s].position * closes[i * count + s]
+            long += max(value, 0.0)
+            short -= min(value, 0.0)
+        curve[0, i] = cash + long - short
+        curve[1, i] = cash
+        curve[2, i] = long
+        curve[3, i] = short
+    for s in range(count):
+        lines[s].mark = closes[(last - 1) * count + s]
+        lines[s].seen = last
+    account.long = long
+    account.short = short
+    return min(due, until)
+
+
+@compiled
+def _coast(
+    account: Any, lines: Any, closes: Any, owner: Any, starts: Any, curve: Any, t: int, until: int
+) -> int:
+    """Mark positions from time t on while there is nothing else to do; return the time at which
+    signals are to be heard (marked, but not written to the curve), or `until`."""
+    while t < until:
+        due = False
+        for k in range(starts[t], starts[t + 1]):
+            line = lines[owner[k]]
+            line.mark = closes[k]
+            line.seen += 1
+            due = due or line.due < line.seen
+        _value(account, lines)
+        if due:
+            break
+        curve[0, t] = account.cash + account.long - account.short
+        curve[1, t] = account.cash
+        curve[2, t] = account.long
+        curve[3, t] = account.short
+        t += 1
+    return t
+
+
+@compiled
+def _open(
+    model: Any, lines: Any, tape: Any, owner: Any, quotes: Any, low: int, high: int, active: Any
+) -> int:
+    """Mark every symbol at its open; write those with work into `active`, return how many."""
+    count = 0
+    share = model.volume_share
+    for k in range(low, high):
+        s = _owner(model, owner, k, low)
+        line = lines[s]
+        line.mark = tape[k].open
+        line.room = math.inf if share == math.inf else share * tape[k].volume
+        if quotes.shape[0] > 0:
+            line.quote.bid = quotes[k].bid
+            line.quote.ask = quotes[k].ask
+            line.quote.bid_size = quotes[k].bid_size
+            line.quote.ask_size = quotes[k].ask_size
+            line.spread = quotes[k].ask - quotes[k].bid
+        if line.busy:
+            active[count, 0] = k
+            active[count, 1] = s
+            active[count, 2] = line.seen
+            active[count, 3] = active[count, 4] = 0
+            count += 1
+    return count
+
+
+@compiled
+def _prepare(
+    model: Any, lines: Any, tape: Any, slots: Any, offsets: Any, fine_starts: Any, active: Any
+) -> None:
+    """Find the finer bars of the symbols with work, and what impact needs to know of them."""
+    if fine_starts.shape[0] == 0 and model.slippage != IMPACT:
+        return
+    for a in range(active.shape[0]):
+        s, i = active[a, 1], active[a, 2]
+        if fine_starts.shape[0] > 0:
+            active[a, 3] = fine_starts[offsets[s] + i]
+            active[a, 4] = fine_starts[offsets[s] + i + 1]
+        if model.slippage == IMPACT:
+            line, places = lines[s], slots[offsets[s] : offsets[s + 1]]
+            line.sigma = deviation(tape, places, line.since, i - 1, model.window)
+            line.volume = mean_volume(tape, places, line.since, i - 1, model.window)
 
 
 @compiled
@@ -134,11 +242,11 @@ def _value(account: Any, lines: Any) -> None:
 
 
 @compiled
-def _look_back(account: Any, ts: int, equity: float, before: float) -> None:
+def _look_back(account: Any, equity: float, before: float) -> None:
     """Keep the highest equity, and that with which the UTC day began."""
     account.peak = max(account.peak, equity)
-    if ts // _DAY_NS != account.day:
-        account.day = ts // _DAY_NS
+    if account.ts // _DAY_NS != account.day:
+        account.day = account.ts // _DAY_NS
         account.day_equity = before
 
 
@@ -160,7 +268,7 @@ def _hear(
     due = FOREVER
     for j in range(line.first, line.last):
         stream = streams[j]
-        if stream.next < stream.end and signals[stream.next].index == i:
+        while stream.next < stream.end and signals[stream.next].index <= i:
             k = stream.next - stream.begin
             stream.next += 1
             signal = signals[stream.next - 1]

@@ -12,11 +12,12 @@ QUOTE: Final = np.dtype(
 """The best quote as a bar opens: prices in the instrument's currency, sizes in shares."""
 
 ACTION: Final = np.dtype(
-    [("ts", "i8"), ("symbol", "i8"), ("kind", "i8"), ("value", "f8")], align=True
+    [("ts", "i8"), ("time", "i8"), ("symbol", "i8"), ("kind", "i8"), ("value", "f8")], align=True
 )
-"""A corporate action, effective before the first bar that starts at `ts` or later. `symbol` is the
-index in the market. `value`: new shares for an old one (SPLIT), money a share (DIVIDEND), the last
-price a share, NaN for the last close (DELISTING)."""
+"""A corporate action, effective before the first bar that starts at `ts` or later; `time` is that
+bar's place in the market's timeline, `symbol` the index in the market. `value`: new shares for an
+old one (SPLIT), money a share (DIVIDEND), the last price a share, NaN for the last close
+(DELISTING)."""
 
 SPLIT: Final = 0
 DIVIDEND: Final = 1
@@ -232,6 +233,7 @@ ACCOUNT: Final = np.dtype(
     [
         ("time", "i8"),
         ("actions", "i8"),
+        ("busy", "i8"),
         ("cash", "f8"),
         ("long", "f8"),
         ("short", "f8"),

@@ -30,7 +30,8 @@ class Action:
 class Market:
     """Symbols and their bars. Build it with `Market.of`; it never changes.
 
-    `tape` (N,) BAR holds all bars by time, within one time by symbol; `owner` (N,) i8 their symbol;
+    `tape` (N,) BAR holds all bars by time, within one time by symbol, `closes`
+    (N,) f8 their closes; `owner` (N,) i8 their symbol;
     `timeline` (T,) i8 the distinct times; bars `starts[t]` to `starts[t + 1]` belong to time t;
     `slots` (N,) i8 says where bar i of symbol s is on the tape: `slots[offsets[s] + i]`.
     """
@@ -38,6 +39,7 @@ class Market:
     symbols: tuple[str, ...]
     bars: tuple[np.ndarray, ...]
     tape: np.ndarray
+    closes: np.ndarray
     owner: np.ndarray
     timeline: np.ndarray
     starts: np.ndarray
@@ -90,12 +92,13 @@ class Market:
             symbols=symbols,
             bars=arrays,
             tape=tape,
+            closes=np.ascontiguousarray(tape["close"]),
             owner=owner,
             timeline=timeline,
             starts=starts,
             slots=slots,
             offsets=offsets,
-            actions=_actions(symbols, arrays, actions),
+            actions=_actions(symbols, arrays, actions, timeline),
             quotes=_quotes(symbols, arrays, quotes or {}, slots),
             fine=fine_bars,
             fine_starts=fine_starts,
@@ -194,7 +197,10 @@ def _shortest(arrays: Sequence[np.ndarray]) -> int:
 
 
 def _actions(
-    symbols: Sequence[str], arrays: Sequence[np.ndarray], actions: Sequence[Action]
+    symbols: Sequence[str],
+    arrays: Sequence[np.ndarray],
+    actions: Sequence[Action],
+    timeline: np.ndarray,
 ) -> np.ndarray:
     table = np.zeros(len(actions), ACTION)
     # Of one day, a dividend is per share before the split, and a delisting ends everything.
@@ -215,6 +221,7 @@ def _actions(
             raise MarketError(f"{where}: there are bars after its delisting")
         row["ts"], row["symbol"] = action.ts, index
         row["kind"], row["value"] = action.kind, action.value
+        row["time"] = np.searchsorted(timeline, action.ts)
     return table
 
 

@@ -62,7 +62,10 @@ def match(
 
     `active[:count]`: tape slot, symbol, bar's index, and the finer bars from and to.
     """
+    work = _work(model, lines, streams, active, count)
     for phase in range(END + 1):
+        if not work[phase]:
+            continue
         for a in range(count):
             line, i, bar = lines[active[a, 1]], active[a, 2], tape[active[a, 0]]
             for j in range(line.first, line.last):
@@ -81,7 +84,25 @@ def match(
                 elif stream.order.side != 0.0:
                     _at_auction(logs, model, account, line, stream, bar, i, phase)
             if phase == END:
-                count_busy(line, streams)
+                count_busy(account, line, streams)
+
+
+@compiled
+def _work(model: Any, lines: Any, streams: Any, active: Any, count: int) -> Any:
+    """Tell which phases have something to do."""
+    sells = buys = within = False
+    for a in range(count):
+        line = lines[active[a, 1]]
+        for j in range(line.first, line.last):
+            order, exits = streams[j].order, streams[j].exit
+            sells = sells or order.side < 0.0
+            buys = buys or order.side > 0.0
+            # Exits of its own that an order brings along count from its first fill on.
+            within = within or not (math.isnan(order.limit) and math.isnan(order.stop))
+            within = within or not (math.isnan(order.take_profit) and math.isnan(exits.stop))
+            within = within or not math.isnan(exits.take_profit)
+    closes = model.market_fill == NEXT_CLOSE
+    return sells, buys, within, within, sells and closes, buys and closes, True
 
 
 @compiled

@@ -295,6 +295,7 @@ MODEL: Final = np.dtype(
         ("volatility_window", "i8"),
         ("duration", "i8"),
         ("entries", "i8"),
+        ("aligned", "i8"),
     ],
     align=True,
 )
@@ -302,9 +303,12 @@ MODEL: Final = np.dtype(
 where a least value is meant)."""
 
 
-def model_record(models: Models, duration_ns: int, entries: int, *, borrows: bool) -> np.ndarray:
+def model_record(
+    models: Models, duration_ns: int, entries: int, *, borrows: bool, aligned: bool
+) -> np.ndarray:
     """Return `models` as a record, shape (1,). `entries`: most that one time can add to a log;
-    `borrows`: some symbol has a borrowing rate above 0."""
+    `borrows`: some symbol has a borrowing rate above 0;
+    `aligned`: every symbol has a bar at every time."""
     m, c, i = models, models.commission, models.interest
     table = np.zeros(1, MODEL)
     record = table[0]
@@ -350,6 +354,7 @@ def model_record(models: Models, duration_ns: int, entries: int, *, borrows: boo
         "volatility_window": m.volatility_window,
         "duration": duration_ns,
         "entries": entries,
+        "aligned": aligned,
     }
     for name, value in values.items():
         record[name] = value

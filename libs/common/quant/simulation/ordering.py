@@ -109,7 +109,7 @@ def obey(
         drop_order(refusals, account, stream, ORDER_REPLACED)
         wished = whole_lots(wished, line.lot)
         _aim(logs, model, account, lines, streams, stream, signal, k, i, wished)
-    count_busy(line, streams)
+    count_busy(account, line, streams)
 
 
 @compiled

@@ -69,7 +69,7 @@ def drop_order(refusals: Any, account: Any, stream: Any, code: int) -> None:
 
 
 @compiled
-def count_busy(line: Any, streams: Any) -> None:
+def count_busy(account: Any, line: Any, streams: Any) -> None:
     """Count anew the streams of the symbol that the next bar can do something to."""
     busy = 0
     for j in range(line.first, line.last):
@@ -78,4 +78,5 @@ def count_busy(line: Any, streams: Any) -> None:
         guarded = not (math.isnan(exits.stop) and math.isnan(exits.take_profit))
         if stream.order.side != 0.0 or guarded:
             busy += 1
+    account.busy += busy - line.busy
     line.busy = busy
