@@ -19,6 +19,7 @@ from libs.common.quant.simulation.frames import (
     framed_memory,
     framed_signature,
 )
+from libs.common.quant.simulation.decide import build_decide
 from libs.common.quant.simulation.loop import build_loop, step_signature
 from libs.common.quant.simulation.panel import build_panel_loop, panel_memory, panel_signature
 from libs.common.quant.simulation.records import memory_of
@@ -142,6 +143,13 @@ class SingleDefinition(CompiledDefinition):
         self.compile_step()
         build = build_framed_loop if self.timeframes else build_loop
         return build(self.memory, self.schema.dtype)
+
+    @cached_property
+    def inlined(self) -> Any:
+        """Return the loop that writes signals only, for a step on one timeframe; see
+        `build_decide`."""
+        assert not self.timeframes
+        return build_decide(self.step, self.memory, self.schema.dtype)
 
 
 @dataclass(frozen=True)

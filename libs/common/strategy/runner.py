@@ -11,6 +11,7 @@ import numpy as np
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.quant.simulation.frames import blank_frames, fold
+from libs.common.quant.simulation.decide import all_signals
 from libs.common.quant.simulation.loop import CHANGED, INVALID, clear, settle
 from libs.common.quant.simulation.records import (
     BAR,
@@ -136,12 +137,30 @@ class Runner:
     def decide(self, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Take many bars; return the signals (SIGNAL). Raises StepError."""
         (symbol,) = self.symbols
-        steps = self.run(history[symbol])
+        if self.definition.timeframes:
+            return {symbol: self._kept(history[symbol])}
+        bars = np.ascontiguousarray(history[symbol], BAR)
+        before = self.bars
+        self._written[:] = BLANK
+        try:
+            signals, done, mark = all_signals(
+                self.definition.inlined, self._memory, bars, self._params, self.decision
+            )
+        except Exception as error:
+            ts = int(bars[self.bars - before]["ts"])
+            raise step_raised(self.definition, error, ts, symbol) from error
+        if mark == INVALID:
+            raise out_of_range(self.definition, self.decision, int(bars[done - 1]["ts"]), symbol)
+        return {symbol: signals}
+
+    def _kept(self, bars: np.ndarray) -> np.ndarray:
+        """Return the signals among all decisions."""
+        steps = self.run(bars)
         signals = np.zeros(np.count_nonzero(steps.changed), SIGNAL)
         signals["index"] = np.flatnonzero(steps.changed)
         for name in DECISION.names or ():
             signals[name] = steps.decisions[name][steps.changed]
-        return {symbol: signals}
+        return signals
 
     def warm(self, history: np.ndarray | Mapping[str, np.ndarray]) -> None:
         """Take history: nothing of it is a signal, the next decision with a target is."""
