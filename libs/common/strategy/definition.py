@@ -14,12 +14,12 @@ import numpy as np
 
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
+from libs.common.quant.simulation.decide import build_decide
 from libs.common.quant.simulation.frames import (
     build_framed_loop,
     framed_memory,
     framed_signature,
 )
-from libs.common.quant.simulation.decide import build_decide
 from libs.common.quant.simulation.loop import build_loop, step_signature
 from libs.common.quant.simulation.panel import build_panel_loop, panel_memory, panel_signature
 from libs.common.quant.simulation.records import memory_of

@@ -10,8 +10,8 @@ import numpy as np
 
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
-from libs.common.quant.simulation.frames import blank_frames, fold
 from libs.common.quant.simulation.decide import all_signals
+from libs.common.quant.simulation.frames import blank_frames, fold
 from libs.common.quant.simulation.loop import CHANGED, INVALID, clear, settle
 from libs.common.quant.simulation.records import (
     BAR,
