@@ -20,6 +20,7 @@ from cli import (
     reconcile,
     run,
     strategy,
+    sweep,
     tables,
 )
 from cli.client import Gateway
@@ -173,6 +174,7 @@ def signals(
 
 app.command("halt")(halting.halt)
 app.command("backtest")(backtest.backtest)
+app.command("sweep")(sweep.sweep)
 app.command("compare")(backtest_compare.compare)
 
 

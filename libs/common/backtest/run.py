@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ from libs.common.backtest.spec import BacktestSpec
 from libs.common.quant.metrics import compute_metrics
 from libs.common.quant.simulation.execute import execute
 from libs.common.quant.simulation.market import Market, MarketError
+from libs.common.quant.simulation.models import Models
+from libs.common.quant.simulation.outcome import Outcome
+from libs.common.quant.simulation.sleeves import Sleeve
 from libs.common.strategy.registry import Registry
 
 Tell = Callable[[str, int, int], None]
@@ -58,7 +61,7 @@ def read_history(spec: BacktestSpec, chosen: Sequence[Chosen], reader: Reader) -
         spec.timeframe,
         spec.start_ns,
         spec.end_ns,
-        before=max(one.warmup for one in chosen),
+        before=max((one.warmup for one in chosen), default=0),
         gap_days_max=spec.gap_days_max,
     )
     history = reader.read(wanted).until(spec.end_ns)
@@ -88,14 +91,8 @@ def run_backtest(
     tell("execute", 0, 1)
     traded = {symbol for one in chosen for symbol in one.choice.symbols}
     bars = {s: b for s, b in run_bars(history, spec.start_ns).items() if s in traded}
-    try:
-        market = Market.of(
-            {symbol: _with_volume(own) for symbol, own in bars.items()},
-            duration_ns=spec.timeframe.ns,
-        )
-        outcome = execute(market, sleeves, models)
-    except MarketError as error:
-        raise DataError(f"{history.source}: {error}") from error
+    market = market_of(spec, history, bars)
+    outcome = execute_on(market, sleeves, models, history)
     executed = time.perf_counter()
     tell("measure", 0, 1)
     benchmark = _benchmark(spec, history, outcome.ts)
@@ -127,6 +124,25 @@ def run_backtest(
             "measure": time.perf_counter() - executed,
         },
     )
+
+
+def market_of(spec: BacktestSpec, history: History, bars: Mapping[str, np.ndarray]) -> Market:
+    """Return the market of the bars that are traded on. Raises DataError."""
+    known = {symbol: _with_volume(own) for symbol, own in bars.items()}
+    try:
+        return Market.of(known, duration_ns=spec.timeframe.ns)
+    except MarketError as error:
+        raise DataError(f"{history.source}: {error}") from error
+
+
+def execute_on(
+    market: Market, sleeves: Sequence[Sleeve], models: Models, history: History
+) -> Outcome:
+    """Carry the signals out. Raises DataError for a model that lacks its data."""
+    try:
+        return execute(market, sleeves, models)
+    except MarketError as error:
+        raise DataError(f"{history.source}: {error}") from error
 
 
 def _with_volume(bars: np.ndarray) -> np.ndarray:

@@ -82,9 +82,18 @@ def compiled(function: F) -> F:
     return cast(F, _njit(function))
 
 
+def compiled_loop(function: F) -> F:
+    """Return `function` as `compiled` does; while it runs, other threads of Python may too.
+
+    For what works on many bars at a time: a sweep runs it in threads. Not for a single step, which
+    would pay for letting go of the interpreter and taking it back.
+    """
+    return cast(F, _njit(function, nogil=True))
+
+
 def compiled_as(signature: Any, function: Callable[..., Any]) -> Any:
-    """Return `function` compiled now for `signature` (Numba's) alone; else as `compiled`."""
-    return _njit(function, signature)
+    """Return `function` compiled now for `signature` (Numba's) alone; else as `compiled_loop`."""
+    return _njit(function, signature, nogil=True)
 
 
 def specialised(template: Callable[..., Any], inner: Any, signature: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_loop
 from libs.common.quant.simulation.costs import IMPACT
 from libs.common.quant.simulation.events import accrue, act, call_margin
 from libs.common.quant.simulation.history import deviation, mean_volume
@@ -17,7 +17,7 @@ from libs.common.quant.unowned import unowned
 _DAY_NS: Final = 86_400_000_000_000
 
 
-@compiled
+@compiled_loop
 def simulate(
     models: Any,
     accounts: Any,

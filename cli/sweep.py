@@ -1,0 +1,203 @@
+"""`tradewind sweep`: a strategy under many parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from cli import tables
+from cli.backtest import figure
+from cli.backtest_words import (
+    Bars,
+    Benchmark,
+    Cash,
+    Data,
+    End,
+    Json,
+    Name,
+    Out,
+    SizingWords,
+    SpecFile,
+    Start,
+    Symbols,
+    Words,
+    console,
+    run_folder,
+    spec_from,
+    strategy_directories,
+)
+from cli.errors import CommandError, Exit
+from libs.common.domain.timeframes import Timeframe
+
+if TYPE_CHECKING:
+    from libs.common.backtest.spec import BacktestSpec
+    from libs.common.backtest.sweep.heat_map import HeatMap
+    from libs.common.backtest.sweep.workshop import Trial, Workshop
+
+CELLS_MAX: Final = 16
+SHADES: Final = ("red", "dark_orange3", "yellow", "green3", "green")
+
+Axes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUES", help="fast=5:50:5, fast=5,10,20; repeatable."),
+]
+Method = Annotated[Literal["grid", "random", "optuna"], typer.Option(help="Which points to try.")]
+Trials = Annotated[int, typer.Option(min=1, help="How many, for random and optuna.")]
+Metric = Annotated[str, typer.Option(help="What is to become large.")]
+Seed = Annotated[int, typer.Option(min=0, help="For random and optuna.")]
+CrewName = Annotated[
+    Literal["auto", "threads", "processes", "ray"],
+    typer.Option("--on", help="Who tries; auto: Ray if RAY_ADDRESS is set, threads, processes."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="How many at once; else all cores.")]
+
+
+def sweep(
+    name: Name = None,
+    symbols: Symbols = None,
+    start: Start = "",
+    end: End = "",
+    timeframe: Bars = Timeframe.DAY,
+    axes: Axes = None,
+    method: Method = "grid",
+    trials: Trials = 100,
+    metric: Metric = "sharpe",
+    seed: Seed = 7,
+    crew: CrewName = "auto",
+    workers: Workers = None,
+    data: Data = "sample",
+    cash: Cash = 1_000_000.0,
+    models: Words = None,
+    sizing: SizingWords = None,
+    benchmark: Benchmark = "",
+    spec_file: SpecFile = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Try many parameters and keep every trial; with --out, a sweep cut short goes on."""
+    from libs.common.backtest.sweep.heat_map import heat_map, heat_map_page
+    from libs.common.backtest.sweep.journal import Journal
+    from libs.common.backtest.sweep.space import axis_of, plan_of
+    from libs.common.backtest.sweep.sweep import header_of
+    from libs.common.backtest.sweep.sweep import sweep as run_sweep
+    from libs.common.kernel.errors import TradewindError
+
+    if not axes:
+        raise CommandError(
+            "name what to try, e.g. --set fast=5:50:5 --set slow=20,50,100", Exit.USAGE
+        )
+    try:
+        spec = spec_from(
+            name, symbols=symbols, start=start, end=end, timeframe=timeframe, params={},
+            data=data, cash=cash, models=models or [], sizing=sizing or [], benchmark=benchmark,
+            spec_file=spec_file,
+        )  # fmt: skip
+        found = [axis_of(text) for text in axes]
+        plan = plan_of(
+            {"axes": found, "method": method, "trials": trials, "metric": metric, "seed": seed}
+        )
+        workshop = workshop_for(spec, {axis.name: axis.values[0] for axis in found})
+        folder = run_folder(out, "sweep", spec.strategies[0].title)
+        with bar(f"{plan.metric} –") as progress:
+            task = progress.add_task("", total=plan.count, best="–")
+
+            def tell(done: int, count: int, best: Trial | None) -> None:
+                told = "–" if best is None else f"{best.figure(metric):.4g}"
+                progress.update(task, completed=done, total=count, best=told)
+
+            summary = run_sweep(
+                workshop, plan, folder, directories=strategy_directories(), crew=crew,
+                workers=workers, tell=tell,
+            )  # fmt: skip
+        with Journal(folder, header_of(workshop, plan)) as journal:
+            shown = heat_map(plan, journal.trials())
+        if shown is not None:
+            facts = {"trials": summary["trials"], "data": workshop.history.source}
+            title = f"{spec.strategies[0].title}: {metric}"
+            (folder / "heat_map.html").write_text(heat_map_page(shown, title, facts), "utf-8")
+    except TradewindError as error:
+        raise CommandError(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps({**summary, "folder": str(folder)}, indent=2))
+    else:
+        _show(summary, shown, metric, folder)
+
+
+def workshop_for(spec: BacktestSpec, params: dict[str, Any]) -> Workshop:
+    """Return the workshop of a spec, its bars read with what these parameters need to warm up."""
+    from libs.common.backtest.run import read_history, reader_of
+    from libs.common.backtest.shelf import load_named
+    from libs.common.backtest.sweep.workshop import Workshop
+
+    registry = load_named([c.class_name for c in spec.strategies], strategy_directories())
+    for choice in spec.strategies:
+        registry.get(choice.class_name)
+    return Workshop(spec, read_history(spec, (), reader_of(spec)), registry)
+
+
+def bar(label: str) -> Progress:
+    """Return a progress bar that shows the best so far; on stderr, so that --json stays clean."""
+    from rich.console import Console
+
+    return Progress(
+        TextColumn(label.removesuffix(" –")),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("best {task.fields[best]}"),
+        console=Console(stderr=True),
+    )
+
+
+def _show(summary: dict[str, Any], shown: HeatMap | None, metric: str, folder: Path) -> None:
+    if shown is not None and len(shown.rows) <= CELLS_MAX and len(shown.columns) <= CELLS_MAX:
+        tables.show(console, _cells(shown))
+    best = summary["best"]
+    console.print(
+        f"{summary['trials']:,} trials on {summary['crew']}, {summary['skipped']:,} not allowed, "
+        f"{summary['failed']:,} failed",
+        soft_wrap=True,
+    )
+    if summary["first_error"]:
+        console.print(f"first failure: {summary['first_error']}", style="yellow", markup=False)
+    if best is None:
+        raise CommandError("no trial gave a figure")
+    named = ", ".join(f"{name}={value}" for name, value in best["params"].items())
+    console.print(f"best {metric} {figure(best['metrics'][metric], 'ratio')} at {named}")
+    doubt = best["deflated_sharpe"]
+    if doubt is not None:
+        console.print(
+            f"probability that its Sharpe ratio is above what the best of as many lucky ones has: "
+            f"{doubt:.1%} (deflated Sharpe ratio)",
+            soft_wrap=True,
+        )
+    console.print(f"kept in {folder}", soft_wrap=True)
+
+
+def _cells(shown: HeatMap) -> Table:
+    low, high = _ends(shown.values.ravel().tolist())
+    table = tables.grid(
+        f"{shown.row_name} \\ {shown.column_name}", *(f"{v}>" for v in shown.columns)
+    )
+    for value, row in zip(shown.rows, shown.values.tolist(), strict=True):
+        table.add_row(str(value), *(_cell(cell, low, high) for cell in row))
+    return table
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    there = [value for value in values if value == value]
+    return (min(there), max(there)) if there else (0.0, 0.0)
+
+
+def _cell(value: float, low: float, high: float) -> Text:
+    if value != value:
+        return Text("–", style="dim")
+    place = 0.0 if high <= low else (value - low) / (high - low)
+    return Text(f"{value:.3f}", style=SHADES[min(int(place * len(SHADES)), len(SHADES) - 1)])
