@@ -34,7 +34,8 @@ class ChildState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Child:
     """What to run. `user` and `group` are ids to run as; None keeps ours. `niceness` is added to
-    ours: what no order waits for leaves the processor to what one does."""
+    ours: what no order waits for leaves the processor to what one does. `watched`: `ready` is
+    asked again for as long as it runs, and one that does not answer for long is killed."""
 
     name: str
     command: tuple[str, ...]
@@ -47,6 +48,7 @@ class Child:
     user: int | None = None
     group: int | None = None
     niceness: int = 0
+    watched: bool = False
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class ChildRecord:
     stopping: bool = False
     exit_code: int | None = None
     reason: str = ""
+    hung: str = ""
     started_at_ns: int = 0
     log_from: int = 0
     was_ready: bool = False

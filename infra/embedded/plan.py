@@ -109,6 +109,7 @@ class Plan:
             ready_timeout_s=self.settings.ready_timeout_s,
             stop_timeout_s=20.0,
             niceness=NICENESS.get(service, 0),
+            watched=True,
         )
 
     def environment(self, service: str) -> dict[str, str]:

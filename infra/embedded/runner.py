@@ -16,7 +16,7 @@ from infra.embedded.logs import LogFiles
 from infra.embedded.plan import DATABASE, Plan, broker_symbols, http_not_ok
 from infra.embedded.settings import Feed
 from infra.embedded.state import RunState
-from infra.embedded.supervisor import Supervisor
+from infra.embedded.supervisor import RestartPolicy, Supervisor
 from infra.halt.switch import honour_mark
 from libs.common.kernel.clock import Clock
 from libs.common.runtime.settings import DEFAULT_SYMBOLS
@@ -54,7 +54,10 @@ class Runner:
         self.journal = journal
         self._postgres_password = postgres_password
         self._redis_password = redis_password
-        self.supervisor = Supervisor(journal.logs, self._report, journal.clock)
+        policy = RestartPolicy(
+            hung_probe_s=plan.settings.hung_probe_s, hung_misses=plan.settings.hung_misses
+        )
+        self.supervisor = Supervisor(journal.logs, self._report, journal.clock, policy)
         self._phase = "starting"
         self._chores: list[asyncio.Task[None]] = []
 

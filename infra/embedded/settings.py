@@ -89,6 +89,14 @@ class EmbeddedSettings(BaseSettings):
     )
     log_mb_max: int = Field(default=20, ge=1, validation_alias=AliasChoices("TRADEWIND_LOG_MB_MAX"))
     log_parts: int = Field(default=3, ge=1, validation_alias=AliasChoices("TRADEWIND_LOG_PARTS"))
+    # A service that runs and does not answer, asked this often, this many times in a row, hangs:
+    # it is killed and started again.
+    hung_probe_s: float = Field(
+        default=5.0, gt=0, validation_alias=AliasChoices("TRADEWIND_HUNG_PROBE_S")
+    )
+    hung_misses: int = Field(
+        default=10, ge=1, validation_alias=AliasChoices("TRADEWIND_HUNG_MISSES")
+    )
     ready_timeout_s: float = Field(
         default=90.0, gt=0, validation_alias=AliasChoices("TRADEWIND_READY_TIMEOUT_S")
     )

@@ -22,7 +22,9 @@ LOG_TAIL_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """How long to wait before a restart: the first is quick, each further one twice as long."""
+    """How long to wait before a restart: the first is quick, each further one twice as long; and
+    when a child that runs counts as hung: `hung_misses` times in a row without an answer, asked
+    every `hung_probe_s`."""
 
     delay_s_first: float = 0.25
     delay_s_max: float = 30.0
@@ -30,6 +32,8 @@ class RestartPolicy:
     start_attempts: int = 3
     poll_s: float = 0.1
     rotate_s: float = 5.0
+    hung_probe_s: float = 5.0
+    hung_misses: int = 10
 
     def delay_s(self, failures: int) -> float:
         """Return the wait before restart number `failures` (from 1): 0.25, 0.5, 1, … 30."""
@@ -160,7 +164,8 @@ class Supervisor:
             record.process = None
             record.pid = None
             record.ready.clear()
-        record.reason = f"ended with {_exit_words(record.exit_code)}"
+        hung, record.hung = record.hung, ""
+        record.reason = hung or f"ended with {_exit_words(record.exit_code)}"
 
     async def _watch_ready(self, child: Child, record: ChildRecord) -> None:
         while True:
@@ -176,6 +181,23 @@ class Supervisor:
             record.ready.set()
             again = " again" if record.restarts else ""
             self._report("info", f"{child.name} is ready{again} (pid {record.pid})")
+            if child.watched:
+                await self._watch_alive(child, record)
+
+    async def _watch_alive(self, child: Child, record: ChildRecord) -> None:
+        """Ask the child for as long as it answers; kill it when it has not for too long.
+
+        A stopped process, or one whose event loop is blocked, never ends by itself; SIGTERM would
+        wait for it in vain.
+        """
+        misses = 0
+        while misses < self._policy.hung_misses:
+            await asyncio.sleep(self._policy.hung_probe_s)
+            reason = await child.ready()
+            misses = 0 if reason is None else misses + 1
+        if record.process is not None and not record.stopping:
+            record.hung = f"did not answer {misses} times and was killed"
+            record.process.kill()
 
     async def _until_ready(self, child: Child, record: ChildRecord) -> None:
         while not record.ready.is_set():

@@ -37,6 +37,7 @@ from libs.common.runtime.queries import known_query
 from libs.common.runtime.runtime import Runtime, supervise
 from libs.common.runtime.settings import ServiceSettings
 from libs.common.runtime.tenure import Tenure
+from libs.common.runtime.watchdog import WatchedServer
 
 _log = get_logger(__name__)
 
@@ -75,6 +76,7 @@ def create_app(
         service=runtime.name,
         account_id=runtime.settings.account_id,
         instance=runtime.settings.instance,
+        lease_s=runtime.settings.desk_lease_s,
     )
 
     @asynccontextmanager
@@ -247,7 +249,7 @@ def run(name: str, kind: type[S], build: Callable[[S], FastAPI]) -> None:
         server_header=False,
         backlog=1024,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    WatchedServer(config, settings.loop_blocked_s_max).run(sockets=[listener])
 
 
 def end_cleanly_on_signals() -> None:

@@ -80,6 +80,10 @@ class ServiceSettings(BaseSettings):
     clock_poll_s: float = Field(default=1.0, gt=0)
 
     heartbeat_s: float = Field(default=5.0, gt=0)
+    # How long a desk's holder may give no sign of life before one that stands by takes it over.
+    desk_lease_s: float = Field(default=15.0, gt=1)
+    # How long the event loop may stand still before the process ends itself.
+    loop_blocked_s_max: float = Field(default=120.0, gt=1)
     body_bytes_max: int = Field(default=1_048_576, gt=0)
     shutdown_timeout_s: float = Field(default=10.0, gt=0)
 

@@ -5,7 +5,9 @@ same headroom twice, two executors would send what the other has sent. So the pr
 holds a *desk*:
 
 - A session lock of PostgreSQL on a connection of its own says that it lives. It falls with the
-  process or with its connection; whoever waits for it takes over within a second.
+  process or with its connection; whoever waits for it takes over within a second. A process that
+  stands still with its connection alive keeps the lock, but not its *lease*: the holder signs the
+  desk once a second, and who has seen no new signature for `lease_s` cuts that connection.
 - An *epoch*, raised at each taking, says who holds it. Every transaction that decides something
   asks `desk_fence` first, which refuses an epoch that is not the present one. A take-over waits for
   transactions that have passed the fence, so what it then reads is all that its predecessor did.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from typing import Final
 
 from sqlalchemy import text
@@ -43,8 +46,29 @@ _SHORT_LIVED: Final = text(
     " set_config('tcp_keepalives_count', '3', false)"
 )
 _TAKE: Final = text("SELECT desk_take(:service, :account, :instance)")
+_SIGNED: Final = text(
+    "SELECT epoch, seen_at, instance FROM desks WHERE service = :service AND account_id = :account"
+)
 _HOLDER: Final = text(
     "SELECT epoch, instance, taken_at FROM desks WHERE service = :service AND account_id = :account"
+)
+_SIGN: Final = text(
+    "UPDATE desks SET seen_at = clock_timestamp()"
+    " WHERE service = :service AND account_id = :account AND epoch = :epoch RETURNING epoch"
+)
+# A role may end its own connections. Besides the desk's lock those that hold the fence: a process
+# that stands still in the middle of a transaction would have the take-over wait for its end. The
+# 64 bits of a lock stand in two halves.
+_CUT: Final = text(
+    """
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (classid::bigint << 32 | objid::bigint)
+          IN (hashtextextended('desk:' || :service || ':' || :account, 0),
+              hashtextextended('desk_fence:' || :service || ':' || :account, 0))
+      AND pid <> pg_backend_pid()
+    """
 )
 _PART: Final = "desk"
 
@@ -60,11 +84,16 @@ class Tenure:
         service: str,
         account_id: str,
         instance: str,
+        lease_s: float,
     ) -> None:
         self._database = database
         self._readiness = readiness
         self._who = {"service": service, "account": account_id}
         self._instance = instance
+        self._lease_s = lease_s
+        self._signed: object = None  # the last signature of another holder, and when it was new
+        self._signed_at = 0.0
+        self._looked_at = 0.0
         self._connection: AsyncConnection | None = None
         self._epoch: int | None = None
 
@@ -83,6 +112,7 @@ class Tenure:
                 await self._begin()
                 break
             self._readiness.block(_PART, f"standing by: {await self._holder()}")
+            await self._end_stale()
             await asyncio.sleep(_WAIT_S)
         self._readiness.clear(_PART)
 
@@ -150,8 +180,29 @@ class Tenure:
                 row = await session.row(_HOLDER, self._who)
                 return row is not None and row["epoch"] == self._epoch
         async with self._database.translated():
-            found = (await self._connection.execute(_HOLDER, self._who)).mappings().one()
-        return bool(found["epoch"] == self._epoch)
+            signed = await self._connection.execute(_SIGN, {**self._who, "epoch": self._epoch})
+        return signed.first() is not None
+
+    async def _end_stale(self) -> None:
+        """Cut the lock of a holder that has not signed for a lease; the next try then has it.
+
+        Counted is the time that this process has watched one signature, with the database there:
+        no two clocks are compared, and an outage makes nobody stale. What the holder still writes
+        is refused by the fence as soon as the desk is taken.
+        """
+        async with self._database.read() as session:
+            row = await session.row(_SIGNED, self._who)
+        now = time.monotonic()
+        signature = row and (row["epoch"], row["seen_at"])
+        if signature != self._signed or now - self._looked_at > self._lease_s / 2:
+            self._signed, self._signed_at = signature, now
+        self._looked_at = now
+        if signature is None or now - self._signed_at < self._lease_s:
+            return
+        _log.error("desk_stale", **self._who, held_by=row and row["instance"])
+        self._signed_at = now
+        async with self._database.write() as tx:
+            await tx.execute(_CUT, self._who)
 
     async def _holder(self) -> str:
         async with self._database.read() as session:

@@ -20,6 +20,7 @@ MARK = text(
     "INSERT INTO discrepancies (id, account_id, symbol, kind, ours, theirs)"
     " VALUES (gen_random_uuid(), 'main', :who, 'test', '', '')"
 )
+LEASE_S = 1.5
 
 
 class Clerk:
@@ -34,6 +35,7 @@ class Clerk:
             service="trade_executor",
             account_id=account,
             instance=instance,
+            lease_s=LEASE_S,
         )
 
     async def write(self, who: str) -> None:
@@ -162,3 +164,33 @@ async def test_a_lost_connection_is_made_up_for_where_nobody_came(
     watching.cancel()
     await asyncio.gather(waiting, watching, return_exceptions=True)
     assert clerk.tenure.epoch == 1
+
+
+async def test_a_holder_that_stands_still_loses_its_desk(hire: Hire, database_url: str) -> None:
+    """Its connection lives, but it signs nothing; it stands in the middle of a transaction, too."""
+    frozen, standby = hire("frozen"), hire("standby")
+    await frozen.tenure.take()
+
+    async def frozen_in_the_middle() -> None:
+        async with frozen.database.write() as under_way:
+            await under_way.execute(MARK, {"who": "begun"})
+            await asyncio.wait_for(standby.tenure.take(), 30)
+
+    with pytest.raises(UnavailableError):
+        await frozen_in_the_middle()
+    with pytest.raises(UnavailableError, match="no longer held by epoch 1"):
+        await frozen.write("ghost")
+    await standby.write("after")
+    assert written(database_url) == {"after"}
+
+
+async def test_a_holder_that_signs_keeps_its_desk(hire: Hire) -> None:
+    holder, standby = hire("holder"), hire("standby")
+    await holder.tenure.take()
+    watching = asyncio.create_task(holder.tenure.watch())
+    waiting = asyncio.create_task(standby.tenure.take())
+    await asyncio.sleep(LEASE_S * 2.5)
+    assert not waiting.done()
+    await holder.write("holder")
+    for task in (watching, waiting):
+        task.cancel()

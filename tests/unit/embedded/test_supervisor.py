@@ -237,3 +237,36 @@ async def test_a_child_has_its_niceness(
     code = STAYS + touching("a") + "time.sleep(60)"
     await supervisor.start(python_child("a", code, tmp_path, niceness=niceness))
     assert psutil.Process(supervisor.records["a"].pid).nice() == os.nice(0) + niceness
+
+
+async def test_child_that_stands_still_is_killed_and_started_again(
+    tmp_path: Path, reports: Reports
+) -> None:
+    """SIGSTOP: it runs, and will never answer nor end by itself."""
+    policy = RestartPolicy(
+        delay_s_first=0.01, delay_s_max=0.05, poll_s=0.01, hung_probe_s=0.05, hung_misses=4
+    )
+    supervisor = Supervisor(
+        LogFiles(tmp_path, bytes_max=1000, keep=2), reports, SystemClock(), policy
+    )
+
+    async def answers() -> str | None:
+        pid = supervisor.records["a"].pid
+        if pid is None or not (tmp_path / "a.ready").exists():
+            return "no answer"
+        stopped = psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        return "no answer" if stopped else None
+
+    code = STAYS + touching("a") + "time.sleep(60)"
+    try:
+        await supervisor.start(python_child("a", code, tmp_path, ready=answers, watched=True))
+        first = supervisor.records["a"].pid
+        assert first is not None
+        await asyncio.sleep(0.5)
+        assert supervisor.records["a"].pid == first, "one that answers is left alone"
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: supervisor.records["a"].pid not in (None, first))
+        await until(lambda: supervisor.records["a"].state is ChildState.RUNNING)
+        assert "a did not answer 4 times and was killed" in reports.about("restart 1")[0]
+    finally:
+        await supervisor.stop_all([])
