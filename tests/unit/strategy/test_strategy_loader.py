@@ -160,7 +160,7 @@ def test_name_taken_twice_is_refused(tmp_path: Path) -> None:
 def test_unknown_name_suggests_near_ones() -> None:
     registry = load_directories([BUILT_IN])
     assert registry.refused == ()
-    with pytest.raises(NotFoundError, match=r"did you mean sma_cross\?"):
+    with pytest.raises(NotFoundError, match=r"did you mean sma_cross"):
         registry.get("sma_cros")
 
 
