@@ -17,8 +17,7 @@ from numba.extending import intrinsic
 from libs.common.quant.compile import compiled
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing_context: Any, address: Any) -> Any:
+def _as_pointer(typing_context: Any, address: Any) -> Any:
     """Return an address (integer) as a pointer."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -27,7 +26,12 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.uintp), generate
 
 
+# Any: Numba's own annotations know these as what they are outside compiled code.
+_pointer: Any = intrinsic(_as_pointer)
+_carray: Any = vars(numba)["carray"]
+
+
 @compiled
 def unowned(array: Any) -> Any:
     """Return a view of the whole of `array` (C-contiguous) that counts no owners."""
-    return numba.carray(_pointer(array.ctypes.data), array.shape, array.dtype)
+    return _carray(_pointer(array.ctypes.data), array.shape, array.dtype)

@@ -83,7 +83,7 @@ def build_decide(step: Any, memory: np.dtype[np.void], params: np.dtype[np.void]
     the last bar, where `signals` is full, or after a decision out of range (mark INVALID), which
     is then in `decision`. It holds no lock of the interpreter: threads run beside each other.
     """
-    signature = types.UniTuple(types.int64, 3)(
+    signature = types.UniTuple(types.int64, 3)(  # type: ignore[no-untyped-call]
         numba.from_dtype(memory),
         numba.from_dtype(BAR)[::1],
         numba.from_dtype(params),
