@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from cli import (
     backtest,
     backtest_compare,
+    check,
     halting,
     ledger,
     order,
@@ -22,6 +23,7 @@ from cli import (
     strategy,
     sweep,
     tables,
+    walk_forward,
 )
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
@@ -54,6 +56,7 @@ app.add_typer(position.app, name="position")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(protection.app, name="protection")
 app.add_typer(strategy.app, name="strategy")
+app.add_typer(check.app, name="check")
 console = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -175,6 +178,7 @@ def signals(
 app.command("halt")(halting.halt)
 app.command("backtest")(backtest.backtest)
 app.command("sweep")(sweep.sweep)
+app.command("walk-forward")(walk_forward.walk_forward)
 app.command("compare")(backtest_compare.compare)
 
 

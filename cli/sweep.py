@@ -103,7 +103,7 @@ def sweep(
         plan = plan_of(
             {"axes": found, "method": method, "trials": trials, "metric": metric, "seed": seed}
         )
-        workshop = workshop_for(spec, {axis.name: axis.values[0] for axis in found})
+        workshop = workshop_for(spec)
         folder = run_folder(out, "sweep", spec.strategies[0].title)
         with bar(f"{plan.metric} –") as progress:
             task = progress.add_task("", total=plan.count, best="–")
@@ -130,8 +130,8 @@ def sweep(
         _show(summary, shown, metric, folder)
 
 
-def workshop_for(spec: BacktestSpec, params: dict[str, Any]) -> Workshop:
-    """Return the workshop of a spec, its bars read with what these parameters need to warm up."""
+def workshop_for(spec: BacktestSpec) -> Workshop:
+    """Return the workshop of a spec, its bars read."""
     from libs.common.backtest.run import read_history, reader_of
     from libs.common.backtest.shelf import load_named
     from libs.common.backtest.sweep.workshop import Workshop

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from libs.common.backtest.errors import DataError, SpecError
-from libs.common.backtest.run import read_history, reader_of
+from libs.common.backtest.run import choices_of, read_history, reader_of, run_backtest
 from libs.common.backtest.shelf import load_named
 from libs.common.backtest.spec import spec_of
 from libs.common.backtest.sweep.heat_map import heat_map, heat_map_page
@@ -20,6 +21,7 @@ from libs.common.backtest.sweep.journal import JOURNAL, Journal
 from libs.common.backtest.sweep.space import Plan, axis_of, drawn, grid, plan_of
 from libs.common.backtest.sweep.sweep import header_of, sweep
 from libs.common.backtest.sweep.workshop import Trial, Workshop
+from libs.common.backtest.walk import Steps, walk
 
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 AXES = (axis_of("fast=5:15:5"), axis_of("slow=10,20"))
@@ -204,3 +206,25 @@ def test_a_heat_map_shows_the_best_over_what_it_does_not_show() -> None:
     page = heat_map_page(found, "<b>", {"trials": 3})
     assert "&lt;b&gt;" in page
     assert heat_map(plan_of({"axes": [AXES[0]]}), trials) is None
+
+
+def test_a_walk_forward_learns_before_it_judges(workshop: Workshop, tmp_path: Path) -> None:
+    walked = walk(workshop, plan(), Steps(500, 400), tmp_path, directories=[BUILT_IN])
+    # 2012 bars from 2015 on: 500 teach, then 400 judge, three times; the rest is too short.
+    assert len(walked.windows) == 3
+    assert len(walked.ts) == len(walked.equity) == 1200
+    for window in walked.windows:
+        assert window.train[1] < window.test[0]
+    growth = math.prod(window.growth for window in walked.windows)
+    assert walked.equity[-1] == pytest.approx(workshop.spec.cash * growth, rel=1e-12)
+    first = walked.windows[0]
+    spec = msgspec.structs.replace(
+        workshop.spec_with(first.params or {}),
+        start=f"{first.test[0]}Z",
+        end=f"{first.test[1][:10]}T23:59:59Z",
+    )
+    alone = run_backtest(
+        spec, workshop.history.until(spec.end_ns), choices_of(spec, workshop.registry)
+    )
+    np.testing.assert_array_equal(walked.equity[:400], alone.outcome.equity)
+    assert json.loads((tmp_path / "walk_forward.json").read_text())["windows"][0]["outside"]

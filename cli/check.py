@@ -1,0 +1,132 @@
+"""`tradewind check …`: does a strategy know too much, or never forget?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import tables
+from cli.backtest_words import (
+    Bars,
+    Data,
+    End,
+    Json,
+    Name,
+    Settings,
+    Start,
+    Symbols,
+    console,
+    spec_from,
+    strategy_directories,
+)
+from cli.errors import CommandError, Exit
+from cli.strategy import parameters
+from infra.embedded.view_panels import styled
+from libs.common.domain.timeframes import Timeframe
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from libs.common.strategy.definition import Definition
+
+app = typer.Typer(help="Look for self-deception in a strategy.", no_args_is_help=True)
+Seed = Annotated[int, typer.Option(min=0, help="Which bars are cut and redrawn.")]
+
+
+@app.command()
+def lookahead(
+    name: Name = None,
+    symbols: Symbols = None,
+    start: Start = "",
+    end: End = "",
+    timeframe: Bars = Timeframe.DAY,
+    settings: Settings = None,
+    data: Data = "sample",
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Does it decide as before when later bars are missing or others? Exit code 1 if not."""
+    import numpy
+
+    from libs.common.kernel.errors import TradewindError
+    from libs.common.strategy.honesty import check_lookahead
+
+    try:
+        definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
+        generator = numpy.random.default_rng(seed)
+        found = check_lookahead(definition, params, history, generator, timeframe=timeframe)
+    except TradewindError as error:
+        raise CommandError(str(error)) from error
+    if as_json:
+        _print({**dataclasses.asdict(found), "verdict": found.verdict})
+    else:
+        table = tables.grid("check", "answer", "question", "detail")
+        for check in found.checks:
+            answer = "yes" if check.passed else ("NO" if check.proof else "no")
+            table.add_row(check.name, answer, check.question, "" if check.passed else check.detail)
+        tables.show(console, table)
+        console.print(f"{found.strategy}:", styled(found.verdict))
+    if found.verdict != "clean":
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def warmup(
+    name: Name = None,
+    symbols: Symbols = None,
+    start: Start = "",
+    end: End = "",
+    timeframe: Bars = Timeframe.DAY,
+    settings: Settings = None,
+    data: Data = "sample",
+    as_json: Json = False,
+) -> None:
+    """After how many bars does it forget where it began? Exit code 1 if it declares too few."""
+    from libs.common.kernel.errors import TradewindError
+    from libs.common.strategy.honesty import check_warmup
+
+    try:
+        definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
+        found = check_warmup(definition, params, history, timeframe=timeframe)
+    except TradewindError as error:
+        raise CommandError(str(error)) from error
+    if as_json:
+        _print({**dataclasses.asdict(found), "needed": found.needed, "enough": found.enough})
+    else:
+        needed = "it never agrees" if found.needed is None else f"{found.needed} bars are needed"
+        console.print(f"{found.strategy} declares {found.declared} bars of warm-up; {needed}")
+        if found.first is not None:
+            console.print(f"first difference after it: {found.first}", soft_wrap=True)
+    if not found.enough:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _subject(
+    name: str | None,
+    symbols: str | None,
+    start: str,
+    end: str,
+    timeframe: Timeframe,
+    settings: list[str] | None,
+    data: str,
+) -> tuple[Definition, dict[str, Any], dict[str, np.ndarray]]:
+    from libs.common.backtest.decide import run_bars
+    from libs.common.backtest.run import read_history, reader_of
+    from libs.common.backtest.shelf import load_named
+
+    spec = spec_from(
+        name, symbols=symbols, start=start, end=end, timeframe=timeframe,
+        params=parameters(settings or []), data=data, cash=1.0, models=[], sizing=[],
+        benchmark="", spec_file=None,
+    )  # fmt: skip
+    choice = spec.strategies[0]
+    loaded = load_named([choice.class_name], strategy_directories()).get(choice.class_name)
+    history = read_history(spec, (), reader_of(spec))
+    return loaded.definition, dict(choice.params), run_bars(history, spec.start_ns)
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
