@@ -15,12 +15,14 @@ from cli import (
     check,
     halting,
     ledger,
+    new,
     order,
     position,
     protection,
     reconcile,
     run,
     strategy,
+    strategy_check,
     sweep,
     tables,
     walk_forward,
@@ -51,12 +53,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(new.app, name="new")
 app.add_typer(order.app, name="order")
 app.add_typer(position.app, name="position")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(protection.app, name="protection")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(check.app, name="check")
+strategy.app.command()(strategy_check.check)
 console = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]

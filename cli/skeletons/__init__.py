@@ -1,0 +1,1 @@
+"""What `tradewind new` writes: one strategy of each kind, with its test."""
