@@ -43,8 +43,8 @@ class BollingerReversion(Strategy):
 
     @staticmethod
     def warmup(params: Chosen) -> int:
-        """Return what fills the band and the regime."""
-        return max(int(params["window"]), 101)
+        """Return what fills band and regime, and two windows in which an older trade has ended."""
+        return max(int(params["window"]), 101) + 2 * int(params["window"])
 
     @staticmethod
     def constraint(params: Chosen) -> str | None:

@@ -28,7 +28,7 @@ def test_the_open_by_hand() -> None:
     assert new_york(ns(dt.datetime(2013, 10, 7, 13, 30, tzinfo=dt.UTC))) == (15985, 570)
 
 
-@pytest.mark.parametrize("year", range(1987, 2038))
+@pytest.mark.parametrize("year", [1987, 1999, 2006, 2007, 2013, 2037])
 def test_every_change_of_the_clocks(year: int) -> None:
     minute = dt.timedelta(minutes=1)
     moments = [dt.datetime(year, 1, 1, tzinfo=dt.UTC) + dt.timedelta(hours=h) for h in range(8760)]

@@ -7,7 +7,7 @@ import pytest
 
 from libs.common.quant.simulation.records import BAR
 from libs.common.strategy import Runner
-from libs.common.strategy.definition import Definition
+from libs.common.strategy.honesty import check_lookahead, check_warmup
 from tests.support.builtin import MINUTE_NS, OPEN_NS, ROOT, builtin
 
 NAMES = sorted(
@@ -27,10 +27,6 @@ def walk(seed: int, count: int) -> np.ndarray:
     made["low"] = np.minimum(made["open"], made["close"]) - 0.05
     made["volume"] = rng.integers(0, 1000, count)
     return made
-
-
-def decided(definition: Definition, made: np.ndarray) -> np.ndarray:
-    return Runner(definition, {}).run(made).decisions
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,9 +68,13 @@ def test_saved_and_restored_anywhere_it_decides_the_same_bits(name: str) -> None
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_what_comes_later_changes_no_decision(name: str) -> None:
-    definition, made = builtin(name), walk(12, 800)
-    other = made.copy()
-    for column in ("open", "high", "low", "close"):
-        other[column][500:] *= 1.3
-    assert decided(definition, made)[:500].tobytes() == decided(definition, other)[:500].tobytes()
+def test_it_looks_at_nothing_but_the_bars_so_far(name: str) -> None:
+    history = {"X": walk(12, 1500)}
+    report = check_lookahead(builtin(name), {}, history, np.random.default_rng(7), cuts=8)
+    assert [check for check in report.checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_declared_warmup_is_enough(name: str) -> None:
+    report = check_warmup(builtin(name), {}, {"X": walk(13, 3000)}, starts=6)
+    assert report.enough, report.first

@@ -69,8 +69,9 @@ def regression(state: Any, value: float, window: int) -> tuple[float, float, flo
     shared = state.product - middle * state.total
     slope = shared / spread
     mean = state.total / window
-    r2 = slope * shared / max(state.squares - state.total * mean, 0.0)
-    return slope, state.anchor + mean - slope * middle, min(r2, 1.0)
+    squares = state.squares - state.total * mean
+    r2 = min(slope * shared / squares, 1.0) if squares > 0.0 else math.nan
+    return slope, state.anchor + mean - slope * middle, r2
 
 
 def correlation_state(max_window: int) -> np.dtype[np.void]:
@@ -138,12 +139,13 @@ def correlation(state: Any, x: float, y: float, window: int) -> tuple[float, flo
         _count_in(state, x, y, 1.0)
         if not math.isnan(x_left):
             _count_in(state, x_left, y_left, -1.0)
-    if xs.count < window or state.x_same >= window:
-        return math.nan, math.nan
-    shared = state.xy - state.x * state.y / window
     spread_x = state.xx - state.x * state.x / window
     spread_y = state.yy - state.y * state.y / window
-    if state.y_same >= window:
+    # Below 0 by rounding only: then nothing of a spread is left either.
+    if xs.count < window or state.x_same >= window or spread_x <= 0.0:
+        return math.nan, math.nan
+    if state.y_same >= window or spread_y <= 0.0:
         return math.nan, 0.0
-    likeness = shared / math.sqrt(max(spread_x, 0.0) * max(spread_y, 0.0))
+    shared = state.xy - state.x * state.y / window
+    likeness = shared / math.sqrt(spread_x * spread_y)
     return max(-1.0, min(1.0, likeness)), shared / spread_x
