@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from libs.common.domain.vocabulary import StrategyMode, Verdict
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError, UnavailableError
 from libs.common.kernel.ids import IdSource, SignalId, order_id_of
+from libs.common.kernel.money import ZERO
 from services.risk_manager import metrics
 from services.risk_manager.desk import Desk, Moment
 from services.risk_manager.judgement import Ask, Judgement, forget, judge, reserve
@@ -56,6 +58,7 @@ class Office:
     rebuilt: bool = False
     settled_at: float = 0.0
     booked_until: dt.datetime = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    earned: Decimal = ZERO
     fired: dict[str, object] = field(default_factory=dict)
     valued_at: float = 0.0
     refreshed_at: float = 0.0

@@ -15,6 +15,7 @@ from libs.common.contracts.channels import Channel
 from libs.common.contracts.messages import CheckResult, OrderSpec, Payload
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import Side, Verdict
+from libs.common.kernel.money import ZERO
 from services.risk_manager.desk import Moment, Switch
 from services.risk_manager.limits import LimitKey
 from services.risk_manager.pending import Fill, Pending
@@ -71,16 +72,20 @@ class Snapshot:
     last_bars: Mapping[tuple[str, str], dt.datetime]
     approvals: Sequence[tuple[str | None, float]]
     booked_until: dt.datetime
+    earned: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was booked since a time, with the cash and the positions that resulted."""
+    """What was booked since a time, with the cash and the positions that resulted. `earned` is
+    what came of the account itself since its beginning: dividends and interest, less fees and
+    taxes."""
 
     cash: Decimal
     positions: Mapping[str, Decimal]
     fills: Sequence[Fill]
     booked_until: dt.datetime
+    earned: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)

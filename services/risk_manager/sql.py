@@ -10,6 +10,11 @@ from libs.common.runtime.outbox import INSERT_MESSAGES
 
 _TERMINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL_STATUSES))
 
+EARNED: Final = """
+    SELECT coalesce(sum(amount), 0) AS earned FROM account_activities
+    WHERE account_id = :account AND code = ANY(CAST(:codes AS text[]))
+"""
+
 CASH: Final = """
     SELECT credits_posted - debits_posted AS cash FROM ledger_accounts
     WHERE owner = :account AND ledger = 'USD' AND code = 'cash'

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import select, text
 
 from libs.common.contracts.messages import CheckResult, OrderSpec
+from libs.common.domain.activities import COST_CODES, INCOME_CODES
 from libs.common.domain.vocabulary import OrderStatus, OrderType, Side, Verdict
 from libs.common.kernel.clock import to_ns
 from libs.common.kernel.money import notional
@@ -64,7 +65,9 @@ class RiskStore:
             bars = await tx.rows(text(sql.LAST_BARS), account)
             approvals = await tx.rows(text(sql.APPROVALS), account)
             cash, positions = await self._cash_and_positions(tx)
+            earned = await self._earned(tx)
         return Snapshot(
+            earned=earned,
             cash=cash,
             positions=positions,
             by_strategy={(r["strategy_id"], r["symbol"]): r["quantity"] for r in strategies},
@@ -84,9 +87,15 @@ class RiskStore:
             trades = await tx.rows(text(sql.TRADES_SINCE), parameters)
             changes = await tx.rows(text(sql.CHANGES_SINCE), parameters)
             cash, positions = await self._cash_and_positions(tx)
+            earned = await self._earned(tx)
         until = max((r["booked_at"] for r in [*trades, *changes]), default=since)
         fills = [_fill(r) for r in trades] + [part for r in changes for part in _parts(r)]
-        return Changes(cash, positions, fills, until)
+        return Changes(cash, positions, fills, until, earned)
+
+    async def _earned(self, tx: ReadSession) -> Decimal:
+        codes = sorted(INCOME_CODES | COST_CODES)
+        row = await tx.row(text(sql.EARNED), {"account": self._account, "codes": codes})
+        return Decimal(0) if row is None else row["earned"]
 
     async def _cash_and_positions(self, tx: ReadSession) -> tuple[Decimal, dict[str, Decimal]]:
         cash = await tx.row(text(sql.CASH), {"account": self._account})

@@ -43,6 +43,7 @@ async def rebuild(office: Office) -> None:
         desk.last_bars.update(snapshot.last_bars)
         await _recall_losses(office)
         office.booked_until = snapshot.booked_until
+        office.earned = snapshot.earned
         office.settled_at = office.clock.now_ns() / 1e9 + office.settings.risk_settle_s
         office.rebuilt = True
     _log.info(
@@ -69,7 +70,8 @@ async def _recall_losses(office: Office) -> None:
 
 async def refresh(office: Office) -> None:
     """Meet the books again: apply what was booked and not heard of, take over cash and
-    positions. A cash difference that no execution explains was paid in or out. A kill switch
+    positions. A cash difference that no execution explains was earned (a dividend, interest, a
+    fee: profit or loss like any other) or else paid in or out, which is neither. A kill switch
     that was set past us, by hand in the database, is followed too."""
     async with office.lock:
         changes = await office.store.changes(office.booked_until)
@@ -77,9 +79,12 @@ async def refresh(office: Office) -> None:
         for fill in changes.fills:
             if book.execute(fill):
                 metrics.MISSED.inc()
-        paid = changes.cash - book.cash
+        earned = changes.earned - office.earned
+        paid = changes.cash - book.cash - earned
+        book.cash, office.earned = changes.cash, changes.earned
+        if earned:
+            _log.info("cash_earned", amount=str(earned), cash=str(book.cash))
         if paid:
-            book.cash = changes.cash
             office.desk.losses.moved(paid)
             _log.info("cash_moved", amount=str(paid), cash=str(book.cash))
         for symbol in {*changes.positions, *book.positions()}:

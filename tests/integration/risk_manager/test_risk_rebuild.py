@@ -184,3 +184,49 @@ async def test_order_that_we_did_not_approve_is_taken_up(world: World, redis_url
             return [p["order_id"] for p in (await exposure(service))["pending"]] == [str(order_id)]
 
         await eventually(taken, what="the order")
+
+
+# kind, code, amount: as `executor_activity` writes them.
+MOVED = (
+    ("JNLC", "journal", Decimal("500")),
+    ("DIV", "dividend", Decimal("30")),
+    ("DIVNRA", "tax", Decimal("-4.50")),
+    ("FEE", "fee", Decimal("-7")),
+    ("INT", "interest", Decimal("1.25")),
+)
+
+
+def book_activities(url: str) -> None:
+    """Book every activity with its money, as the executor does, in one transaction."""
+    with psycopg.connect(url) as connection:
+        for number, (kind, code, amount) in enumerate(MOVED):
+            connection.execute(
+                "INSERT INTO account_activities (id, account_id, broker, activity_id, kind, code,"
+                " amount, quantity, executed_at)"
+                " VALUES (gen_random_uuid(), 'main', 'sim', %s, %s, %s, %s, 0, now())",
+                (str(number), kind, code, amount),
+            )
+        connection.execute(
+            "UPDATE ledger_accounts SET credits_posted = credits_posted + %s WHERE code = 'cash'",
+            (sum(amount for _, _, amount in MOVED),),
+        )
+
+
+async def test_income_is_profit_and_a_deposit_is_not(world: World, redis_url: str) -> None:
+    quick = settings_for(world, redis_url, risk_watch_s=0.05, risk_metrics_s=0.05)
+    async with serving(build(quick)) as service:
+        await ready(service)
+
+        async def valued() -> bool:
+            return bool(world.rows("SELECT 1 FROM risk_metrics WHERE equity = 1000000"))
+
+        await eventually(valued, within_s=30, what="a valuation")
+        book_activities(world.database_url)
+
+        async def counted() -> bool:
+            last = world.rows("SELECT equity, day_pnl FROM risk_metrics ORDER BY ts DESC LIMIT 1")
+            return (last[0]["equity"], last[0]["day_pnl"]) == (
+                Decimal("1000519.75"), Decimal("19.75"),
+            )  # fmt: skip
+
+        await eventually(counted, within_s=30, what="30 - 4.50 - 7 + 1.25 of the 519.75 as profit")
