@@ -96,12 +96,59 @@ def warmup(
     if as_json:
         _print({**dataclasses.asdict(found), "needed": found.needed, "enough": found.enough})
     else:
+        table = tables.grid(
+            "symbol", "start at bar>", "agrees after>", "differ later>", "the first"
+        )
+        for one in found.starts:
+            after = "never" if one.agrees_after is None else f"{one.agrees_after} bars"
+            late = "" if one.difference is None else str(one.difference)
+            table.add_row(one.symbol, str(one.bar), after, f"{one.late} bars", late)
+        tables.show(console, table)
         needed = "it never agrees" if found.needed is None else f"{found.needed} bars are needed"
         console.print(f"{found.strategy} declares {found.declared} bars of warm-up; {needed}")
-        if found.first is not None:
-            console.print(f"first difference after it: {found.first}", soft_wrap=True)
     if not found.enough:
         raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def entry(
+    name: Name = None,
+    symbols: Symbols = None,
+    start: Start = "",
+    end: End = "",
+    timeframe: Bars = Timeframe.DAY,
+    settings: Settings = None,
+    data: Data = "sample",
+    permutations: Annotated[int, typer.Option(min=19, max=100_000, help="How many.")] = 500,
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Is its timing better than chance: rotated in time, and on shuffled markets?"""
+    import numpy
+
+    from libs.common.kernel.errors import TradewindError
+    from libs.common.strategy.honesty import check_entry
+
+    try:
+        definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
+        found = check_entry(definition, params, history, numpy.random.default_rng(seed),
+                            timeframe=timeframe, permutations=permutations)  # fmt: skip
+    except TradewindError as error:
+        raise CommandError(str(error)) from error
+    rows = {
+        symbol: (1e4 * rotated.score, rotated.p_value, found.permuted[symbol].p_value)
+        for symbol, rotated in found.rotated.items()
+    }
+    if as_json:
+        names = ("edge_bps", "p_rotated", "p_shuffled")
+        told = {symbol: dict(zip(names, row, strict=True)) for symbol, row in rows.items()}
+        _print({"strategy": found.strategy, "symbols": told})
+        return
+    table = tables.grid("symbol", "edge a bar, bps>", "p, rotated>", "p, shuffled bars>")
+    for symbol, (edge, *chances) in rows.items():
+        table.add_row(symbol, f"{edge:.2f}", *(f"{chance:.3f}" for chance in chances))
+    tables.show(console, table)
+    console.print("p: how often chance does as well; of one rule, not of the best of many")
 
 
 def _subject(
@@ -129,4 +176,13 @@ def _subject(
 
 
 def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(json.dumps(_plain(value), indent=2, default=str))
+
+
+def _plain(value: Any) -> Any:
+    """Return data that JSON can hold: NaN is null."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from libs.common.quant.metrics.catalogue import CATALOGUE, Entry
+from libs.common.quant.validation import CRISES
 
 
 def metrics() -> str:
@@ -19,7 +20,22 @@ def metrics() -> str:
         ]
         lines += [_row(entry) for entry in entries]
         parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    return "\n\n".join((*parts, crises()))
+
+
+def crises() -> str:
+    """Return the crisis windows as Markdown."""
+    lines = [
+        "## Crisis windows",
+        "",
+        "Bad times of US equities; a curve is measured from the close of the first day to that of "
+        "the last, if it has both.",
+        "",
+        "| crisis | from | to | source of the dates |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {c.name} | {c.first} | {c.last} | {c.source} |" for c in CRISES]
+    return "\n".join(lines)
 
 
 def _row(entry: Entry) -> str:

@@ -26,6 +26,17 @@ def test_every_metric_states_definition_source_and_peer(entry: object) -> None:
         assert text.endswith("."), f"{part}: {text!r}"
 
 
+def test_the_examples_against_self_deception_run(capsys: pytest.CaptureFixture[str]) -> None:
+    page = PAGE.parent / "how-to" / "dont-fool-yourself.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), {})
+    told = capsys.readouterr().out
+    assert "deflated Sharpe ratio 0." in told
+    assert "15 splits give 5 histories out of sample" in told
+
+
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     exec(compile(block, str(PAGE), "exec"), {})

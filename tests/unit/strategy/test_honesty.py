@@ -169,6 +169,7 @@ def test_a_strategy_that_never_forgets_is_named_with_its_first_bar() -> None:
     assert found is not None
     assert found.field == "target"
     assert {found.one, found.other} == {0.0, 1.0}
+    assert sum(start.late for start in report.starts) > 100
 
 
 def test_a_position_in_an_array_of_the_code_never_agrees() -> None:

@@ -79,6 +79,14 @@ def test_shuffled_trades_end_alike_and_fall_differently() -> None:
     assert list(found.quantiles()) == [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
 
 
+def test_compounded_trades_end_alike_whatever_their_order() -> None:
+    shares = np.array([0.5, -0.2, 0.1, -0.3])
+    found = shuffled_trades(shares, 1_000.0, 300, rng(), compounded=True)
+    assert found.final == pytest.approx(np.full(300, 1_000.0 * 1.5 * 0.8 * 1.1 * 0.7))
+    assert found.drawdown.min() == pytest.approx(0.8 * 0.7 - 1.0)
+    assert found.drawdown.max() == pytest.approx(-0.3)
+
+
 def test_drawn_trades_have_the_mean_and_spread_of_the_bootstrap() -> None:
     pnl = real_returns() * 10_000.0
     found = drawn_trades(pnl, 1e6, 4_000, rng())

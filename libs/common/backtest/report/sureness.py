@@ -74,11 +74,12 @@ def sureness(run: ReportInput) -> Sureness | None:
 
 
 def _shuffled(run: ReportInput, generator: np.random.Generator) -> float:
-    profits = run.trades["profit"]
-    if len(profits) < TRADES_MIN or not np.isfinite(profits).all():
+    entered = np.searchsorted(run.ts, run.trades["entry_ts"], side="left") - 1
+    shares = run.trades["profit"] / run.equity[np.maximum(entered, 0)]
+    if len(shares) < TRADES_MIN or not np.isfinite(shares).all():
         return float("nan")
-    paths = int(np.clip(_CELLS // len(profits), 100, _PATHS_MAX))
-    found = shuffled_trades(profits, float(run.equity[0]), paths, generator)
+    paths = int(np.clip(_CELLS // len(shares), 100, _PATHS_MAX))
+    found = shuffled_trades(shares, 1.0, paths, generator, compounded=True)
     return float(np.quantile(found.drawdown, 0.05))
 
 

@@ -44,35 +44,62 @@ def _deepest(curves: Floats) -> Floats:
     return np.maximum(falls, -1.0)
 
 
-def _from_trades(drawn: Floats, cash: float) -> tuple[Floats, Floats]:
-    curves = np.concatenate([np.full((len(drawn), 1), cash), drawn], axis=1).cumsum(axis=1)
+def _from_trades(drawn: Floats, cash: float, *, compounded: bool) -> tuple[Floats, Floats]:
+    begin = np.full((len(drawn), 1), cash)
+    if compounded:
+        curves = np.concatenate([begin, 1.0 + drawn], axis=1).cumprod(axis=1)
+    else:
+        curves = np.concatenate([begin, drawn], axis=1).cumsum(axis=1)
     return curves[:, -1], _deepest(curves)
 
 
 def shuffled_trades(
-    pnl: Floats, cash: float, paths: int, generator: np.random.Generator
+    pnl: Floats,
+    cash: float,
+    paths: int,
+    generator: np.random.Generator,
+    *,
+    compounded: bool = False,
 ) -> Outcomes:
     """Return what the same trades had given in other orders, from `cash`.
 
-    The final money is the same in all; the drawdowns show how much of a smooth curve was the
-    order. Raises InvalidInputError without trades, with a NaN, or cash not above 0.
+    `pnl` is money, as of positions of one size; if `compounded`, each trade's profit as a share of
+    the equity it was entered with: right where positions grow with the account, whose last trades
+    would weigh too much in money. The final money is the same in all orders; the drawdowns show how
+    much of a smooth curve was the order. Raises InvalidInputError without trades, with a NaN, or
+    cash not above 0.
 
     Source: Pardo, The Evaluation and Optimization of Trading Strategies (2008); K. Davey, Building
     Winning Algorithmic Trading Systems (2014).
     """
-    return _trades(pnl, cash, paths, generator, replace=False)
+    return _trades(pnl, cash, paths, generator, replace=False, compounded=compounded)
 
 
-def drawn_trades(pnl: Floats, cash: float, paths: int, generator: np.random.Generator) -> Outcomes:
+def drawn_trades(
+    pnl: Floats,
+    cash: float,
+    paths: int,
+    generator: np.random.Generator,
+    *,
+    compounded: bool = False,
+) -> Outcomes:
     """Return what as many trades drawn from these, with replacement, had given, from `cash`.
+
+    Arguments as for `shuffled_trades`.
 
     Source: B. Efron, Bootstrap Methods, Annals of Statistics 7 (1979), on trades as Davey (2014).
     """
-    return _trades(pnl, cash, paths, generator, replace=True)
+    return _trades(pnl, cash, paths, generator, replace=True, compounded=compounded)
 
 
 def _trades(
-    pnl: Floats, cash: float, paths: int, generator: np.random.Generator, *, replace: bool
+    pnl: Floats,
+    cash: float,
+    paths: int,
+    generator: np.random.Generator,
+    *,
+    replace: bool,
+    compounded: bool,
 ) -> Outcomes:
     pnl = _checked(pnl, paths, "trades")
     if not cash > 0.0:
@@ -85,7 +112,7 @@ def _trades(
             drawn = pnl[generator.integers(0, len(pnl), (count, len(pnl)))]
         else:
             drawn = generator.permuted(np.tile(pnl, (count, 1)), axis=1)
-        final, fall = _from_trades(drawn, cash)
+        final, fall = _from_trades(drawn, cash, compounded=compounded)
         finals.append(final)
         falls.append(fall)
     return Outcomes(np.concatenate(finals), np.concatenate(falls))

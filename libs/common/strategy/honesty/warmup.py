@@ -27,13 +27,15 @@ BARS_MIN: Final = 20
 @dataclass(frozen=True, slots=True)
 class Start:
     """One later start: its index and time (ns), and after how many bars the decisions agree with
-    those of the run from the first bar; None if they do not to the end. `difference`: the first
-    one after the declared warm-up, None if there is none."""
+    those of the run from the first bar; None if they do not to the end. `late`: how many bars
+    differ after the declared warm-up (few: a tie that rounding breaks), `difference` the first of
+    them, None if there is none."""
 
     symbol: str
     bar: int
     ts: int
     agrees_after: int | None
+    late: int
     difference: Difference | None
 
 
@@ -129,5 +131,5 @@ def _compared(
             difference = Difference(symbol, begin + at, int(bars["ts"][at]), field,
                                     float(part[field][at]), float(whole[field][at]))  # fmt: skip
         agrees = None if last == len(bars) else last
-        found.append(Start(symbol, begin, int(bars["ts"][0]), agrees, difference))
+        found.append(Start(symbol, begin, int(bars["ts"][0]), agrees, len(after), difference))
     return found
