@@ -103,9 +103,9 @@ def live(definition: Definition, bars: np.ndarray, floor: list[float]) -> list[M
         True,
         StrategyMode.LIVE,
     )
-    stream = Stream(configuration, "", "X", Runner(definition, {}), warmed=True)
+    stream = Stream(configuration, "", "X", Runner(definition, {}, "X"), warmed=True)
     correlation_id = uuid.UUID(int=1)
-    taken = measure_calls(lambda bar: stream.take(Arrival(bar, correlation_id)), bars)
+    taken = measure_calls(lambda bar: stream.take({"X": Arrival(bar, correlation_id)}), bars)
     step_p, floor_p = percentiles(step), percentiles(floor)
     taken_p = percentiles(taken)
     name = definition.name

@@ -122,7 +122,7 @@ class Configurator:
         correlation_id: uuid.UUID | None,
         told: Sequence[Told] = (),
     ) -> Member:
-        member = renewed(roster.registry, wanted, before)
+        member = renewed(roster.kit, roster.registry, wanted, before)
         if member.loaded is not None:
             version = member.loaded.version_hash
             member.configuration = dataclasses.replace(wanted, version_hash=version)

@@ -17,12 +17,15 @@ from services.strategy_engine.bars import Arrival
 from services.strategy_engine.commit import commit
 from services.strategy_engine.configuration import configuration_of
 from services.strategy_engine.filler import Filler
+from services.strategy_engine.kit import Kit
 from services.strategy_engine.leases import Holdings, LeaseLostError
 from services.strategy_engine.metrics import LEASES_LOST, STREAMS
+from services.strategy_engine.panel import Panel
 from services.strategy_engine.ports import Book, Leases
 from services.strategy_engine.roster import Member, Roster, build_roster
 from services.strategy_engine.settings import EngineSettings
 from services.strategy_engine.streams import Feed, StreamStatus, Turn
+from services.strategy_engine.worker import Worker
 
 _log = get_logger(__name__)
 
@@ -64,7 +67,10 @@ class Engine:
         self._asked_ns = 0
         self.holdings = Holdings()
         self.closes: dict[str, float] = {}
-        self.roster = Roster()
+        self._kit = Kit(settings, clock, self._wake.set)
+        self._workers: set[Worker] = set()
+        self._ending: set[asyncio.Task[int | None]] = set()
+        self.roster = Roster(self._kit)
 
     # Start and restart --------------------------------------------------------------------
 
@@ -106,7 +112,7 @@ class Engine:
         held = await self._leases.held()
         configurations = [c for c in await self._book.configurations() if c.id in held]
         saved = await self._book.states()
-        roster = build_roster(registry, configurations, saved, self.roster, anew=anew)
+        roster = build_roster(self._kit, registry, configurations, saved, self.roster, anew=anew)
         self._unsaved = Turn()
         self.holdings.epochs = held
         for member in roster.members.values():
@@ -116,7 +122,7 @@ class Engine:
                 after = stream.resume_ts + stream.configuration.span_ns
                 await self._filler.warm(stream, after, self._unsaved)
         self.roster = roster
-        _count(roster)
+        self._settle(roster)
         more = True
         while more:
             begun = [feed for feed in roster.feeds.values() if feed.running and not feed.fresh]
@@ -139,13 +145,12 @@ class Engine:
 
     def receive(self, symbol: str, timeframe: str, arrivals: Iterable[Arrival]) -> None:
         """Put live bars where they wait for their turn."""
-        feed = self.roster.feeds.get((symbol, timeframe))
-        if feed is None:
-            return
-        feed.heard_ns = self._clock.monotonic_ns()
-        for arrival in arrivals:
-            self.closes[symbol] = float(arrival.bar["close"])
-            feed.offer(arrival, self._settings.pending_bars_max)
+        arrivals = list(arrivals)
+        for feed in self.roster.listening(symbol, timeframe):
+            feed.heard_ns = self._clock.monotonic_ns()
+            for arrival in arrivals:
+                feed.offer(symbol, arrival, self._settings.pending_bars_max)
+            self.closes[symbol] = float(arrivals[-1].bar["close"])
         self._wake.set()
 
     async def run(self) -> None:
@@ -188,7 +193,7 @@ class Engine:
             await self._filler.catch_up([f for f in asking if not f.fresh], self._unsaved)
             await self._commit()
 
-    def _due_gaps(self, gapped: list[Feed], now: int) -> list[Feed]:
+    def _due_gaps(self, gapped: list[Feed | Panel], now: int) -> list[Feed | Panel]:
         new = [feed for feed in gapped if feed.waiting_since_ns is None]
         for feed in new:
             feed.waiting_since_ns = now
@@ -197,13 +202,31 @@ class Engine:
             return gapped
         return []
 
-    def _due_sweep(self, gapped: list[Feed], now: int) -> list[Feed]:
+    def _due_sweep(self, gapped: list[Feed | Panel], now: int) -> list[Feed | Panel]:
         pause = self._settings.sweep_s * _NS
         if now - self._swept_ns < pause:
             return []
         self._swept_ns = now
         quiet = (f for f in self.roster.feeds.values() if now - f.heard_ns >= pause)
         return [feed for feed in quiet if feed not in gapped and feed.running]
+
+    def _settle(self, roster: Roster) -> None:
+        """End the processes that nobody steps in any more."""
+        _count(roster)
+        workers = roster.workers()
+        for worker in self._workers - workers:
+            task = asyncio.create_task(worker.end(), name="end of a strategy's process")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        self._workers = workers
+
+    async def close(self) -> None:
+        """End all processes of strategies; the last act at shutdown."""
+        for feed in self.roster.feeds.values():
+            if isinstance(feed, Panel):
+                await feed.close()
+        for worker in self._workers:
+            await worker.end()
 
     # The tables ---------------------------------------------------------------------------
 
@@ -246,7 +269,7 @@ class Engine:
                 await self._restore(self.roster.registry)
             await self._commit()
             yield self.roster
-            _count(self.roster)
+            self._settle(self.roster)
         self._wake.set()
 
     def distrust(self) -> None:

@@ -92,7 +92,7 @@ def build(settings: EngineSettings) -> FastAPI:
             for channel, handle in HANDLERS.items()
         ],
         tasks=[("engine", engine.run), ("leases", keeper.run), ("review", reviewer.run)],
-        stop=[swapper.stop, engine.save, leases.release],
+        stop=[swapper.stop, engine.save, leases.release, engine.close],
         figures=engine.figures,
     )
 

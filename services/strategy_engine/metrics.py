@@ -39,4 +39,7 @@ HIT_RATE = Gauge("strategy_hit_rate", "Share of round trips that earned money", 
 DEMOTIONS = Counter(
     "strategy_demotions_total", "Strategies put into shadow by their own limits", ["strategy_id"]
 )
+WORKERS_ENDED = Counter(
+    "strategy_workers_ended_total", "Processes of strategies that were ended or died", ["why"]
+)
 STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])

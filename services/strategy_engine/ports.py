@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class SavedState:
     layout_hash: str
     version_hash: str
     bars: int
-    last_decision: Mapping[str, float | None] | None
+    last_decision: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from libs.common.kernel.errors import InvalidInputError, NotFoundError
 from libs.common.strategy import Runner
+from libs.common.strategy.definition import Kind
+from libs.common.strategy.kinds import runners_of
 from libs.common.strategy.loader import Loaded
 from libs.common.strategy.memory import to_plain
 from libs.common.strategy.registry import EMPTY, Registry
 from services.strategy_engine.configuration import Configuration
+from services.strategy_engine.kit import Kit, panelled
+from services.strategy_engine.panel import Panel
 from services.strategy_engine.ports import SavedState
-from services.strategy_engine.streams import Feed, Stream, StreamStatus
+from services.strategy_engine.streams import UNIVERSE, Feed, Stream, StreamStatus
+from services.strategy_engine.worker import Worker
 
 _STATED: Final = ("target", "stop", "take_profit", "limit", "confidence", "rebalance")
 Prepare = Callable[[Stream], None]
@@ -34,10 +40,12 @@ class Member:
     streams: dict[str, Stream] = field(default_factory=dict)
     absent: str = ""
     before: Former | None = None
+    worker: Worker | None = None
 
     def uncollected(self, collected: Collection[str]) -> list[str]:
         """Return the symbols that it waits for and that are not among the collected ones."""
-        return sorted(set(self.streams) - set(collected))
+        wanted = {symbol for stream in self.streams.values() for symbol in stream.symbols}
+        return sorted(wanted - set(collected))
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,15 @@ class Former:
 class Roster:
     """All members by id, and the feeds that serve their streams."""
 
+    kit: Kit
     registry: Registry = EMPTY
     members: dict[str, Member] = field(default_factory=dict)
-    feeds: dict[tuple[str, str], Feed] = field(default_factory=dict)
+    feeds: dict[tuple[str, ...], Feed | Panel] = field(default_factory=dict)
+    _listening: dict[tuple[str, str], list[Feed | Panel]] = field(default_factory=dict)
+
+    def listening(self, symbol: str, timeframe: str) -> Iterable[Feed | Panel]:
+        """Return the feeds that want the symbol's bars."""
+        return self._listening.get((symbol, timeframe), ())
 
     def streams(self) -> Iterable[Stream]:
         """Return every stream."""
@@ -69,12 +83,13 @@ class Roster:
             feed.streams = [s for s in feed.streams if s.configuration.id != strategy_id]
         for stream in member.streams.values():
             self._feed(stream).streams.append(stream)
-        self.feeds = {key: feed for key, feed in self.feeds.items() if feed.streams}
+        self._tidy()
 
     def ride(self, streams: Iterable[Stream]) -> None:
         """Let streams go along on the feeds, beside those of the members."""
         for stream in streams:
             self._feed(stream).streams.append(stream)
+        self._tidy()
 
     def unseat(self, strategy_id: str) -> None:
         """Take out what goes along for a strategy."""
@@ -82,23 +97,50 @@ class Roster:
             feed.streams = [
                 s for s in feed.streams if not s.rides or s.configuration.id != strategy_id
             ]
-        self.feeds = {key: feed for key, feed in self.feeds.items() if feed.streams}
+        self._tidy()
 
     def reached(self, stream: Stream) -> int:
-        """Return the start of the last bar that the others on `stream`'s feed have seen, or 0."""
-        feed = self.feeds.get((stream.symbol, stream.configuration.timeframe))
-        others = feed.running if feed else []
-        return min((s.runner.ts for s in others if s.key != stream.key), default=0)
+        """Return the start of the last bar that others have seen of all of `stream`'s symbols, or
+        0."""
+        timeframe = stream.configuration.timeframe
+        seen = [
+            min(
+                (
+                    other.ts
+                    for feed in self.listening(symbol, timeframe)
+                    for other in feed.running
+                    if other.key != stream.key
+                ),
+                default=0,
+            )
+            for symbol in stream.symbols
+        ]
+        return min(seen)
 
-    def _feed(self, stream: Stream) -> Feed:
-        configuration = stream.configuration
-        key = (stream.symbol, configuration.timeframe)
+    def workers(self) -> set[Worker]:
+        """Return the processes in use."""
+        streams = (stream for feed in self.feeds.values() for stream in feed.streams)
+        return {stream.worker for stream in streams if stream.worker is not None}
+
+    def _feed(self, stream: Stream) -> Feed | Panel:
+        timeframe = stream.configuration.timeframe
+        key: tuple[str, ...] = (stream.symbol, timeframe)
+        if panelled(stream):
+            key = (*key, stream.configuration.id, "rides" * stream.rides)
         if key not in self.feeds:
-            self.feeds[key] = Feed(*key, span_ns=configuration.span_ns)
+            self.feeds[key] = self.kit.feed(stream)
         return self.feeds[key]
+
+    def _tidy(self) -> None:
+        self.feeds = {key: feed for key, feed in self.feeds.items() if feed.streams}
+        self._listening = defaultdict(list)
+        for feed in self.feeds.values():
+            for symbol in feed.symbols:
+                self._listening[symbol, feed.timeframe].append(feed)
 
 
 def build_roster(
+    kit: Kit,
     registry: Registry,
     configurations: Iterable[Configuration],
     saved: Mapping[tuple[str, str], SavedState],
@@ -111,38 +153,47 @@ def build_roster(
     Bars that wait in the feeds of `before` go on waiting. Unless `anew`, a member goes on with the
     code that it ran there.
     """
-    roster = Roster(registry)
+    roster = Roster(kit, registry)
     members = before.members if before else {}
     for configuration in configurations:
         old = members.get(configuration.id)
         known = registry if anew else with_own(registry, configuration, old)
-        member = build_member(known, configuration, lambda s: _restore(s, saved.get(s.key)))
+        member = build_member(
+            kit, known, configuration, lambda s: _restore(s, saved.get(s.key)), old
+        )
         if old is not None:
             member.before = old.before
             if not anew:
                 _keep_faults(member, old)
         roster.put(member)
     for key, feed in (before.feeds if before else {}).items():
-        if key in roster.feeds:
-            roster.feeds[key].pending = feed.pending
+        new = roster.feeds.get(key)
+        if isinstance(new, Feed) and isinstance(feed, Feed):
+            new.pending = feed.pending
     return roster
 
 
-def build_member(registry: Registry, configuration: Configuration, prepare: Prepare) -> Member:
+def build_member(
+    kit: Kit,
+    registry: Registry,
+    configuration: Configuration,
+    prepare: Prepare,
+    old: Member | None = None,
+) -> Member:
     """Return a member whose blank streams have gone through `prepare`.
 
-    A strategy that cannot run (unknown, refused, bad parameters) is absent, with the reason.
+    A strategy that cannot run (unknown, refused, bad parameters) is absent, with the reason. The
+    process of `old` goes on where code and parameters are the same.
     """
     member = Member(configuration)
     if not configuration.enabled:
         return member
     try:
         loaded = registry.get(configuration.class_name)
-        for symbol in configuration.universe:
-            runner = Runner(loaded.definition, configuration.params)
-            stream = Stream(configuration, loaded.version_hash, symbol, runner, path=loaded.path)
+        member.worker = _worker(kit, loaded, configuration, old)
+        for stream in streams_of(loaded, configuration, member.worker):
             prepare(stream)
-            member.streams[symbol] = stream
+            member.streams[stream.symbol] = stream
         member.loaded = loaded
     except (NotFoundError, InvalidInputError) as error:
         member.absent = str(error)
@@ -150,7 +201,37 @@ def build_member(registry: Registry, configuration: Configuration, prepare: Prep
     return member
 
 
-def renewed(registry: Registry, configuration: Configuration, before: Member | None) -> Member:
+def streams_of(loaded: Loaded, configuration: Configuration, worker: Worker | None) -> list[Stream]:
+    """Return the blank streams of a strategy. Raises InvalidInputError."""
+    definition = loaded.definition
+    runners = runners_of(
+        definition, configuration.params, configuration.universe, configuration.timeframe
+    )
+    cross = definition.kind is Kind.CROSS
+    return [
+        Stream(
+            configuration,
+            loaded.version_hash,
+            UNIVERSE if cross else runner.symbols[0],
+            runner,
+            worker=worker,
+        )
+        for runner in runners
+    ]
+
+
+def _worker(
+    kit: Kit, loaded: Loaded, configuration: Configuration, old: Member | None
+) -> Worker | None:
+    same = old is not None and old.loaded is loaded
+    if old is not None and same and old.configuration.params == configuration.params:
+        return old.worker
+    return kit.worker(loaded, configuration)
+
+
+def renewed(
+    kit: Kit, registry: Registry, configuration: Configuration, before: Member | None
+) -> Member:
     """Return the member under a new configuration.
 
     A stream whose parameters stay goes on with a copy of its memory; `before` is left as it is.
@@ -158,7 +239,9 @@ def renewed(registry: Registry, configuration: Configuration, before: Member | N
     """
     streams = before.streams if before else {}
     known = with_own(registry, configuration, before)
-    member = build_member(known, configuration, lambda s: _take_over(s, streams.get(s.symbol)))
+    member = build_member(
+        kit, known, configuration, lambda s: _take_over(s, streams.get(s.symbol)), before
+    )
     member.before = before.before if before else None
     return member
 
@@ -188,6 +271,7 @@ def _take_over(stream: Stream, old: Stream | None) -> None:
     if old.runner.layout == stream.runner.layout:
         stream.runner.restore(old.runner.save())
         stream.warmed, stream.status, stream.reason = old.warmed, old.status, old.reason
+        stream.backlog = old.backlog
     elif old.status is StreamStatus.RUNNING:
         stream.resume_ts = old.runner.ts
 
@@ -202,8 +286,6 @@ def _keep_faults(member: Member, old: Member) -> None:
 
 def saved_state(stream: Stream) -> SavedState:
     """Return what is stored of a stream."""
-    memory = stream.runner.memory
-    stated: np.void = memory["stated"]
     return SavedState(
         strategy_id=stream.configuration.id,
         symbol=stream.symbol,
@@ -211,6 +293,15 @@ def saved_state(stream: Stream) -> SavedState:
         state=stream.runner.save(),
         layout_hash=stream.runner.layout,
         version_hash=stream.version_hash,
-        bars=int(memory["bars"]),
-        last_decision={name: to_plain(stated[name]) for name in _STATED},
+        bars=stream.runner.bars,
+        last_decision=_stated(stream),
     )
+
+
+def _stated(stream: Stream) -> dict[str, Any]:
+    """Return the last decision; of a stream on a universe, those of all symbols."""
+    if isinstance(stream.runner, Runner):
+        stated: np.void = stream.runner.memory["stated"]
+        return {name: to_plain(stated[name]) for name in _STATED}
+    shown: dict[str, Any] = stream.runner.shown()["stated"]
+    return shown if stream.symbol == UNIVERSE else shown[stream.symbol]

@@ -23,7 +23,10 @@ class EngineSettings(ServiceSettings):
     files. A bar that follows a gap waits at most `gap_timeout_s` for the table to catch up, asked
     every `gap_poll_s`. A symbol silent for `sweep_s` is looked up in the table. Of several replicas
     each runs its share of the strategies; one that has not been seen for `lease_s` is dead, which
-    is looked for every `lease_renew_s`. What strategies have made is looked at every `review_s`.
+    is looked for every `lease_renew_s`. A strategy on many symbols waits `panel_wait_s` for the
+    bars of a time. Strategies in Python, and those of folders that are not in `trusted_dirs`, step
+    in processes of their own, which get `step_timeout_s` for a bar and may grow by
+    `step_memory_mb`. What strategies have made is looked at every `review_s`.
     """
 
     port: int = Field(default=9102, ge=0, le=65535)
@@ -35,6 +38,10 @@ class EngineSettings(ServiceSettings):
     history_rows_max: int = Field(default=5000, ge=100, le=100_000)
     pending_bars_max: int = Field(default=1000, ge=1)
     lease_s: float = Field(default=10.0, ge=1.0, le=25.0)
+    panel_wait_s: float = Field(default=3.0, gt=0)
+    trusted_dirs: tuple[Path, ...] = (_BUILT_IN,)
+    step_timeout_s: float = Field(default=5.0, gt=0)
+    step_memory_mb: int = Field(default=512, ge=16)
     review_s: float = Field(default=5.0, gt=0)
     lease_renew_s: float = Field(default=2.0, gt=0, le=5.0)
 

@@ -45,4 +45,5 @@ def signal_of(emission: Emission) -> Signal:
         stop=price(decision["stop"]),
         take_profit=price(decision["take_profit"]),
         limit=price(decision["limit"]),
+        features=emission.features,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -10,10 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from libs.common.kernel.errors import InvalidInputError
-from libs.common.strategy import Runner
-from libs.common.strategy.loader import Loaded
+from libs.common.strategy.errors import StepError
 from services.strategy_engine.configuration import Given
-from services.strategy_engine.streams import why
+from services.strategy_engine.streams import Stream
+from services.strategy_engine.worker import WorkerEndedError
 
 
 class Swap(BaseModel):
@@ -54,51 +55,48 @@ class Proof:
     differing: int
 
 
-def prove(
-    loaded: Loaded, runner: Runner, old: Runner | None, symbol: str, history: np.ndarray, bars: int
-) -> Proof:
-    """Step the new runner, and a fresh one of the old kind, over `history`; none of it is stored.
+async def replayed(stream: Stream, history: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Step a stream over stored bars, in a thread or its own process; return its signals (SIGNAL).
 
-    The last `bars` count, those before fill the memories. Raises InvalidInputError with file,
-    line and bar for a step that raises or decides out of range.
+    Nothing of it is stored. Raises InvalidInputError with file, line and bar.
     """
-    new = standing(loaded, runner, symbol, history)
-    if old is None:
-        return Proof(symbol, min(bars, len(history)), 0, int(new.signals[-bars:].sum()), 0)
-    kept = standing(loaded, old, symbol, history)
-    differing = (new.targets != kept.targets) & ~(np.isnan(new.targets) & np.isnan(kept.targets))
-    return Proof(
-        symbol,
-        min(bars, len(history)),
-        int(kept.signals[-bars:].sum()),
-        int(new.signals[-bars:].sum()),
-        int(differing[-bars:].sum()),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """`targets`: shape (k,), f8, the wished position after each bar, NaN before the first.
-    `signals`: shape (k,), bool."""
-
-    targets: np.ndarray
-    signals: np.ndarray
-
-
-def standing(loaded: Loaded, runner: Runner, symbol: str, bars: np.ndarray) -> Standing:
-    """Step `runner` over `bars`. Raises InvalidInputError with file, line and bar."""
-    if not len(bars):
-        return Standing(np.zeros(0), np.zeros(0, np.bool_))
+    if stream.worker is None:
+        try:
+            return await asyncio.to_thread(stream.runner.decide, history)
+        except StepError as error:
+            raise InvalidInputError(str(error)) from error
+    memory = stream.runner.save() if stream.runner.ts else None
     try:
-        steps = runner.run(bars)
-    except Exception as error:  # a user's code may raise anything
-        later = bars["ts"][bars["ts"] > runner.ts]
-        at = int(later[0]) if len(later) else runner.ts
-        raise InvalidInputError(f"{symbol}: {why(error, at, loaded.path)}") from error
-    targets = steps.decisions["target"]
-    last = np.maximum.accumulate(np.where(np.isnan(targets), -1, np.arange(len(targets))))
-    held = np.where(last < 0, np.nan, targets[np.maximum(last, 0)])
-    return Standing(held, steps.changed)
+        signals, done = await stream.worker.replay(stream.symbols, memory, history)
+    except WorkerEndedError as error:
+        raise InvalidInputError(str(error)) from error
+    stream.runner.restore(done.memory)
+    if done.error:
+        raise InvalidInputError(done.error)
+    return signals
+
+
+def proof_of(symbol: str, count: int, bars: int, new: np.ndarray, old: np.ndarray | None) -> Proof:
+    """Return how signals (SIGNAL) over `count` bars compare on the last `bars` of them."""
+    shown = min(bars, count)
+    since = count - shown
+    signals_new = int((new["index"] >= since).sum())
+    if old is None:
+        return Proof(symbol, shown, 0, signals_new, 0)
+    ours, theirs = held(new, count)[since:], held(old, count)[since:]
+    differing = (ours != theirs) & ~(np.isnan(ours) & np.isnan(theirs))
+    signals_old = int((old["index"] >= since).sum())
+    return Proof(symbol, shown, signals_old, signals_new, int(differing.sum()))
+
+
+def held(signals: np.ndarray, count: int) -> np.ndarray:
+    """Return the wished position after each of `count` bars, shape (count,), NaN before the first
+    signal."""
+    targets = np.full(count, np.nan)
+    rows = signals[signals["index"] >= 0]
+    targets[rows["index"]] = rows["target"]
+    last = np.maximum.accumulate(np.where(np.isnan(targets), -1, np.arange(count)))
+    return np.where(last < 0, np.nan, targets[np.maximum(last, 0)])
 
 
 def swap_view(proofs: Mapping[str, Proof], *, status: str, **more: Any) -> dict[str, Any]:

@@ -15,16 +15,16 @@ from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import get_logger
-from libs.common.strategy import Runner
 from libs.common.strategy.loader import Loaded
 from libs.common.strategy.registry import Registry
 from services.strategy_engine.configuration import Configuration, Version
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.metrics import SWAP_PAUSE, SWAPS
 from services.strategy_engine.ports import Book, History, Told
-from services.strategy_engine.roster import Former, Member, Roster, saved_state
+from services.strategy_engine.roster import Former, Member, Roster, saved_state, streams_of
 from services.strategy_engine.streams import Stream, StreamStatus
-from services.strategy_engine.swap import Proof, Swap, prove, swap_view
+from services.strategy_engine.swap import Proof, Swap, proof_of, replayed, swap_view
+from services.strategy_engine.worker import Worker
 
 _log = get_logger(__name__)
 
@@ -43,6 +43,7 @@ class Candidate:
     loaded: Loaded
     registry: Registry
     configuration: Configuration
+    worker: Worker | None
     streams: dict[str, Stream]
     carried: frozenset[str]
     proofs: dict[str, Proof]
@@ -107,7 +108,12 @@ class Swapper:
         if not member.configuration.enabled:
             raise ConflictError(f"{strategy_id} is disabled; change it, then enable it")
         candidate = await self._prepare(member, wish, correlation_id or self._ids.new())
-        await self._prove(candidate, wish.replay_bars)
+        try:
+            await self._prove(candidate, wish.replay_bars)
+        except BaseException:
+            if candidate.worker is not None:
+                await candidate.worker.end()
+            raise
         if strategy_id in self._tasks:
             raise ConflictError(f"{strategy_id}: another swap has begun meanwhile")
         self._candidates[strategy_id] = candidate
@@ -162,17 +168,10 @@ class Swapper:
                 f"{before.id}: nothing to swap: it runs this version of {before.class_name} with "
                 "these parameters already"
             )
-        streams = {
-            symbol: Stream(
-                wanted,
-                loaded.version_hash,
-                symbol,
-                Runner(loaded.definition, params),
-                path=loaded.path,
-                rides=True,
-            )
-            for symbol in before.universe
-        }
+        worker = self._engine.roster.kit.worker(loaded, wanted)
+        streams = {s.symbol: s for s in streams_of(loaded, wanted, worker)}
+        for stream in streams.values():
+            stream.rides = True
         carried = frozenset(
             symbol
             for symbol, stream in streams.items()
@@ -181,7 +180,7 @@ class Swapper:
             and member.streams[symbol].runner.layout == stream.runner.layout
         )
         return Candidate(
-            member, loaded, registry, wanted, streams, carried, {}, wish.shadow_bars,
+            member, loaded, registry, wanted, worker, streams, carried, {}, wish.shadow_bars,
             wish.rollback, correlation_id,
         )  # fmt: skip
 
@@ -202,52 +201,66 @@ class Swapper:
         return loaded, dict(version.params)
 
     async def _prove(self, candidate: Candidate, bars: int) -> None:
-        old = candidate.old
-        definition = candidate.loaded.definition
-        for symbol, stream in candidate.streams.items():
-            running = old.streams.get(symbol)
-            present = running.runner.ts if running else 0
+        """Step a blank one of the new and a blank one of the old over the same stored bars."""
+        old, wanted = candidate.old, candidate.configuration
+        beside = streams_of(old.loaded, old.configuration, old.worker) if old.loaded else []
+        old_warmup = max((s.runner.warmup for s in beside), default=0)
+        proven = streams_of(candidate.loaded, wanted, candidate.worker)
+        for stream in proven:
+            present = _stood(old, stream)
             if not present:
                 continue
-            span = candidate.configuration.span_ns
-            warmups = [stream.runner.warmup, running.runner.warmup if running else 0]
-            history = await self._history.before(
-                candidate.configuration.timeframe, symbol, present + span, max(warmups) + bars
-            )
-            proven = Runner(definition, candidate.configuration.params)
-            beside = Runner(old.loaded.definition, old.configuration.params) if old.loaded else None
-            candidate.proofs[symbol] = await asyncio.to_thread(
-                prove, candidate.loaded, proven, beside, symbol, history, bars
-            )
+            count = max(stream.runner.warmup, old_warmup) + bars
+            history = {
+                symbol: await self._history.before(
+                    wanted.timeframe, symbol, present + wanted.span_ns, count
+                )
+                for symbol in stream.symbols
+            }
+            new = await replayed(stream, history)
+            former: dict[str, np.ndarray] = {}
+            for other in beside:
+                if set(other.symbols) <= set(history):
+                    former |= await replayed(other, {s: history[s] for s in other.symbols})
+            for symbol in stream.symbols:
+                candidate.proofs[symbol] = proof_of(
+                    symbol, len(history[symbol]), bars, new[symbol], former.get(symbol)
+                )
             # So that hardly a bar is left to be stepped over while the others wait.
-            await self._follow_up(candidate, stream, present)
+            await self._follow_up(candidate, candidate.streams[stream.symbol], present)
 
     async def _follow_up(self, candidate: Candidate, stream: Stream, end: int) -> None:
         """Bring a stream's memory to the bar that starts at `end`, from the table."""
-        runner, symbol = stream.runner, stream.symbol
+        runner = stream.runner
         former = candidate.old.before if candidate.rollback else None
-        kept = former.memories.get(symbol) if former and former.layout == runner.layout else None
-        if not runner.ts and kept is not None and kept[0]:
+        kept = (former.memories if former else {}).get(stream.symbol)
+        if not runner.ts and kept is not None and former and former.layout == runner.layout:
             runner.restore(kept[1])
         timeframe, span = candidate.configuration.timeframe, candidate.configuration.span_ns
         if not runner.ts:
-            history = await self._history.before(
-                timeframe, symbol, end + span, max(runner.warmup, 1)
-            )
-            if len(history):
-                stream.warm(history)
+            history = {
+                symbol: await self._history.before(
+                    timeframe, symbol, end + span, max(runner.warmup, 1)
+                )
+                for symbol in stream.symbols
+            }
+            if any(map(len, history.values())):
+                await replayed(stream, history)
         while 0 < runner.ts < end:
-            found = (await self._history.since(timeframe, {symbol: runner.ts}, _CHUNK))[symbol]
-            due = found[found["ts"] <= end]
-            if not len(due):
+            since = dict.fromkeys(stream.symbols, runner.ts)
+            found = await self._history.since(timeframe, since, _CHUNK)
+            # Of symbols read in part, none is stepped over beyond where the first of them ends.
+            cut = min([end, *(int(b["ts"][-1]) for b in found.values() if len(b) == _CHUNK)])
+            due = {s: np.ascontiguousarray(b[b["ts"] <= cut]) for s, b in found.items()}
+            if not any(map(len, due.values())):
                 break
-            await asyncio.to_thread(runner.run, np.ascontiguousarray(due))
+            await replayed(stream, due)
 
     async def _let_ride(self, candidate: Candidate) -> None:
         async with self._engine.boundary() as roster:
             self._check_unchanged(candidate, roster)
-            for symbol, stream in candidate.streams.items():
-                await self._align(candidate, symbol, stream)
+            for stream in candidate.streams.values():
+                await self._align(candidate, stream)
             roster.ride(candidate.streams.values())
 
     async def _follow(self, candidate: Candidate) -> None:
@@ -284,13 +297,19 @@ class Swapper:
             with SWAP_PAUSE.time():
                 self._check_unchanged(candidate, roster)
                 old = candidate.old
-                for symbol, stream in candidate.streams.items():
-                    if not candidate.shadow_bars:
-                        await self._align(candidate, symbol, stream)
+                for symbol, stream in list(candidate.streams.items()):
+                    stream = self._not_ahead(candidate, stream)
+                    await self._align(candidate, stream)
                     stream.rides = False
                     if symbol not in candidate.carried and stream.runner.ts:
                         stream.runner.forget_stated()
-                member = Member(wanted, candidate.loaded, candidate.streams, before=_left(old))
+                member = Member(
+                    wanted,
+                    candidate.loaded,
+                    candidate.streams,
+                    before=_left(old),
+                    worker=candidate.worker,
+                )
                 await self._store(candidate, member)
                 candidate.status = "exchanged"
                 # Others keep their own code; who begins from here on gets the new one.
@@ -298,17 +317,31 @@ class Swapper:
                 roster.put(member)
         SWAPS.labels("rolled_back" if candidate.rollback else "exchanged").inc()
 
-    async def _align(self, candidate: Candidate, symbol: str, stream: Stream) -> None:
+    def _not_ahead(self, candidate: Candidate, stream: Stream) -> Stream:
+        """Return the stream, or a blank one if it has gone along beyond where the old one is: its
+        signals on those bars are still to be given."""
+        old = candidate.old.streams.get(stream.symbol)
+        if stream.runner.ts <= _stood(candidate.old, stream) or stream.symbol in candidate.carried:
+            return stream
+        for blank in streams_of(candidate.loaded, candidate.configuration, candidate.worker):
+            if blank.symbol == stream.symbol:
+                blank.warmed = old.warmed if old else False
+                candidate.streams[stream.symbol] = blank
+                return blank
+        return stream
+
+    async def _align(self, candidate: Candidate, stream: Stream) -> None:
         """Bring the new stream to the very bar where the old one stands."""
-        old = candidate.old.streams.get(symbol)
-        if old is None or not old.runner.ts:
+        old = candidate.old.streams.get(stream.symbol)
+        stood = _stood(candidate.old, stream)
+        if not stood:
             stream.warmed = old.warmed if old else False
-            return
-        if symbol in candidate.carried:
+        elif stream.symbol in candidate.carried and old is not None:
             stream.runner.restore(old.runner.save())
+            stream.backlog = old.backlog
             stream.warmed = old.warmed
         else:
-            await self._follow_up(candidate, stream, old.runner.ts)
+            await self._follow_up(candidate, stream, stood)
             stream.warmed = True
 
     def _check_unchanged(self, candidate: Candidate, roster: Roster) -> None:
@@ -364,6 +397,13 @@ def _wanted(registry: Registry, name: str) -> Loaded:
 
 def _same(a: Configuration, b: Configuration) -> bool:
     return (a.class_name, a.version_hash, a.params) == (b.class_name, b.version_hash, b.params)
+
+
+def _stood(old: Member, stream: Stream) -> int:
+    """Return the last bar (ns) that the old streams of these symbols have seen, 0 if none."""
+    symbols = set(stream.symbols)
+    seen = (s.runner.ts for s in old.streams.values() if symbols & set(s.symbols))
+    return max(seen, default=0)
 
 
 def _left(member: Member) -> Former | None:

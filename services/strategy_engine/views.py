@@ -7,11 +7,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from libs.common.kernel.clock import from_ns
 from libs.common.strategy.loader import Loaded
-from libs.common.strategy.memory import to_plain
 from libs.common.strategy.parameters import Parameter
 from libs.common.strategy.registry import Registry
 from services.strategy_engine.configuration import Configuration, Version
@@ -19,7 +17,7 @@ from services.strategy_engine.leases import Lease
 from services.strategy_engine.performance import Performance
 from services.strategy_engine.ports import SavedState, SignalRow
 from services.strategy_engine.roster import Member
-from services.strategy_engine.streams import Stream, StreamStatus
+from services.strategy_engine.streams import UNIVERSE, Stream, StreamStatus
 
 _ITEMS_MAX: Final = 16
 
@@ -49,7 +47,11 @@ def elsewhere_view(
     """Return a strategy that another replica runs, as it was saved last."""
     holder = lease.holder if lease else None
     status = "running" if configuration.enabled else "disabled"
-    saved = [states.get((configuration.id, symbol)) for symbol in configuration.universe]
+    whole = states.get((configuration.id, UNIVERSE))
+    saved = [
+        (symbol, whole or states.get((configuration.id, symbol)))
+        for symbol in configuration.universe
+    ]
     return {
         **_configured(configuration),
         "status": status if holder else "waiting",
@@ -58,14 +60,16 @@ def elsewhere_view(
         "uncollected": [],
         "symbols": [
             {
-                "symbol": state.symbol,
+                "symbol": symbol,
                 "status": StreamStatus.RUNNING,
                 "reason": "",
                 "as_of": from_ns(state.as_of),
                 "bars": state.bars,
-                "decision": state.last_decision,
+                "decision": (state.last_decision or {}).get(symbol)
+                if whole
+                else state.last_decision,
             }
-            for state in saved
+            for symbol, state in saved
             if state is not None
         ],
     }
@@ -82,7 +86,7 @@ def member_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
         "status": _status(member),
         "reason": member.absent,
         "uncollected": member.uncollected(collected),
-        "symbols": [_stream_view(stream) for stream in member.streams.values()],
+        "symbols": [row for stream in member.streams.values() for row in _stream_views(stream)],
     }
 
 
@@ -92,12 +96,13 @@ def detail_view(member: Member, collected: Collection[str]) -> dict[str, Any]:
     view["schema"] = _schema_view(member.loaded) if member.loaded else []
     view["symbols"] = [
         {
-            **_stream_view(stream),
+            **row,
             "params": stream.runner.params,
             "layout_hash": stream.runner.layout,
-            "state": _short(stream.runner.memory["state"]),
+            "state": _short(stream.runner.shown()["state"]),
         }
         for stream in member.streams.values()
+        for row in _stream_views(stream)
     ]
     return view
 
@@ -167,16 +172,19 @@ def _status(member: Member) -> str:
     return "absent" if member.absent else "running"
 
 
-def _stream_view(stream: Stream) -> dict[str, Any]:
-    memory = stream.runner.memory
-    return {
-        "symbol": stream.symbol,
-        "status": stream.status,
-        "reason": stream.reason,
-        "as_of": from_ns(stream.runner.ts) if stream.runner.ts else None,
-        "bars": int(memory["bars"]),
-        "decision": to_plain(memory["stated"]),
-    }
+def _stream_views(stream: Stream) -> list[dict[str, Any]]:
+    shown = stream.runner.shown()
+    return [
+        {
+            "symbol": symbol,
+            "status": stream.status,
+            "reason": stream.reason,
+            "as_of": from_ns(stream.runner.ts) if stream.runner.ts else None,
+            "bars": stream.runner.bars,
+            "decision": shown["stated"][symbol],
+        }
+        for symbol in stream.symbols
+    ]
 
 
 def _schema_view(loaded: Loaded) -> list[dict[str, Any]]:
@@ -195,9 +203,9 @@ def _field_view(name: str, field: Parameter) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """Return a record as plain data; a long array as its length."""
-    if isinstance(value, np.void):
-        return {name: _short(value[name]) for name in value.dtype.names or ()}
-    if isinstance(value, np.ndarray) and len(value) > _ITEMS_MAX:
+    """Return plain data with a long list as its length."""
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    if isinstance(value, list) and len(value) > _ITEMS_MAX:
         return f"[{len(value)} numbers]"
-    return to_plain(value)
+    return value

@@ -40,7 +40,21 @@ class Desk:
             row = self._connection.execute(query, (strategy_id, symbol)).fetchone()
             return row is not None and row[0] >= from_ns(int(bar["ts"]))
 
-        await eventually(reached, what=f"{strategy_id} on {symbol} at {bar['ts']}")
+        # Long: a strategy that is not trusted steps in a process of its own, which has to start.
+        await eventually(reached, within_s=60, what=f"{strategy_id} on {symbol} at {bar['ts']}")
+
+    async def faulted(self, strategy_id: str) -> str:
+        """Wait until the strategy has stopped on its first symbol; return why."""
+        reason = ""
+
+        async def stopped() -> bool:
+            nonlocal reason
+            detail = (await self.client.get(f"/api/v1/strategies/{strategy_id}")).json()
+            reason = detail["symbols"][0]["reason"]
+            return bool(detail["symbols"][0]["status"] == "faulted")
+
+        await eventually(stopped, within_s=90, what=f"fault of {strategy_id}")
+        return reason
 
     async def metric(self, name: str) -> float:
         text = (await self.client.get("/metrics")).text
@@ -72,6 +86,7 @@ async def opened(
     app = build(EngineSettings.model_validate(values))
     with BarFeed(database_url, redis_url, "1d") as feed:
         async with serving(app) as client:
-            await ready(client)
+            # Long: strategy files may have to be compiled first.
+            await ready(client, within_s=90)
             await eventually(feed.heard, what="subscription")
             yield Desk(client, feed, database_url)

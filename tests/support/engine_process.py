@@ -16,7 +16,8 @@ import httpx
 from infra.embedded.ports import free_port
 
 _ROOT = Path(__file__).resolve().parents[2]
-_START_S = 60.0
+# Long: strategy files may have to be compiled first.
+_START_S = 240.0
 
 
 class EngineProcess:

@@ -98,8 +98,7 @@ class PythonRunner:
     def save(self) -> bytes:
         """Return the memory as bytes. Raises StepError if the state holds what cannot be kept."""
         try:
-            state = values_of(self._strategy.state)
-            return pack([to_bytes(self._memory), self._window.kept().tobytes(), state])
+            return pack([to_bytes(self._memory), self._window.kept().tobytes(), self._values()])
         except TypeError as error:
             raise step_raised(self.definition, error, self.ts, *self.symbols) from error
 
@@ -116,19 +115,29 @@ class PythonRunner:
     def shown(self) -> dict[str, Any]:
         """Return the memory as plain data, to show to a person."""
         stated = {symbol: to_plain(self._memory["stated"]) for symbol in self.symbols}
-        state = to_plain(values_of(self._strategy.state))
+        state = to_plain(self._values())
         return {"state": state, "stated": stated, "bars": self.bars, "ts": self.ts}
 
     def _hold(self, memory: np.void, window: np.ndarray, values: dict[str, object]) -> None:
         self._memory = memory
         self._window = Window(self.definition.history)
         self._window.end = self._window.put(window) + len(window)
-        state = state_from(self.definition.state, values)
-        self._strategy = self.definition.make(self.params, self._window, state)
+        self._held: dict[str, object] | None = values
         self._judged = {}
+
+    def _values(self) -> dict[str, object]:
+        return values_of(self._strategy.state) if self._held is None else self._held
+
+    def _wake(self) -> None:
+        """Make the instance, with the first step only: who holds a memory need not load a model."""
+        if self._held is not None:
+            state = state_from(self.definition.state, self._held)
+            self._strategy = self.definition.make(self.params, self._window, state)
+            self._held = None
 
     def _run(self, bars: np.ndarray) -> list[tuple[int, np.void]]:
         """Step over bars; return the signals with their places."""
+        self._wake()
         found: list[tuple[int, np.void]] = []
         for start in range(0, len(bars), _CHUNK):
             self._chunk(start, bars[start : start + _CHUNK], found)

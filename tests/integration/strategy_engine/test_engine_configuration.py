@@ -211,11 +211,10 @@ async def test_faulted_strategy_runs_again_with_parameters_that_cure_it(
     bars = daily_bars("AAPL", 6)
     mine = {**SMA, "id": "mine", "class_name": "faulty"}
     folders = [str(BUILT_IN), str(tmp_path)]
-    async with desk(SMA, mine, strategy_dirs=folders) as d:
+    async with desk(SMA, mine, strategy_dirs=folders, trusted_dirs=folders) as d:
         d.feed.close("AAPL", bars[:2])
         await d.seen("sma_cross", "AAPL", bars[1])
-        detail = (await d.client.get(f"{BASE}/mine")).json()
-        assert detail["symbols"][0]["status"] == "faulted"
+        await d.faulted("mine")
         answer = await d.client.patch(f"{BASE}/mine", json={"weight": "2"})
         assert answer.json()["symbols"][0]["status"] == "faulted"
         answer = await d.client.patch(f"{BASE}/mine", json={"params": {"cope": 1}})

@@ -198,6 +198,7 @@ async def test_step_that_raises_stops_its_stream_only_and_tells_people(
         d.feed.close("AAPL", bars)
         await d.seen("sma_cross", "AAPL", bars[-1])
         assert d.targets("sma_cross") == looped(SmaCross.definition, bars)
+        await d.faulted("mine")
         members = (await d.client.get("/api/v1/strategies")).json()["items"]
         states = {m["id"]: (m["status"], m["reason"], m["symbols"]) for m in members}
         assert states["mine"][2][0]["status"] == "faulted"
@@ -234,7 +235,8 @@ async def test_reload_swaps_code_and_a_broken_file_keeps_what_runs(
     path.write_text(MINE)
     bars = daily_bars("AAPL", 6)
     mine = {**SMA, "id": "mine", "class_name": "mine"}
-    async with desk(mine, strategy_dirs=[str(tmp_path)]) as d:
+    folder = [str(tmp_path)]
+    async with desk(mine, strategy_dirs=folder, trusted_dirs=folder) as d:
         d.feed.close("AAPL", bars[:2])
         await d.seen("mine", "AAPL", bars[1])
         path.write_text(MINE.replace("params.share", "params.sahre"))

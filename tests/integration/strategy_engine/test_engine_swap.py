@@ -226,7 +226,8 @@ async def test_rollback_after_a_restart_needs_the_same_code(desk: Open, tmp_path
     path = tmp_path / "counter.py"
     path.write_text(FILE.replace("SHARE", "0.5"))
     bars = daily_bars("AAPL", 8)
-    folder = {"strategy_dirs": [str(BUILT_IN), str(tmp_path)]}
+    folders = [str(BUILT_IN), str(tmp_path)]
+    folder = {"strategy_dirs": folders, "trusted_dirs": folders}
     async with desk({**SMA, "class_name": "counter"}, **folder) as d:
         never = await d.client.post(f"{BASE}/mine/swap", json={"rollback": True})
         assert (never.status_code, "never been swapped" in never.text) == (409, True)

@@ -50,7 +50,7 @@ CONFIGURATION = Configuration(
 
 
 def a_feed() -> Feed:
-    stream = Stream(CONFIGURATION, "v", "X", Runner(Follow.definition, {}), warmed=True)
+    stream = Stream(CONFIGURATION, "v", "X", Runner(Follow.definition, {}, "X"), warmed=True)
     return Feed("X", "1m", MINUTE, [stream])
 
 
@@ -67,55 +67,55 @@ def seen(feed: Feed) -> int:
 def test_bars_that_follow_directly_are_stepped_at_once() -> None:
     feed, turn = a_feed(), Turn()
     for minute in (1, 2, 3):
-        feed.offer(arrival(minute), 10)
+        feed.offer("X", arrival(minute), 10)
     assert not feed.advance(turn)
     assert (seen(feed), feed.pending) == (3, {})
 
 
 def test_bar_after_a_hole_waits_until_the_table_has_it() -> None:
     feed, turn = a_feed(), Turn()
-    feed.offer(arrival(1), 10)
-    feed.offer(arrival(4), 10)
+    feed.offer("X", arrival(1), 10)
+    feed.offer("X", arrival(4), 10)
     assert feed.advance(turn)
     assert seen(feed) == 1
-    feed.fill([arrival(2)], turn)
+    feed.fill({"X": [arrival(2)]}, turn)
     assert feed.advance(turn)
     assert seen(feed) == 2
-    feed.fill([arrival(4)], turn)
+    feed.fill({"X": [arrival(4)]}, turn)
     assert (seen(feed), feed.pending) == (4, {})
 
 
 def test_old_and_repeated_bars_are_dropped() -> None:
     feed, turn = a_feed(), Turn()
     for minute in (1, 2, 2, 1, 2):
-        feed.offer(arrival(minute), 10)
+        feed.offer("X", arrival(minute), 10)
         feed.advance(turn)
     assert int(feed.streams[0].runner.memory["bars"]) == 2
 
 
 def test_too_many_waiting_bars_are_left_to_the_table() -> None:
     feed, turn = a_feed(), Turn()
-    feed.offer(arrival(1), 3)
+    feed.offer("X", arrival(1), 3)
     feed.advance(turn)
     for minute in (5, 6, 7, 8):
-        feed.offer(arrival(minute), 3)
+        feed.offer("X", arrival(minute), 3)
     assert sorted(ts // MINUTE for ts in feed.pending) == [8]
-    feed.fill([arrival(m) for m in range(2, 9)], turn)
+    feed.fill({"X": [arrival(m) for m in range(2, 9)]}, turn)
     assert seen(feed) == 8
 
 
 def test_failing_step_leaves_memory_as_before_and_stops_the_stream() -> None:
     feed, turn = a_feed(), Turn()
-    feed.offer(arrival(1), 10)
+    feed.offer("X", arrival(1), 10)
     feed.advance(turn)
     before = feed.streams[0].runner.save()
-    feed.offer(arrival(2, volume=-1.0), 10)
+    feed.offer("X", arrival(2, volume=-1.0), 10)
     feed.advance(turn)
     stream = feed.streams[0]
     assert (stream.status, turn.faulted) == (StreamStatus.FAULTED, [stream])
     assert "negative volume" in stream.reason
     assert stream.runner.save() == before
-    feed.offer(arrival(3), 10)
+    feed.offer("X", arrival(3), 10)
     assert feed.pending == {}
 
 
@@ -128,16 +128,16 @@ def test_any_arrival_order_and_loss_ends_in_the_same_state(
     order: list[int], cuts: set[int], lost: set[int]
 ) -> None:
     straight, turn = a_feed(), Turn()
-    straight.fill([arrival(m) for m in range(1, 13)], turn)
+    straight.fill({"X": [arrival(m) for m in range(1, 13)]}, turn)
     feed, other = a_feed(), Turn()
-    feed.fill([arrival(1)], other)
+    feed.fill({"X": [arrival(1)]}, other)
     for count, minute in enumerate(order, 1):
         if minute not in lost:
-            feed.offer(arrival(minute), 100)
+            feed.offer("X", arrival(minute), 100)
         feed.advance(other)
         if count in cuts:
-            feed.fill([arrival(m) for m in range(1, max(order[:count]) + 1)], other)
-    feed.fill([arrival(m) for m in range(1, 13)], other)
+            feed.fill({"X": [arrival(m) for m in range(1, max(order[:count]) + 1)]}, other)
+    feed.fill({"X": [arrival(m) for m in range(1, 13)]}, other)
     assert feed.streams[0].runner.save() == straight.streams[0].runner.save()
     assert emitted(other) == emitted(turn)
 
@@ -151,7 +151,7 @@ def test_signals_are_committed_before_the_states_of_silent_streams() -> None:
     silent.streams[0].configuration = dataclasses.replace(CONFIGURATION, id="silent")
     turn = Turn()
     for feed in (speaking, silent):
-        feed.fill([arrival(1)], turn)
+        feed.fill({"X": [arrival(1)]}, turn)
     turn.emissions = [e for e in turn.emissions if e.configuration.id == "follow"]
     first = turn.take_urgent()
     assert (list(first.moved), len(first.emissions)) == ([("follow", "X")], 1)
@@ -164,7 +164,7 @@ def test_signals_are_committed_before_the_states_of_silent_streams() -> None:
 
 def test_signal_of_a_bar_has_one_id_and_the_bars_times() -> None:
     feed, turn = a_feed(), Turn()
-    feed.fill([arrival(1)], turn)
+    feed.fill({"X": [arrival(1)]}, turn)
     signal = signal_of(turn.emissions[0])
     assert signal.signal_id == signal_id_of("follow", "X", MINUTE)
     assert signal.signal_id != signal_id_of("follow", "X", 2 * MINUTE)
