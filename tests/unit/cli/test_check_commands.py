@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.gateway_stand_in import tradewind
 
+ROOT = Path(__file__).resolve().parents[3]
 CHEATER = '''
 """Knows the closes of the sample."""
 
@@ -35,8 +36,9 @@ class Cheater(PythonStrategy):
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cheater.py").write_text(CHEATER)
-    folders = [str(Path(__file__).resolve().parents[3] / "strategies"), str(tmp_path)]
-    monkeypatch.setenv("TRADEWIND_STRATEGY_DIRS", json.dumps(folders))
+    # Two strategies only: a misspelt name has all of them loaded.
+    (tmp_path / "sma_cross.py").symlink_to(ROOT / "strategies" / "sma_cross.py")
+    monkeypatch.setenv("TRADEWIND_STRATEGY_DIRS", json.dumps([str(tmp_path)]))
     monkeypatch.setenv("TRADEWIND_HOME", str(tmp_path / "var"))
     monkeypatch.setenv("COLUMNS", "200")
 
