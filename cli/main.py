@@ -17,6 +17,7 @@ from cli import (
     ledger,
     new,
     order,
+    parity,
     position,
     protection,
     reconcile,
@@ -183,6 +184,7 @@ app.command("halt")(halting.halt)
 app.command("backtest")(backtest.backtest)
 app.command("sweep")(sweep.sweep)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("parity")(parity.parity)
 app.command("compare")(backtest_compare.compare)
 
 

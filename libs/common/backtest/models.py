@@ -43,6 +43,11 @@ def models_of(spec: BacktestSpec, *, closes_only: bool) -> Models:
     return models
 
 
+def models_from(given: Mapping[str, Any]) -> Models:
+    """Return the models of nested words. Raises SpecError."""
+    return _built(Models, dict(given), "models")
+
+
 def periods_of(timeframe: Timeframe) -> float:
     """Return the bars in a year of 252 days of 6.5 trading hours."""
     if timeframe is Timeframe.DAY:

@@ -1,0 +1,1 @@
+"""A recorded live session against the same session replayed: decisions, orders, fills."""
