@@ -38,6 +38,7 @@ def report_input(result: BacktestResult) -> ReportInput:
         benchmark_name=result.spec.benchmark or "benchmark",
         notes=result.notes,
         metrics=result.metrics,
+        seed=result.spec.seed,
         **_words(result.summary()),
     )
 
@@ -76,6 +77,7 @@ def kept_input(folder: Path) -> ReportInput:
         benchmark_name=summary["spec"]["benchmark"] or "benchmark",
         notes=tuple(summary["notes"]),
         metrics=Metrics.from_json(summary["metrics"]),
+        seed=summary["spec"]["seed"],
         **_words(summary),
     )
 
