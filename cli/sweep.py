@@ -82,11 +82,10 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Try many parameters and keep every trial; with --out, a sweep cut short goes on."""
-    from libs.common.backtest.sweep.heat_map import heat_map, heat_map_page
-    from libs.common.backtest.sweep.journal import Journal
-    from libs.common.backtest.sweep.space import axis_of, plan_of
-    from libs.common.backtest.sweep.sweep import header_of
+    from libs.common.backtest.sweep.plan import plan_of
+    from libs.common.backtest.sweep.space import axis_of
     from libs.common.backtest.sweep.sweep import sweep as run_sweep
+    from libs.common.backtest.sweep.sweep import write_heat_map
     from libs.common.kernel.errors import TradewindError
 
     if not axes:
@@ -116,12 +115,7 @@ def sweep(
                 workshop, plan, folder, directories=strategy_directories(), crew=crew,
                 workers=workers, tell=tell,
             )  # fmt: skip
-        with Journal(folder, header_of(workshop, plan)) as journal:
-            shown = heat_map(plan, journal.trials())
-        if shown is not None:
-            facts = {"trials": summary["trials"], "data": workshop.history.source}
-            title = f"{spec.strategies[0].title}: {metric}"
-            (folder / "heat_map.html").write_text(heat_map_page(shown, title, facts), "utf-8")
+        shown = write_heat_map(workshop, plan, folder)
     except TradewindError as error:
         raise CommandError(str(error)) from error
     if as_json:

@@ -59,7 +59,8 @@ def walk_forward(
     as_json: Json = False,
 ) -> None:
     """Sweep, take the best, run it on the bars after; what comes of that is out of sample."""
-    from libs.common.backtest.sweep.space import axis_of, plan_of
+    from libs.common.backtest.sweep.plan import plan_of
+    from libs.common.backtest.sweep.space import axis_of
     from libs.common.backtest.walk import Steps, walk
     from libs.common.kernel.errors import TradewindError
 

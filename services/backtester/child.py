@@ -24,6 +24,9 @@ from libs.common.backtest.kept import write_report
 from libs.common.backtest.request import Request
 from libs.common.backtest.run import Tell, choices_of, read_history, reader_of, run_backtest
 from libs.common.backtest.shelf import load_named
+from libs.common.backtest.sweep.sweep import sweep as run_sweep
+from libs.common.backtest.sweep.sweep import write_heat_map
+from libs.common.backtest.sweep.workshop import Workshop
 from libs.common.kernel.errors import TradewindError
 from services.backtester.job import JOB, STUCK, Job, Line
 from services.backtester.pulse import locate
@@ -98,7 +101,32 @@ def backtest(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     return result.summary()
 
 
-KINDS: Final[dict[str, Callable[[Job, Path, Tell], dict[str, object]]]] = {"backtest": backtest}
+def sweep(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
+    """Run one sweep, going on where the folder's journal ends; return its summary."""
+    spec, plan = job.request.spec, job.request.plan
+    assert plan is not None
+    tell("load", 0, 1)
+    directories = [Path(each) for each in job.strategy_dirs]
+    registry = load_named([choice.class_name for choice in spec.strategies], directories)
+    tell("read", 0, 1)
+    workshop = Workshop(spec, read_history(spec, (), reader_for(job)), registry)
+    summary = run_sweep(
+        workshop,
+        plan,
+        folder,
+        directories=directories,
+        workers=1,
+        tell=lambda done, count, _best: tell("trials", done, count),
+    )
+    if job.request.report:
+        write_heat_map(workshop, plan, folder)
+    return summary
+
+
+KINDS: Final[dict[str, Callable[[Job, Path, Tell], dict[str, object]]]] = {
+    "backtest": backtest,
+    "sweep": sweep,
+}
 
 
 def work(job: Job, folder: Path, voice: Voice) -> int:

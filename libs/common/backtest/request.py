@@ -10,16 +10,22 @@ from msgspec import Struct
 
 from libs.common.backtest.errors import SpecError
 from libs.common.backtest.spec import BacktestSpec
+from libs.common.backtest.sweep.plan import Plan
 
-Kind = Literal["backtest"]
+Kind = Literal["backtest", "sweep"]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run: its kind and the spec it works on. `report`: write the HTML tear sheet too."""
+    """A run: its kind and the spec it works on; a sweep has a `plan`. `report`: write HTML too."""
 
     kind: Kind = "backtest"
     spec: BacktestSpec
+    plan: Plan | None = None
     report: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.kind == "sweep") != (self.plan is not None):
+            raise ValueError("a plan goes with kind sweep, and only with it")
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON data."""

@@ -17,7 +17,7 @@ from libs.common.backtest.result import BacktestResult
 from libs.common.backtest.run import choices_of, run_backtest
 from libs.common.backtest.spec import BacktestSpec
 from libs.common.backtest.sweep.crews import Kind
-from libs.common.backtest.sweep.space import Plan
+from libs.common.backtest.sweep.plan import Plan
 from libs.common.backtest.sweep.sweep import sweep
 from libs.common.backtest.sweep.workshop import Workshop
 from libs.common.kernel.clock import format_ns

@@ -56,6 +56,7 @@ class ProcessLauncher:
         ended, limit = await self._attempt(job, folder, self._settings.backtests_timeout_s, tell)
         if limit:
             LIMITS.labels(limit).inc()
+        if limit and request.kind == "backtest":
             tell(Progress("locate", 0, 1))
             ended = Ended(None, await self._located(job, folder, ended.error or ""))
         return Ended(ended.result, ended.error, _artefacts(folder))

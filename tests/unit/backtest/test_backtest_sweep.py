@@ -18,7 +18,8 @@ from libs.common.backtest.shelf import load_named
 from libs.common.backtest.spec import spec_of
 from libs.common.backtest.sweep.heat_map import heat_map, heat_map_page
 from libs.common.backtest.sweep.journal import JOURNAL, Journal
-from libs.common.backtest.sweep.space import Plan, axis_of, drawn, grid, plan_of
+from libs.common.backtest.sweep.plan import Plan, plan_of
+from libs.common.backtest.sweep.space import axis_of, drawn, grid
 from libs.common.backtest.sweep.sweep import header_of, sweep
 from libs.common.backtest.sweep.workshop import Trial, Workshop
 from libs.common.backtest.walk import Steps, walk

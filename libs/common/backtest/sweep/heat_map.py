@@ -11,7 +11,7 @@ import numpy as np
 
 from libs.common.backtest.report.page import Plot, page, plotted
 from libs.common.backtest.report.words import escaped
-from libs.common.backtest.sweep.space import Plan
+from libs.common.backtest.sweep.plan import Plan
 from libs.common.backtest.sweep.workshop import Trial
 from libs.common.strategy.parameters import Value
 

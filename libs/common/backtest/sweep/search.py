@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from libs.common.backtest.sweep.space import Plan
+from libs.common.backtest.sweep.plan import Plan
 from libs.common.backtest.sweep.workshop import Trial
 from libs.common.strategy.parameters import Value
 

@@ -1,72 +1,16 @@
-"""What to try: axes of values, and the plan that picks from them."""
+"""What to try: axes from text, and the points that a plan picks from them."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterator, Sequence
 
-import msgspec
 import numpy as np
-from msgspec import Meta, Struct
 
 from libs.common.backtest.errors import SpecError
+from libs.common.backtest.sweep.plan import VALUES_MAX, Axis, Plan
 from libs.common.strategy.parameters import Value
-
-VALUES_MAX: Final = 100_000
-TRIALS_MAX: Final = 1_000_000
-Method = Literal["grid", "random", "optuna"]
-
-
-class Axis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The values of one parameter, in order."""
-
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,130}$")]
-    values: Annotated[tuple[int | float, ...], Meta(min_length=1, max_length=VALUES_MAX)]
-
-
-class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which trials: all of the grid, or `trials` of it picked by chance or by Optuna.
-
-    `metric` is what is to become large, one of the metrics' names.
-    """
-
-    axes: Annotated[tuple[Axis, ...], Meta(min_length=1, max_length=20)]
-    method: Method = "grid"
-    trials: Annotated[int, Meta(ge=1, le=TRIALS_MAX)] = 100
-    metric: Annotated[str, Meta(pattern=r"^[a-z_]{1,64}$")] = "sharpe"
-    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 7
-
-    def __post_init__(self) -> None:
-        names = [axis.name for axis in self.axes]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two axes have one name: {', '.join(names)}")
-        if self.method == "grid" and self.size > TRIALS_MAX:
-            raise ValueError(f"the grid has {self.size:,} points, at most {TRIALS_MAX:,} are tried")
-
-    @property
-    def size(self) -> int:
-        """Return how many points the grid has."""
-        return math.prod(len(axis.values) for axis in self.axes)
-
-    @property
-    def count(self) -> int:
-        """Return how many trials the plan makes."""
-        return self.size if self.method == "grid" else min(self.trials, self.size)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON data."""
-        data: dict[str, Any] = msgspec.to_builtins(self)
-        return data
-
-
-def plan_of(data: Mapping[str, Any]) -> Plan:
-    """Return the checked plan. Raises SpecError."""
-    try:
-        return msgspec.convert(data, Plan)
-    except msgspec.ValidationError as error:
-        raise SpecError(f"sweep: {error}") from error
 
 
 def axis_of(text: str) -> Axis:

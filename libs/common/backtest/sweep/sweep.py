@@ -14,15 +14,18 @@ import numpy as np
 from libs.common.backtest.errors import SpecError
 from libs.common.backtest.run import choices_of, run_backtest
 from libs.common.backtest.sweep.crews import Crew, Kind, crew_of, kind_of
+from libs.common.backtest.sweep.heat_map import HeatMap, heat_map, heat_map_page
 from libs.common.backtest.sweep.journal import Journal
+from libs.common.backtest.sweep.plan import Plan
 from libs.common.backtest.sweep.search import Searcher
-from libs.common.backtest.sweep.space import Plan, drawn, grid
+from libs.common.backtest.sweep.space import drawn, grid
 from libs.common.backtest.sweep.workshop import Trial, Workshop, key_of
 from libs.common.quant.metrics import CATALOGUE, daily, simple_returns
 from libs.common.quant.validation import deflated_sharpe
 from libs.common.strategy.parameters import Value
 
 SUMMARY: Final = "sweep.json"
+HEAT_MAP: Final = "heat_map.html"
 BATCH: Final = 16
 ROUND: Final = 8
 """Points that Optuna is asked for at once: the same for one core and a hundred, so that the same
@@ -66,6 +69,19 @@ def sweep(
         summary = summary_of(workshop, plan, journal, best, kind_of(crew, workshop))
     (folder / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
     return summary
+
+
+def write_heat_map(workshop: Workshop, plan: Plan, folder: Path) -> HeatMap | None:
+    """Write the heat map of a kept sweep as a page; return it, None if fewer than two parameters
+    vary."""
+    with Journal(folder, header_of(workshop, plan)) as journal:
+        found = heat_map(plan, journal.trials())
+        count = sum(1 for _ in journal.trials())
+    if found is not None:
+        facts = {"trials": count, "data": workshop.history.source}
+        title = f"{workshop.spec.strategies[0].title}: {plan.metric}"
+        (folder / HEAT_MAP).write_text(heat_map_page(found, title, facts), "utf-8")
+    return found
 
 
 def check_plan(workshop: Workshop, plan: Plan) -> None:
