@@ -32,6 +32,7 @@ def build(settings: AuditSettings) -> FastAPI:
         readiness=runtime.readiness,
         batch=settings.audit_batch,
         block_ms=settings.audit_block_ms,
+        gather_s=settings.audit_gather_ms / 1000,
         claim_idle_s=settings.claim_idle_s,
     )
     guard = ChainGuard(runtime, settings, recorder, tail)

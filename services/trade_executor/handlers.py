@@ -35,7 +35,10 @@ class Handlers:
 
     async def on_approved(self, envelopes: Sequence[Envelope[ApprovedOrder]]) -> None:
         """Take approved orders; done when all are durable, sending goes on by itself."""
-        await asyncio.gather(*(self._take(envelope) for envelope in envelopes))
+        if len(envelopes) == 1:
+            await self._take(envelopes[0])
+        else:
+            await asyncio.gather(*(self._take(envelope) for envelope in envelopes))
 
     async def _take(self, envelope: Envelope[ApprovedOrder]) -> None:
         approved = envelope.payload

@@ -41,6 +41,7 @@ from services.trade_executor.wire_store import BrokerMessageStore
 
 NAME = "trade_executor"
 _SWITCH_S = 0.0005
+_TURNS_TO_THE_WIRE = 4  # of the event loop, from an order's commit to its sending
 
 
 def build(settings: ExecutorSettings) -> FastAPI:
@@ -49,8 +50,8 @@ def build(settings: ExecutorSettings) -> FastAPI:
         raise InvalidInputError(
             "TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to send orders"
         )
-    # An order's request is made in a thread of its own. At Python's usual 5 ms it could stand
-    # behind the event loop for that long, twice.
+    # What is asked of the broker is asked in threads. At Python's usual 5 ms an order could stand
+    # behind one of them for that long.
     sys.setswitchinterval(_SWITCH_S)
     runtime = Runtime.of(NAME, settings)
     books = ExecutorStore(
@@ -82,6 +83,8 @@ def service(
     """Return the app over given books, broker and risk desk."""
     executor = assemble(runtime, settings, books, broker, risk)
     books.committer.carry(executor.gate)
+    # The order first, then the news of it.
+    runtime.outbox.give_way(_TURNS_TO_THE_WIRE)
     handlers, watch, tasks = executor.handlers, executor.watch, executor.tasks
     trigger_store = TriggerStore(runtime)
     triggers = triggers_of(runtime, settings, executor, trigger_store)

@@ -36,6 +36,21 @@ class LogMessage:
     data: bytes
 
 
+class Posted:
+    """The answer to messages that are on their way."""
+
+    def __init__(self, answers: asyncio.Future[list[Any]]) -> None:
+        self._answers = answers
+
+    async def stream_ids(self) -> list[str]:
+        """Wait for it; as `Bus.append`."""
+        # Shielded: who stops waiting leaves the answer to who asks next.
+        answers = await asyncio.shield(self._answers)
+        for answer in answers:
+            good(answer)
+        return _appended(answers)
+
+
 class Bus:
     """The service's way to Redis. Connections are opened on first use."""
 
@@ -113,15 +128,14 @@ class Bus:
         One MULTI for all, so either every message is on its stream or none. Raises
         UnavailableError, after which the outcome is unknown and sending again is right.
         """
-        commands: list[Command] = [("MULTI",)]
-        for message in messages:
-            commands.append(("XADD", message.stream, "*", FIELD, message.data))
-            commands.append(("PUBLISH", message.channel, message.data))
-        answers = (await self._say([*commands, ("EXEC",)]))[-1]
-        for answer in answers:
-            good(answer)
-        BUS_PUBLISHED.labels("log").inc(len(messages))
-        return [answer.decode() for answer in answers[::2]]
+        return _appended(await self._say(_append(messages)))
+
+    def post(self, messages: Sequence[LogMessage]) -> Posted | None:
+        """Do as `append`, at once, without waiting for the answer; None, and nothing done, while
+        there is no connection."""
+        if self._link is None or self._link.closed:
+            return None
+        return Posted(self._link.say(_append(messages), self._timeout_s))
 
     async def ensure_group(self, stream: str, group: str) -> None:
         """Create the consumer group at the stream's beginning unless it exists."""
@@ -173,6 +187,21 @@ class Bus:
         if self._link is not None:
             self._link.close()
         await self.client.aclose()
+
+
+def _append(messages: Sequence[LogMessage]) -> list[Command]:
+    commands: list[Command] = [("MULTI",)]
+    for message in messages:
+        commands.append(("XADD", message.stream, "*", FIELD, message.data))
+        commands.append(("PUBLISH", message.channel, message.data))
+    return [*commands, ("EXEC",)]
+
+
+def _appended(answers: Sequence[Any]) -> list[str]:
+    """Return the ids that EXEC told, the last answer; each message has two."""
+    told = [good(answer) for answer in answers[-1]]
+    BUS_PUBLISHED.labels("log").inc(len(told) // 2)
+    return [answer.decode() for answer in told[::2]]
 
 
 def parse_entry_id(text: bytes | str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from libs.common.contracts.messages import Payload
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
-from libs.common.runtime.bus import Bus, LogMessage
+from libs.common.runtime.bus import Bus, LogMessage, Posted
 from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import OUTBOX_EPOCHS, OUTBOX_PENDING, OUTBOX_SWEPT
@@ -96,6 +96,8 @@ class Outbox:
         self._sweep_s = sweep_s
         self._age_max = dt.timedelta(days=stream_days_max)
         self._queue: deque[LogMessage] = deque()
+        self._posted: deque[tuple[Sequence[LogMessage], Posted]] = deque()
+        self._turns = 0
         self._unmarked: list[tuple[uuid.UUID, str]] = []
         self._wake = asyncio.Event()
         self._behind = True
@@ -192,8 +194,19 @@ class Outbox:
                  for row in rows],
             )  # fmt: skip
 
+    def give_way(self, turns: int) -> None:
+        """Let what a commit made ready go on for so many turns of the event loop before its
+        messages are published: for a service where something more urgent follows a commit than
+        the news of it."""
+        self._turns = turns
+
     def _enqueue(self, messages: Sequence[LogMessage]) -> None:
-        self._queue.extend(messages)
+        # Straight to the wire where nothing is before them.
+        posted = None if self._turns or self._queue else self._bus.post(messages)
+        if posted is None:
+            self._queue.extend(messages)
+        else:
+            self._posted.append((messages, posted))
         self._wake.set()
 
     async def run(self) -> None:
@@ -223,15 +236,23 @@ class Outbox:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            for _ in range(self._turns):
+                await asyncio.sleep(0)
             try:
                 await self._publish_queued()
             except UnavailableError as error:
                 # The rows are in the table: let the sweeper find them, in order.
+                self._posted.clear()
                 self._queue.clear()
                 self._behind = True
                 self._readiness.block("outbox", str(error))
 
     async def _publish_queued(self) -> None:
+        while self._posted:
+            messages, posted = self._posted[0]
+            stream_ids = await posted.stream_ids()
+            self._posted.popleft()
+            self._unmarked.extend(zip((m.id for m in messages), stream_ids, strict=True))
         while self._queue:
             batch = [self._queue[i] for i in range(min(_BATCH, len(self._queue)))]
             stream_ids = await self._bus.append(batch)

@@ -45,17 +45,25 @@ class Link(asyncio.Protocol):
         Raises UnavailableError when the connection is lost or nothing comes for `timeout_s`;
         whether the commands were carried out is then unknown.
         """
-        if self.closed or self._transport is None:
-            raise UnavailableError("redis: connection closed")
-        answers: list[Any] = []
+        return await self.say(commands, timeout_s)
+
+    def say(self, commands: Sequence[Command], timeout_s: float) -> asyncio.Future[list[Any]]:
+        """Do as `ask`, at once: what is said next is said after it."""
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._asked.append((len(commands), answers, future))
+        if self.closed or self._transport is None:
+            future.set_exception(UnavailableError("redis: connection closed"))
+            return future
+        self._asked.append((len(commands), [], future))
         self._transport.write(packed(commands))
         timer = self._loop.call_later(timeout_s, self._lose, "no answer in time")
-        try:
-            return await future
-        finally:
+
+        def done(future: asyncio.Future[list[Any]]) -> None:
             timer.cancel()
+            if not future.cancelled():
+                future.exception()  # seen, also where nobody waits any more
+
+        future.add_done_callback(done)
+        return future
 
     def close(self) -> None:
         """End the connection."""

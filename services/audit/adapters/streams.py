@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ class StreamTail:
     """Reads `streams` as consumer `consumer` of `group` and gives each batch to `record`.
 
     A batch is acknowledged once `record` has returned; what it refused goes to the dead letters.
-    While the database is away the same batch waits. At start come the messages that this
-    consumer had been given before it died, later those that another one holds for too long.
+    While the database is away the same batch waits. After one that was not full, messages gather
+    for `gather_s`, so that those of one story are recorded together. At start come the messages
+    that this consumer had been given before it died, later those that another one holds for too
+    long.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class StreamTail:
         batch: int,
         block_ms: int,
         claim_idle_s: float,
+        gather_s: float = 0.0,
     ) -> None:
         self._bus = bus
         self._streams = tuple(streams)
@@ -64,6 +68,7 @@ class StreamTail:
         self._batch = batch
         self._block_ms = block_ms
         self._claim_idle_ms = round(claim_idle_s * 1000)
+        self._gather_s = gather_s
 
     async def run(self, record: Record) -> None:
         """Read until cancelled; outlive every loss of Redis."""
@@ -129,7 +134,10 @@ class StreamTail:
                 for stream in self._streams:
                     await self._work(client, await self._claim(client, stream), record)
                 claimed_at = time.monotonic()
-            await self._work(client, await self._fetch(client, _NEWS), record)
+            deliveries = await self._fetch(client, _NEWS)
+            await self._work(client, deliveries, record)
+            if 0 < len(deliveries) < self._batch:
+                await asyncio.sleep(self._gather_s)
 
     async def _fetch(self, client: redis.Redis, position: str) -> list[Delivery]:
         try:
