@@ -63,22 +63,18 @@ class SharesQuery(_Query):
     strategy_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] | None = None
 
 
-class NoQuery(_Query):
-    """No parameters."""
-
-
 def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
     """Return the routes under `/api/v1/portfolio`."""
     routes = APIRouter(prefix="/api/v1/portfolio", tags=["portfolio"])
     account_id = keeper.settings.account_id
 
     @routes.get("/account", dependencies=[requires(PERMISSION)])
-    async def account(query: Annotated[NoQuery, Query()]) -> Response:
+    async def account() -> Response:
         """The account's values at their last valuation."""
         return json_response(_account(account_id, _present(keeper)))
 
     @routes.get("/positions", dependencies=[requires(PERMISSION)])
-    async def positions(query: Annotated[NoQuery, Query()]) -> Response:
+    async def positions() -> Response:
         """Open positions at their marks; `stale` where the mark is old or none at all."""
         values = _present(keeper).values
         return json_response({"items": [_position(p) for p in values.positions], "next": None})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +15,8 @@ from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS
 from libs.common.runtime.problems import internal_problem, problem
 
 HEADER = "X-Correlation-ID"
+_HEADER = HEADER.lower().encode()
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class BodyTooLargeError(HTTPException):
@@ -31,14 +33,14 @@ class RequestFrame:
         self._app = app
         self._ids = ids
         self._body_bytes_max = body_bytes_max
+        self._figures: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get(HEADER)
+        given, length = _read_headers(scope)
         correlation_id = _read_uuid(given) if given else self._ids.new()
         token = correlation_id_var.set(correlation_id or self._ids.new())
         started = time.perf_counter()
@@ -50,7 +52,8 @@ class RequestFrame:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answering = True
-                MutableHeaders(scope=message)[HEADER] = str(correlation_id_var.get())
+                told = str(correlation_id_var.get()).encode("ascii")
+                message["headers"] = [*message["headers"], (_HEADER, told)]
             await send(message)
 
         received = 0
@@ -65,7 +68,7 @@ class RequestFrame:
             return message
 
         try:
-            refusal = self._refusal(scope, headers, given, correlation_id)
+            refusal = self._refusal(scope, length, given, correlation_id)
             if refusal is not None:
                 await refusal(scope, receive, counted_send)
             else:
@@ -79,12 +82,22 @@ class RequestFrame:
                     await failure(scope, receive, counted_send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            HTTP_REQUESTS.labels(scope["method"], route, status).inc()
-            HTTP_DURATION.labels(scope["method"], route).observe(time.perf_counter() - started)
+            self._count(scope["method"], route, status, time.perf_counter() - started)
             correlation_id_var.reset(token)
 
+    def _count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request; finding a figure by its labels costs more than the figure."""
+        figures = self._figures.get((method, route, status))
+        if figures is None:
+            requests = HTTP_REQUESTS.labels(method, route, status)
+            figures = requests, HTTP_DURATION.labels(method, route)
+            if method in _METHODS:
+                self._figures[method, route, status] = figures
+        figures[0].inc()
+        figures[1].observe(seconds)
+
     def _refusal(
-        self, scope: Scope, headers: Headers, given: str | None, correlation_id: uuid.UUID | None
+        self, scope: Scope, length: str, given: str | None, correlation_id: uuid.UUID | None
     ) -> ASGIApp | None:
         path: str = scope["path"]
         if given and correlation_id is None:
@@ -92,7 +105,6 @@ class RequestFrame:
         if b"%00" in scope["query_string"] or "\0" in path:
             # No text of ours holds one, and PostgreSQL takes none.
             return problem(400, "The address holds a NUL.", code="invalid-input", instance=path)
-        length = headers.get("content-length", "0")
         if not length.isdigit():
             return problem(400, "Content-Length: not a number", instance=path)
         if int(length) > self._body_bytes_max:
@@ -106,6 +118,17 @@ class RequestFrame:
             code="body-too-large",
             instance=scope["path"],
         )
+
+
+def _read_headers(scope: Scope) -> tuple[str | None, str]:
+    """Return the correlation id that was sent, if any, and the content length."""
+    given, length = None, "0"
+    for name, value in scope["headers"]:
+        if name == _HEADER:
+            given = given or value.decode("latin-1")
+        elif name == b"content-length":
+            length = value.decode("latin-1")
+    return given, length
 
 
 def _read_uuid(text: str) -> uuid.UUID | None:
