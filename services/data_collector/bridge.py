@@ -63,8 +63,6 @@ class Bridge:
         self._size = 0
         self._arrivals: dict[str, Arrivals] = {}
         self._filled = asyncio.Event()
-        self._bars = False
-        self._resting: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -82,8 +80,6 @@ class Bridge:
         else:
             assert isinstance(tick, Bar)
             arrivals.bars.append(tick)
-            self._bars = True
-            self._end_rest()
         self.counts.offered += 1
         self._size += 1
         if self._size > self._warning_at:
@@ -94,29 +90,10 @@ class Bridge:
         await self._filled.wait()
         return self.take_now()
 
-    async def rest(self, seconds: float) -> None:
-        """Let ticks gather for `seconds`, or until a bar comes: a strategy waits for that."""
-        if self._bars:
-            await asyncio.sleep(0)
-            return
-        loop = asyncio.get_running_loop()
-        self._resting = loop.create_future()
-        timer = loop.call_later(seconds, self._end_rest)
-        try:
-            await self._resting
-        finally:
-            timer.cancel()
-            self._resting = None
-
-    def _end_rest(self) -> None:
-        if self._resting is not None and not self._resting.done():
-            self._resting.set_result(None)
-
     def take_now(self) -> dict[str, Arrivals]:
         """Everything there is; may be empty."""
         arrivals, self._arrivals = self._arrivals, {}
         self._size = 0
-        self._bars = False
         self._filled.clear()
         self._enter(BridgeState.NORMAL)
         return arrivals

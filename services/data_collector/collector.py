@@ -1,5 +1,6 @@
 """The pump: takes what the bridge holds, checks it, and hands the good out at once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -53,8 +54,7 @@ class Collector:
     """Bridge → checks → published, remembered, stored.
 
     A flush publishes one message a symbol with all its ticks since the flush before. When the
-    market is quiet that is at once; under load the next flush waits 1 to 5 ms for more, or until
-    a bar comes.
+    market is quiet that is at once; under load the next flush waits 1 to 5 ms for more.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Collector:
             arrivals = await self._bridge.take()
             ticks = await self.flush(arrivals)
             quiet, busy = self._pause_s
-            await self._bridge.rest(busy if ticks > _BUSY_TICKS else quiet)
+            await asyncio.sleep(busy if ticks > _BUSY_TICKS else quiet)
 
     async def flush(self, arrivals: Mapping[str, Arrivals]) -> int:
         """Check, publish and hand on one batch; returns how many ticks it held."""

@@ -92,6 +92,20 @@ async def test_messages_arrive_in_order_and_are_confirmed(runtime: Runtime) -> N
         await eventually(all_confirmed, what="all confirmed")
 
 
+@pytest.mark.parametrize("turns", [0, 4])
+async def test_commits_in_quick_succession_keep_their_order(runtime: Runtime, turns: int) -> None:
+    recorder = Recorder()
+    runtime.outbox.give_way(turns)
+    app = create_app(runtime, consumers=[LogConsumer(NOTIFICATIONS, recorder.handle)])
+    async with serving(app) as client:
+        await ready(client)
+        titles = [str(number) for number in range(150)]
+        for title in titles:
+            await say(runtime, title)
+        await eventually(lambda: len(recorder.titles) >= len(titles), within_s=30, what="all")
+    assert recorder.titles == titles
+
+
 async def test_a_rolled_back_transaction_says_nothing(runtime: Runtime) -> None:
     recorder = Recorder()
     app = create_app(runtime, consumers=[LogConsumer(NOTIFICATIONS, recorder.handle)])
