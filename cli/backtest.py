@@ -73,6 +73,8 @@ def backtest(
         chosen = choices_of(spec, load_named(names, strategy_directories()))
         history = read_history(spec, chosen, reader_of(spec))
         result = run_backtest(spec, history, chosen)
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     folder = run_folder(out, "backtest", names[0])

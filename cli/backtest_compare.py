@@ -34,6 +34,8 @@ def compare(
         inputs = [kept_input(_folder(run)) for run in runs]
         page = render_comparison(inputs) if out is not None else ""
         data = comparison_json(inputs) if as_json else None
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     if out is not None:

@@ -58,6 +58,8 @@ def lookahead(
         definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
         generator = numpy.random.default_rng(seed)
         found = check_lookahead(definition, params, history, generator, timeframe=timeframe)
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     if as_json:
@@ -91,6 +93,8 @@ def warmup(
     try:
         definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
         found = check_warmup(definition, params, history, timeframe=timeframe)
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     if as_json:
@@ -133,6 +137,8 @@ def entry(
         definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
         found = check_entry(definition, params, history, numpy.random.default_rng(seed),
                             timeframe=timeframe, permutations=permutations)  # fmt: skip
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     rows = {

@@ -50,6 +50,8 @@ def parity(
         names = [each.class_name for each in session.strategies]
         chosen = models_from({**words(models or []), "cash": session.equity})
         found = parity_of(session, load_named(names, strategy_directories()), chosen)
+    except CommandError:
+        raise  # it has its own exit code
     except (TradewindError, ValueError) as error:
         raise CommandError(str(error)) from error
     folder = run_folder(out, "parity", day or start[:10])

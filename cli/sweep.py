@@ -116,6 +116,8 @@ def sweep(
                 workers=workers, tell=tell,
             )  # fmt: skip
         shown = write_heat_map(workshop, plan, folder)
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     if as_json:

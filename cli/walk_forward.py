@@ -85,6 +85,8 @@ def walk_forward(
                 directories=strategy_directories(), crew=crew, workers=workers,
                 tell=lambda done, count: progress.update(task, completed=done, total=count),
             )  # fmt: skip
+    except CommandError:
+        raise  # it has its own exit code
     except TradewindError as error:
         raise CommandError(str(error)) from error
     if as_json:

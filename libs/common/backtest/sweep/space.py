@@ -27,6 +27,8 @@ def axis_of(text: str) -> Axis:
             found = tuple(_range(text, low, high, step))
         else:
             found = tuple(_number(part) for part in values.split(","))
+    except SpecError:
+        raise
     except ValueError as error:
         raise SpecError(f"{text}: write NAME=FROM:TO:STEP, NAME=A,B,C or NAME=A") from error
     if len(set(found)) < len(found):
