@@ -11,12 +11,16 @@ from rich.console import Console
 from cli import tables
 from cli.client import home
 from cli.errors import CommandError
+from libs.common.domain.timeframes import Timeframe
 
 console = Console(highlight=False)
 
 
 def check(
     file: Annotated[Path, typer.Argument(help="A strategy file, wherever it lies.")],
+    timeframe: Annotated[
+        Timeframe | None, typer.Option(help="How long the made-up bars are; days if not said.")
+    ] = None,
     step_s: Annotated[
         float, typer.Option(min=0.1, help="Processor seconds for each strategy's steps.")
     ] = 20.0,
@@ -33,7 +37,7 @@ def check(
 
     limits = Limits(step_s=step_s, memory_mb=memory_mb)
     try:
-        found = try_file(file, limits, home().root / "cache" / "checked")
+        found = try_file(file, limits, home().root / "cache" / "checked", timeframe)
     except StrategyFileError as error:
         raise CommandError(str(error)) from error
     table = tables.grid("class", "kind", "bars>", "signals>", "summary")
@@ -42,5 +46,5 @@ def check(
     tables.show(console, table)
     for tried in found:
         if not tried.signals:
-            said = f"{tried.name} never decided on {tried.bars} bars"
+            said = f"{tried.name} never decided on {tried.bars} bars; others: --timeframe 1m"
             console.print(said, markup=False)

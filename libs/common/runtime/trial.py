@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns
 from libs.common.strategy.errors import StrategyFileError
 from libs.common.strategy.trial import Tried
@@ -58,7 +59,10 @@ class Outcome(msgspec.Struct):
 
 
 def try_file(
-    path: Path, limits: Limits = DEFAULT_LIMITS, cache: Path | None = None
+    path: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    cache: Path | None = None,
+    timeframe: Timeframe | None = None,
 ) -> tuple[Tried, ...]:
     """Load the file, step its strategies over made-up bars; return what came of it.
 
@@ -71,6 +75,7 @@ def try_file(
         folder = Path(name)
         command = [sys.executable, "-m", "libs.common.runtime.trial_child", str(path), name]
         command += [str(limits.load_s), str(limits.step_s), str(limits.memory_mb)]
+        command += [timeframe.value] if timeframe else []
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limits.wall_s,

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import TradewindError
 from libs.common.runtime.trial import PROGRESS, STACK, Outcome, Progress
 from libs.common.strategy.errors import StepError, StrategyFileError
@@ -30,6 +31,7 @@ def main() -> int:
     """Try the file that is named."""
     path, folder = Path(sys.argv[1]), Path(sys.argv[2])
     load_s, step_s, memory_mb = float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    timeframe = Timeframe(sys.argv[6]) if len(sys.argv) > 6 else None
     said = os.dup(1)
     os.dup2(2, 1)
     _bound_memory(memory_mb)
@@ -37,24 +39,26 @@ def main() -> int:
         faulthandler.enable(stack, all_threads=False)
         for number in (signal.SIGPROF, signal.SIGALRM):
             faulthandler.register(number, file=stack, all_threads=False, chain=True)
-        outcome = _outcome(path, load_s, step_s, progress.fileno())
+        outcome = _outcome(path, load_s, step_s, progress.fileno(), timeframe)
     os.write(said, msgspec.json.encode(outcome))
     # Whatever threads or exit hooks the file left behind, it is over.
     os._exit(0)
 
 
-def _outcome(path: Path, load_s: float, step_s: float, progress: int) -> Outcome:
+def _outcome(
+    path: Path, load_s: float, step_s: float, progress: int, timeframe: Timeframe | None
+) -> Outcome:
     try:
         _allow(load_s)
         found = load_file(path)
-        return Outcome(tuple(_tried(loaded, step_s, progress) for loaded in found))
+        return Outcome(tuple(_tried(loaded, step_s, progress, timeframe) for loaded in found))
     except (StepError, StrategyFileError) as error:
         return Outcome(line=error.line, reason=error.reason)
     except (TradewindError, MemoryError) as error:
         return Outcome(reason=f"{type(error).__name__}: {error}")
 
 
-def _tried(loaded: Loaded, step_s: float, progress: int) -> Tried:
+def _tried(loaded: Loaded, step_s: float, progress: int, timeframe: Timeframe | None) -> Tried:
     place = Progress(loaded.definition.name, loaded.definition.place[1])
 
     def tell(ts: int) -> None:
@@ -65,7 +69,7 @@ def _tried(loaded: Loaded, step_s: float, progress: int) -> Tried:
 
     tell(0)
     _allow(step_s)
-    return try_out(loaded, tell)
+    return try_out(loaded, tell, timeframe)
 
 
 def _allow(seconds: float) -> None:

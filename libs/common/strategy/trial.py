@@ -37,16 +37,17 @@ class Tried:
     signals: int
 
 
-def try_out(loaded: Loaded, tell: Tell) -> Tried:
+def try_out(loaded: Loaded, tell: Tell, timeframe: Timeframe | None = None) -> Tried:
     """Step the strategy with its default parameters over made-up bars, one by one and in bulk.
 
+    Without a `timeframe` the bars are days, or as long as the strategy's own longer ones allow.
     Raises StepError as the runner does, and StrategyFileError if it is not the same twice: one by
     one with its memory saved and restored half-way, and all at once.
     """
     definition = loaded.definition
     params = definition.parse({})
     count = min(definition.warmup(params) + _BARS, _BARS_MAX)
-    symbols, timeframe = _symbols(definition), _timeframe(definition)
+    symbols, timeframe = _symbols(definition), timeframe or _timeframe(definition)
     history = {s: sample_bars(i, count, timeframe) for i, s in enumerate(symbols)}
 
     def blank() -> Stepper:

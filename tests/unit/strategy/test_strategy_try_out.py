@@ -35,6 +35,11 @@ def test_built_in_strategies_pass_their_trial(name: str) -> None:
     assert result.signals > 5
 
 
+def test_strategy_of_the_day_is_tried_on_minutes() -> None:
+    (loaded,) = load_file(BUILT_IN / "opening_range_breakout.py")
+    assert try_out(loaded, lambda ts: None, Timeframe.MINUTE).signals > 0
+
+
 @pytest.mark.parametrize(
     ("body", "line", "reason"),
     [
