@@ -25,7 +25,7 @@ from tests.support.servers import running_postgres, running_redis
 
 SYMBOLS = [f"S{i}" for i in range(20)]
 STRATEGIES = 10
-SWAPS = 40
+SWAPS = 20
 BAR_S = 0.02
 MINUTE_NS = 60 * 10**9
 

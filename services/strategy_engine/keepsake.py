@@ -8,22 +8,33 @@ import os
 import tempfile
 from pathlib import Path
 
-from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.logging import get_logger
 from libs.common.strategy.loader import Loaded
+
+_log = get_logger(__name__)
 
 
 def keep(loaded: Loaded) -> Path:
-    """Return a copy of the file as it was loaded, made now; the file itself if it is another by
-    now, which whoever loads it will find out.
+    """Return a copy of the file as it was loaded, made now.
 
-    The place is the same in every process of this user, so that compiled code is found again.
-    Raises UnavailableError where the place belongs to somebody else.
+    The file itself is returned where no copy can be made of that version: whoever loads it finds
+    out whether it is another by then. The copy's place is the same in every process of this user,
+    so that compiled code is found again.
     """
+    try:
+        return _copied(loaded)
+    except OSError as error:
+        _log.warning("strategy_file_not_kept", file=str(loaded.path), reason=str(error))
+        return loaded.path
+
+
+def _copied(loaded: Loaded) -> Path:
     room = Path(tempfile.gettempdir()) / f"tradewind-strategies-{os.getuid()}"
-    folder = room / hashlib.sha256(f"{loaded.path}:{loaded.version_hash}".encode()).hexdigest()[:24]
     room.mkdir(mode=0o700, exist_ok=True)
     if room.stat().st_uid != os.getuid():
-        raise UnavailableError(f"{room} belongs to another user; remove it, or set TMPDIR")
+        raise PermissionError(f"{room} belongs to another user")
+    name = hashlib.sha256(f"{loaded.path}:{loaded.version_hash}".encode()).hexdigest()[:24]
+    folder = room / name
     folder.mkdir(mode=0o700, exist_ok=True)
     copy = folder / loaded.path.name
     if copy.exists() and _version(copy.read_bytes()) == loaded.version_hash:

@@ -111,14 +111,17 @@ class Swapper:
         try:
             await self._prove(candidate, wish.replay_bars)
         except BaseException:
-            if candidate.worker is not None:
-                await candidate.worker.end()
+            await self._dismiss(candidate)
             raise
         if strategy_id in self._tasks:
             raise ConflictError(f"{strategy_id}: another swap has begun meanwhile")
         self._candidates[strategy_id] = candidate
         if not wish.shadow_bars:
-            await self._exchange(candidate)
+            try:
+                await self._exchange(candidate)
+            except BaseException:
+                await self._dismiss(candidate)
+                raise
             return candidate
         await self._let_ride(candidate)
         task = asyncio.create_task(self._follow(candidate), name=f"swap of {strategy_id}")
@@ -134,7 +137,7 @@ class Swapper:
         task.cancel()
         await asyncio.wait({task})
         if candidate.status == "shadowing":
-            self._engine.roster.unseat(strategy_id)
+            await self._dismiss(candidate)
             candidate.status, candidate.reason = "cancelled", "by request"
         return candidate
 
@@ -142,6 +145,13 @@ class Swapper:
         """Give up all swaps that are under way; what runs goes on at the next start."""
         for strategy_id in list(self._tasks):
             await self.cancel(strategy_id)
+
+    async def _dismiss(self, candidate: Candidate) -> None:
+        """Take what was prepared out of the feeds, and end its process."""
+        roster = self._engine.roster
+        roster.unseat(candidate.configuration.id)
+        if candidate.worker is not None and candidate.worker not in roster.workers():
+            await candidate.worker.end()
 
     # Preparing, beside what runs ------------------------------------------------------------
 
@@ -274,7 +284,7 @@ class Swapper:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - a task's edge: the swap is off, and says why
-            self._engine.roster.unseat(strategy_id)
+            await self._dismiss(candidate)
             candidate.status, candidate.reason = "refused", str(error)
             SWAPS.labels("refused").inc()
             _log.error("swap_refused", strategy_id=strategy_id, reason=str(error))
