@@ -37,7 +37,7 @@ def parity(
     from infra.parity_read import read_session
     from libs.common.backtest.models import models_from
     from libs.common.backtest.parity.report import parity_of, parity_page
-    from libs.common.backtest.shelf import load_named
+    from libs.common.backtest.shelf import load_known
     from libs.common.backtest.spec import moment_ns
     from libs.common.kernel.errors import TradewindError
 
@@ -49,7 +49,7 @@ def parity(
         session = read_session(url or database_url(), begin, before, account)
         names = [each.class_name for each in session.strategies]
         chosen = models_from({**words(models or []), "cash": session.equity})
-        found = parity_of(session, load_named(names, strategy_directories()), chosen)
+        found = parity_of(session, load_known(names, strategy_directories()), chosen)
     except CommandError:
         raise  # it has its own exit code
     except (TradewindError, ValueError) as error:

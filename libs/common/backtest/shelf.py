@@ -37,6 +37,12 @@ def load_named(names: Iterable[str], directories: Sequence[Path]) -> Registry:
     return Registry(MappingProxyType(found))
 
 
+def load_known(names: Iterable[str], directories: Sequence[Path]) -> Registry:
+    """Return a registry of those `names` that the directories have. Raises as `load_named`."""
+    places = _places(directories)
+    return load_named([name for name in names if name in places], directories)
+
+
 def _places(directories: Sequence[Path]) -> dict[str, list[Path]]:
     """Return which files may define which strategy, by the names of their classes.
 
