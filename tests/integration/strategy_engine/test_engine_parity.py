@@ -1,13 +1,17 @@
-"""Signals of the live engine = signals of the loop, to the bit, through kills and restarts."""
+"""Signals of the live engine = signals of the loop, to the bit, through kills and restarts.
+
+For every strategy in `strategies/`, whatever its kind, through the real bus and the real tables.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -15,32 +19,100 @@ import redis
 
 from libs.common.contracts.envelope import Reader
 from libs.common.contracts.messages import Signal
+from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns
-from libs.common.strategy import Runner
+from libs.common.quant.simulation.records import BAR
+from libs.common.strategy.definition import CrossDefinition, Definition, SingleDefinition
+from libs.common.strategy.kinds import runners_of
+from libs.common.strategy.protocol import Stepper
+from libs.common.strategy.registry import load_directories
 from services.strategy_engine.signals import price
-from strategies.rsi_reversion import RsiReversion
-from strategies.sma_cross import SmaCross
 from tests.support.bar_feed import BarFeed, daily_bars, minute_bars
 from tests.support.engine_process import EngineProcess
 
-DEFINITIONS = {d.name: d for d in (SmaCross.definition, RsiReversion.definition)}
+BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
+Prices = Mapping[str, np.ndarray]
+Row = tuple[object, ...]
 
 
-def expected(name: str, symbol: str, bars: np.ndarray) -> tuple[list[tuple[object, ...]], bytes]:
-    """What the simulation loop says: the signals, and the memory after the last bar."""
-    runner = Runner(DEFINITIONS[name], {})
-    steps = runner.run(bars)
-    rows = [
-        (name, symbol, from_ns(int(bar["ts"])), float(decision["target"]), price(bar["close"]))
-        for bar, decision in zip(bars[steps.changed], steps.decisions[steps.changed], strict=True)
-    ]
-    return rows, runner.save()
+@dataclass(frozen=True)
+class Case:
+    """One strategy on its symbols, all parameters at their defaults."""
+
+    definition: Definition
+    symbols: tuple[str, ...]
+    timeframe: Timeframe
+
+    @property
+    def id(self) -> str:
+        return f"{self.definition.name}.{self.timeframe}"
+
+    @property
+    def seed(self) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "class_name": self.definition.name,
+            "universe": self.symbols,
+            "timeframe": self.timeframe,
+        }
 
 
-def stored_signals(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+def cases(prices: Prices, timeframe: Timeframe) -> list[Case]:
+    """Every strategy that the directory holds, those on one symbol on one in turn."""
+    registry = load_directories([BUILT_IN])
+    assert not registry.refused
+    symbols = tuple(prices)
+    found = []
+    for place, (_, loaded) in enumerate(sorted(registry.strategies.items())):
+        definition = loaded.definition
+        longer = definition.timeframes if isinstance(definition, SingleDefinition) else ()
+        if any(name.ns <= timeframe.ns for name in longer):
+            continue
+        mine: tuple[str, ...] = (symbols[place % len(symbols)],)
+        if isinstance(definition, CrossDefinition):
+            mine = symbols[: definition.universe_max]
+            if len(mine) < definition.universe_min:
+                continue
+        found.append(Case(definition, mine, timeframe))
+    return found
+
+
+def stepped(case: Case, runner: Stepper, prices: Prices) -> list[Row]:
+    """The signals of one runner, one time after the other."""
+    by_time = {s: {int(bar["ts"]): bar for bar in prices[s]} for s in runner.symbols}
+    closes: dict[str, float] = {}
+    rows: list[Row] = []
+    for ts in sorted({ts for bars in by_time.values() for ts in bars}):
+        moment = {s: bars[ts] for s, bars in by_time.items() if ts in bars}
+        closes |= {s: float(bar["close"]) for s, bar in moment.items()}
+        for stated in runner.take(moment):
+            target = float(stated.decision["target"])
+            at = price(closes[stated.symbol])
+            stops = price(float(stated.decision["stop"])), price(float(stated.decision["limit"]))
+            rows.append((case.id, stated.symbol, from_ns(ts), target, at, *stops))
+    return rows
+
+
+def expected(case: Case, prices: Prices) -> tuple[list[Row], dict[tuple[str, str], bytes]]:
+    """What the simulation loop says: the signals, and the memories after the last bar."""
+    definition = case.definition
+    rows: list[Row] = []
+    states: dict[tuple[str, str], bytes] = {}
+    for runner in runners_of(definition, {}, case.symbols, case.timeframe):
+        rows += stepped(case, runner, prices)
+        whole = isinstance(definition, CrossDefinition)
+        states[case.id, "*" if whole else runner.symbols[0]] = runner.save()
+    for runner in runners_of(definition, {}, case.symbols, case.timeframe):
+        # Bar by bar and all at once are the same, to the bit.
+        runner.decide({symbol: prices[symbol] for symbol in runner.symbols})
+        assert runner.save() in states.values()
+    return rows, states
+
+
+def stored_signals(connection: psycopg.Connection) -> list[Row]:
     return connection.execute(
-        "SELECT strategy_id, symbol, bar_ts, target, reference_price FROM signals"
-        " ORDER BY strategy_id, symbol, bar_ts"
+        "SELECT strategy_id, symbol, bar_ts, target, reference_price, stop, limit_price"
+        " FROM signals ORDER BY strategy_id, symbol, bar_ts"
     ).fetchall()
 
 
@@ -50,22 +122,23 @@ def stored_states(connection: psycopg.Connection) -> dict[tuple[str, str], bytes
 
 
 def played(
-    prices: dict[str, np.ndarray],
-    feed: BarFeed,
+    markets: Mapping[Timeframe, Prices],
+    feeds: Mapping[Timeframe, BarFeed],
     engine: EngineProcess,
     connection: psycopg.Connection,
     seed: int,
 ) -> None:
-    """Feed all bars, killing the engine at two random moments; wait until it has seen all."""
+    """Feed all bars, killing the engine at two random moments."""
     chance = random.Random(seed)
-    length = max(len(bars) for bars in prices.values())
+    hours = {timeframe: by_time(prices) for timeframe, prices in markets.items()}
+    length = max(map(len, hours.values()))
     kills = sorted(chance.sample(range(length // 10, length - 1), 2))
     downtimes = {at: chance.randint(0, 30) for at in kills}
     up_again = -1
     for i in range(length):
-        for symbol, bars in prices.items():
-            if i < len(bars):
-                feed.close(symbol, bars[i : i + 1])
+        for timeframe, times in hours.items():
+            for symbol, bars in times[i] if i < len(times) else ():
+                feeds[timeframe].close(symbol, bars)
         if i % 20 == 0:
             time.sleep(0.02)
         if i in downtimes and up_again < i:
@@ -76,9 +149,17 @@ def played(
             engine.start()
 
 
+def by_time(prices: Prices) -> list[list[tuple[str, np.ndarray]]]:
+    """Each time's bars, in the order of time."""
+    return [
+        [(s, bars[bars["ts"] == ts]) for s, bars in prices.items() if ts in bars["ts"]]
+        for ts in np.unique(np.concatenate([bars["ts"] for bars in prices.values()]))
+    ]
+
+
 def wait_for_states(connection: psycopg.Connection, count: int = 1) -> None:
     """The first bars must have been seen: before, a strategy has not begun."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if len(stored_states(connection)) >= count:
             return
@@ -87,28 +168,26 @@ def wait_for_states(connection: psycopg.Connection, count: int = 1) -> None:
 
 
 def check(
-    prices: dict[str, np.ndarray],
-    by_symbol: dict[str, str],
+    wanted: list[Row],
+    states: Mapping[tuple[str, str], bytes],
     connection: psycopg.Connection,
     redis_url: str,
 ) -> None:
-    wanted = {s: expected(by_symbol[s], s, bars) for s, bars in prices.items()}
-    rows = sorted(row for some, _ in wanted.values() for row in some)  # type: ignore[type-var]
-    states = {(by_symbol[s], s): memory for s, (_, memory) in wanted.items()}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while stored_states(connection) != states and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert stored_states(connection) == states
-    assert stored_signals(connection) == rows
-    assert len(rows) > 20
+    found = stored_states(connection)
+    assert {key for key in states if found.get(key) != states[key]} == set()
+    assert sorted(stored_signals(connection), key=str) == wanted
+    assert len(wanted) > 20
     stored = {row[0] for row in connection.execute("SELECT id FROM signals").fetchall()}
     count = connection.execute(
         "SELECT count(*), count(DISTINCT convert_from(message, 'UTF8')::jsonb"
         " -> 'payload' ->> 'signal_id') FROM outbox WHERE stream = 'log:signals'"
     ).fetchone()
-    assert count == (len(rows), len(rows))
+    assert count == (len(wanted), len(wanted))
     with redis.Redis.from_url(redis_url) as client:
-        while client.xlen("log:signals") < len(rows) and time.monotonic() < deadline:
+        while client.xlen("log:signals") < len(wanted) and time.monotonic() < deadline:
             time.sleep(0.1)
         reader = Reader(Signal)
         entries = client.xrange("log:signals")
@@ -118,75 +197,87 @@ def check(
     assert set(published) == stored
 
 
+def random_bars(seed: int, count: int) -> np.ndarray:
+    """Return minutes of a random walk; some, but not the first and the last, are missing."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    bars = np.zeros(count, BAR)
+    # 2024-03-04, a Monday, 14:30 UTC: the market opens.
+    bars["ts"] = 1_709_562_600_000_000_000 + np.arange(count) * Timeframe.MINUTE.ns
+    bars["close"] = np.round(100.0 * np.exp(np.cumsum(draw.normal(0.0, 0.002, count))), 4)
+    bars["open"] = np.concatenate([bars["close"][:1], bars["close"][:-1]])
+    bars["high"] = np.round(np.maximum(bars["open"], bars["close"]) * 1.0005, 4)
+    bars["low"] = np.round(np.minimum(bars["open"], bars["close"]) * 0.9995, 4)
+    bars["volume"] = np.round(1e4 * draw.random(count))
+    present = draw.random(count) > 0.02
+    present[[0, -1]] = True
+    return bars[present]
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_live_signals_equal_the_loop_through_kills_on_real_days(
+@pytest.mark.timeout(600)
+def test_every_built_in_strategy_signals_live_as_in_the_loop_on_real_days_and_random_minutes(
     database_url: str, redis_url: str, tmp_path: Path, seed: int
 ) -> None:
-    by_symbol = {"AAPL": "sma_cross", "RRC": "sma_cross", "PG": "rsi_reversion"}
-    prices = {symbol: daily_bars(symbol, 300) for symbol in by_symbol}
-    run_through(prices, by_symbol, "1d", database_url, redis_url, tmp_path, seed)
+    markets = {
+        Timeframe.DAY: {symbol: daily_bars(symbol, 300) for symbol in ("AAPL", "RRC", "PG")},
+        Timeframe.MINUTE: {f"R{i}": random_bars(seed + i, 300) for i in range(3)},
+    }
+    run_through(markets, database_url, redis_url, tmp_path, seed)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_live_signals_equal_the_loop_through_kills_on_real_minutes(
+@pytest.mark.timeout(600)
+def test_every_built_in_strategy_signals_live_as_in_the_loop_on_real_minutes(
     database_url: str, redis_url: str, tmp_path: Path, shared_data: Path, seed: int
 ) -> None:
-    by_symbol = {"SPY": "sma_cross", "IBM": "rsi_reversion"}
-    prices = {symbol: minute_bars(shared_data, symbol)[300:700] for symbol in by_symbol}
-    run_through(prices, by_symbol, "1m", database_url, redis_url, tmp_path, seed)
+    prices = {symbol: minute_bars(shared_data, symbol)[300:600] for symbol in ("SPY", "IBM")}
+    # A strategy on both waits for a symbol's next bar, which after the last one never comes.
+    both = np.intersect1d(*(bars["ts"] for bars in prices.values()))
+    prices = {
+        symbol: bars[(bars["ts"] >= both[0]) & (bars["ts"] <= both[-1])]
+        for symbol, bars in prices.items()
+    }
+    run_through({Timeframe.MINUTE: prices}, database_url, redis_url, tmp_path, seed)
 
 
 def run_through(
-    prices: dict[str, np.ndarray],
-    by_symbol: dict[str, str],
-    timeframe: str,
+    markets: Mapping[Timeframe, Prices],
     database_url: str,
     redis_url: str,
     folder: Path,
     seed: int,
 ) -> None:
-    seeds = [
-        {
-            "id": name,
-            "class_name": name,
-            "universe": [s for s, n in by_symbol.items() if n == name],
-            "timeframe": timeframe,
-        }
-        for name in sorted(set(by_symbol.values()))
-    ]
+    plan = [case for timeframe, prices in markets.items() for case in cases(prices, timeframe)]
+    rows: list[Row] = []
+    states: dict[tuple[str, str], bytes] = {}
+    for case in plan:
+        some, memories = expected(case, markets[case.timeframe])
+        rows += some
+        states |= memories
     engine = EngineProcess(
         database_url,
         redis_url,
         folder / "engine.log",
-        strategies=seeds,
+        strategies=[case.seed for case in plan],
         sweep_s=0.5,
         gap_timeout_s=30,
+        panel_wait_s=250,
     )
     engine.start()
+    feeds = {timeframe: BarFeed(database_url, redis_url, timeframe) for timeframe in markets}
     try:
-        with (
-            BarFeed(database_url, redis_url, timeframe) as feed,
-            psycopg.connect(database_url, autocommit=True) as connection,
-        ):
-            while not feed.heard():
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            while not all(feed.heard() for feed in feeds.values()):
                 time.sleep(0.02)
-            first = {s: bars[:1] for s, bars in prices.items()}
-            for symbol, bars in first.items():
-                feed.close(symbol, bars)
-            wait_for_states(connection, len(prices))
-            played(prices, feed, engine, connection, seed)
-            check(prices, by_symbol, connection, redis_url)
+            for timeframe, prices in markets.items():
+                for symbol, bars in prices.items():
+                    feeds[timeframe].close(symbol, bars[:1])
+            wait_for_states(connection, len(states))
+            played(markets, feeds, engine, connection, seed)
+            check(sorted(rows, key=str), states, connection, redis_url)
             assert engine.stop() == 0
-            assert stored_states(connection) == {
-                (by_symbol[s], s): expected(by_symbol[s], s, bars)[1] for s, bars in prices.items()
-            }
+            assert stored_states(connection) == states
     finally:
         engine.kill()
-
-
-def test_signals_are_the_same_json_however_often_they_are_written() -> None:
-    bars = daily_bars("AAPL", 60)
-    first, second = (expected("sma_cross", "AAPL", bars) for _ in range(2))
-    assert msgspec.json.encode(first[0]) == msgspec.json.encode(second[0])
+        for feed in feeds.values():
+            feed.__exit__()
