@@ -37,7 +37,7 @@ BROKEN = {
     "kills itself": (
         PYTHON.format("import os; os.abort()"), 7, "00:00:00 UTC: ended by SIGABRT", 20,
     ),
-    "loops while loaded": ("while True:\n    pass\n", 2, "(while it was loaded)", 1),
+    "loops while loaded": ("x = 1\nwhile True: pass\n", 2, "(while it was loaded)", 1),
 }  # fmt: skip
 GOOD = PYTHON.format("out.target = 1.0 if bar.close > bar.open else 0.0; print('noise')")
 
