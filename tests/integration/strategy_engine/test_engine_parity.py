@@ -232,7 +232,7 @@ def test_every_built_in_strategy_signals_live_as_in_the_loop_on_real_minutes(
 ) -> None:
     prices = {symbol: minute_bars(shared_data, symbol)[300:600] for symbol in ("SPY", "IBM")}
     # A strategy on both waits for a symbol's next bar, which after the last one never comes.
-    both = np.intersect1d(*(bars["ts"] for bars in prices.values()))
+    both = np.intersect1d(prices["SPY"]["ts"], prices["IBM"]["ts"])
     prices = {
         symbol: bars[(bars["ts"] >= both[0]) & (bars["ts"] <= both[-1])]
         for symbol, bars in prices.items()
