@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from infra.tear_sheets.cases import ROOT, STRATEGIES, Case, built_in, case_of
-from infra.tear_sheets.page import page
+from infra.tear_sheets.cases import ROOT, STRATEGIES, WITHOUT, Case, built_in, case_of
+from infra.tear_sheets.page import page, row, with_rows
 from infra.tear_sheets.picture import picture
 from libs.common.backtest.result import BacktestResult
 from libs.common.backtest.run import choices_of, read_history, reader_of, run_backtest
 from libs.common.backtest.spec import BacktestSpec
 from libs.common.strategy.registry import Registry, load_directories
 
-SHEETS: Final = ROOT / "docs" / "strategies" / "tear-sheets"
+PAGES: Final = ROOT / "docs" / "strategies"
+SHEETS: Final = PAGES / "tear-sheets"
+INDEX: Final = PAGES / "README.md"
 HELD: Final = "equal_weight"
 
 
@@ -32,16 +34,22 @@ def main() -> None:
     for refused in registry.refused:
         sys.exit(str(refused))
     SHEETS.mkdir(exist_ok=True)
+    rows: dict[str, str] = {}
     for name in given.names or built_in():
+        if name in WITHOUT:
+            print(f"{name}: none: {WITHOUT[name]}")
+            continue
         case = case_of(name)
         if case.minutes and given.minutes is None:
             print(f"{name}: left as it is; it wants one-minute bars, name them with --minutes")
             continue
-        make(name, case, registry, given.minutes if case.minutes else None)
+        rows[name] = make(name, case, registry, given.minutes if case.minutes else None)
+    index = INDEX.read_text(encoding="utf-8")
+    INDEX.write_text(with_rows(index, rows), encoding="utf-8")
 
 
-def make(name: str, case: Case, registry: Registry, bars: Path | None) -> None:
-    """Write one tear sheet and its picture."""
+def make(name: str, case: Case, registry: Registry, bars: Path | None) -> str:
+    """Write one tear sheet and its picture; return its line in the index."""
     own = run(case.spec(name, bars), registry)
     other = run(
         Case(case.symbols, case.start, case.end, minutes=case.minutes).spec(HELD, bars), registry
@@ -50,6 +58,7 @@ def make(name: str, case: Case, registry: Registry, bars: Path | None) -> None:
     (SHEETS / f"{name}.svg").write_text(picture(*curves, "equal weights"), encoding="utf-8")
     (SHEETS / f"{name}.md").write_text(page(name, case, own, other), encoding="utf-8")
     print(f"{name}: Sharpe {own.metrics.sharpe:.2f}, {len(own.outcome.trades):,} trades")
+    return row(name, case, own)
 
 
 def run(spec: BacktestSpec, registry: Registry) -> BacktestResult:

@@ -69,10 +69,24 @@ _WEEK = Case(MINUTE_SHARES, "2013-10-04", "2013-10-11", remark=WEEK, minutes=Tru
 
 CASES: Final[dict[str, Case]] = {
     "pairs": Case(PAIR, remark="One pair of shares that many expect to move together."),
+    "crypto_trend": Case(
+        remark=f"Shares, for want of prices of a market that never closes. {SURVIVORS}"
+    ),
+    "dual_momentum": Case(
+        ("AAPL", "JPM", "WMT", "XOM", "PG"),
+        remark="The safe asset, the last one, is a share here, for want of bonds: it shows the "
+        "mechanism, not the idea. " + SURVIVORS,
+    ),
     "opening_range_breakout": _WEEK,
     "vwap_reversion": _WEEK,
 }
 """The strategies that do not run on all shares of the sample, day by day."""
+
+
+WITHOUT: Final = {
+    "fx_carry": "no prices of currencies are installed, and spot prices lack the interest it earns"
+}
+"""The strategies that have no tear sheet, and why."""
 
 
 def case_of(name: str) -> Case:

@@ -17,6 +17,11 @@ SHOWN: Final = (
 HASH: Final = "strategy file, SHA-256: "
 
 
+BEGIN: Final = "<!-- generated: make tear-sheets -->"
+END: Final = "<!-- end of generated part -->"
+_COLUMNS: Final = ("cagr", "annual_volatility", "sharpe", "max_drawdown")
+
+
 def page(name: str, case: Case, own: BacktestResult, other: BacktestResult) -> str:
     """Return the page: what was run, the curve, the figures beside those of holding all alike."""
     own_ts = own.outcome.ts
@@ -76,3 +81,25 @@ def _figure(result: BacktestResult, name: str) -> str:
     if unit in ("return", "share"):
         return f"{value:.2%}"
     return f"{value:,.0f} d" if unit == "days" else f"{value:,.2f}"
+
+
+def row(name: str, case: Case, own: BacktestResult) -> str:
+    """Return the line of the table over all strategies."""
+    figures = " | ".join(_figure(own, column) for column in _COLUMNS)
+    where = "one week of minutes" if case.minutes else f"{len(case.symbols)} shares"
+    trips = f"{len(own.outcome.trades):,}"
+    return f"| [`{name}`](tear-sheets/{name}.md) | {where} | {figures} | {trips} |"
+
+
+def with_rows(index: str, rows: dict[str, str]) -> str:
+    """Return the index page with these lines in its table; lines of other strategies stay."""
+    head, _, rest = index.partition(BEGIN)
+    old, _, tail = rest.partition(END)
+    lines = {line.split("`")[1]: line for line in old.splitlines() if line.startswith("| [`")}
+    lines |= rows
+    table = [
+        "| strategy | on | CAGR | volatility | Sharpe | max drawdown | round trips |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        *(lines[name] for name in sorted(lines)),
+    ]
+    return "\n".join([head + BEGIN, "", *table, "", END + tail])
