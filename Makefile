@@ -93,6 +93,15 @@ sim: $(READY) ## play seeded simulated sessions (SEED= STEPS= SEEDS= MINUTES=)
 bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.md (BENCH="path http" for some)
 	$(BIN)/python -m benchmarks $(BENCH) --write
 
+.PHONY: peers
+peers: ## install the peers of bench-backtest into .venv-peers
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+
+.PHONY: bench-backtest
+bench-backtest: $(READY) ## backtests beside the peers that are installed (make peers); renews docs/benchmarks.md
+	$(BIN)/python -m benchmarks backtest --write
+
 .PHONY: docs
 docs: $(READY) ## write the generated pages (contracts, order lifecycle, metrics, …)
 	$(BIN)/python -m infra.docs

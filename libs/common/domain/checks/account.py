@@ -19,6 +19,7 @@ from libs.common.domain.checks.results import (
 from libs.common.domain.instruments import UNKNOWN_SECTOR
 from libs.common.domain.vocabulary import Side
 from libs.common.kernel.money import ZERO, money
+from libs.common.quant import limits
 
 
 def positions_priced(case: Case) -> Check:
@@ -36,7 +37,9 @@ def buying_power(case: Case) -> Check:
     """
     totals = case.totals
     power = money(
-        case.limits.buying_power_multiple * totals.equity - totals.positions_value - totals.held
+        limits.buying_power(
+            case.limits.buying_power_multiple, totals.equity, totals.positions_value, totals.held
+        )
     )
     if case.opening == 0 or case.improves:
         return Check("BUYING_POWER_EXCEEDED", True, ZERO, power, NOT_INCREASED)
@@ -79,10 +82,7 @@ def net_leverage(case: Case) -> Check:
     value = case.order.quantity * case.mark.price
     high, low = case.totals.net_high, case.totals.net_low
     before = max(abs(high), abs(low))
-    if case.order.side is Side.BUY:
-        after = max(abs(high + value), abs(low))
-    else:
-        after = max(abs(high), abs(low - value))
+    after = limits.net_after(high, low, case.order.side is Side.BUY, value)
     added = ZERO if case.improves else after - before
     return _share(code, after, added, share, case.totals.equity)
 
@@ -102,13 +102,13 @@ def shortable(case: Case) -> Check:
 
 def daily_loss(case: Case) -> Check:
     """Equity has not fallen since the session's start by the amount or the share allowed."""
-    code, totals, limits = "DAILY_LOSS_ABOVE_LIMIT", case.totals, case.limits
+    code, totals, of = "DAILY_LOSS_ABOVE_LIMIT", case.totals, case.limits
     if totals.loss_today is None:
         return unknown(code, "the session's opening equity is not known")
-    caps = [limits.daily_loss_max] if limits.daily_loss_max is not None else []
-    if limits.daily_loss_share_max is not None:
-        opening_equity = totals.equity + totals.loss_today
-        caps.append(money(limits.daily_loss_share_max * max(opening_equity, ZERO)))
+    caps = [of.daily_loss_max] if of.daily_loss_max is not None else []
+    if of.daily_loss_share_max is not None:
+        share = of.daily_loss_share_max
+        caps.append(money(limits.loss_allowed(share, totals.equity, totals.loss_today, ZERO)))
     exempt = REDUCING if case.reducing else ""
     return at_most(code, totals.loss_today, min(caps, default=None), exempt=exempt)
 
@@ -128,7 +128,9 @@ def _share(
     if share is None:
         return Check(code, None, money(value), None, NO_LIMIT)
     exempt = NOT_INCREASED if added <= 0 else ""
-    return at_most(code, money(value), money(share * max(equity, ZERO)), exempt=exempt)
+    return at_most(
+        code, money(value), money(limits.share_of_equity(share, equity, ZERO)), exempt=exempt
+    )
 
 
 CHECKS: Final = (

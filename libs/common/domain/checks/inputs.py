@@ -23,6 +23,7 @@ from libs.common.domain.vocabulary import (
     TradingState,
 )
 from libs.common.kernel.money import ZERO
+from libs.common.quant import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class SymbolExposure:
     @property
     def worst(self) -> Decimal:
         """The largest absolute position that the pending orders can lead to."""
-        return max(abs(self.position + self.buys), abs(self.position - self.sells))
+        return limits.worst_position(self.position, self.buys, self.sells)
 
     def with_order(self, side: Side, quantity: Decimal) -> "SymbolExposure":
         """The exposure after `quantity` more is pending on `side`."""
@@ -86,8 +87,9 @@ class SymbolExposure:
 
         Position 100, sells 30 pending: a sell of 90 closes 70 and opens 20.
         """
-        closable = -self.position - self.buys if side is Side.BUY else self.position - self.sells
-        return max(ZERO, quantity - max(ZERO, closable))
+        return limits.opening_quantity(
+            self.position, self.buys, self.sells, side is Side.BUY, quantity, ZERO
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,5 +204,10 @@ def reserve_price(order: OrderFacts, mark: Mark | None, buffer: Decimal) -> Deci
     if mark is None:
         return None
     near = mark.ask if order.side is Side.BUY else mark.bid
-    basis = max(near, order.stop_price or ZERO, order.limit_price or ZERO)
-    return basis * (1 + buffer) if order.side is Side.BUY else basis
+    return limits.reserve_price(
+        order.side is Side.BUY,
+        near,
+        order.stop_price or ZERO,
+        order.limit_price or ZERO,
+        1 + buffer,
+    )

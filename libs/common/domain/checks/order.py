@@ -23,6 +23,7 @@ from libs.common.domain.vocabulary import (
     TradingState,
 )
 from libs.common.kernel.money import is_multiple, money
+from libs.common.quant import limits
 
 NO_INSTRUMENT: Final = "instrument unknown"
 _QUEUES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
@@ -197,10 +198,9 @@ def price_collar(case: Case) -> Check:
         return unknown(code, NO_PRICE, limit)
     if order.side is Side.BUY:
         reference = max(case.mark.ask, order.stop_price or case.mark.ask)
-        beyond = order.limit_price / reference - 1
     else:
         reference = min(case.mark.bid, order.stop_price or case.mark.bid)
-        beyond = 1 - order.limit_price / reference
+    beyond = limits.beyond_market(order.side is Side.BUY, order.limit_price, reference, Decimal(1))
     return at_most(code, round(max(beyond, Decimal(0)), 6), limit)
 
 
@@ -213,7 +213,12 @@ def quantity_collar(case: Case) -> Check:
     if value is None:
         return unknown(code, NO_PRICE, limit)
     exempt = REDUCING if case.reducing else ""
-    return at_most(code, value, money(limit * max(case.totals.equity, Decimal(0))), exempt=exempt)
+    return at_most(
+        code,
+        value,
+        money(limits.share_of_equity(limit, case.totals.equity, Decimal(0))),
+        exempt=exempt,
+    )
 
 
 def legs_in_order(case: Case) -> Check:

@@ -43,7 +43,12 @@ def affordable(
         rest = spare(model, account, line, side, can, price, fee)
         if rest >= -tolerance:
             return can, fee
-        cost = side * (price - line.mark) + price * max(0.0, rate)
+        # Never below what a share frees, so that what is cut is not too much.
+        tax = model.tax_buy if side > 0.0 else model.tax_sell
+        if model.maximum_share < math.inf:
+            tax += model.maximum_share
+        cost = price * (max(0.0, rate) + tax) + model.per_share + model.fee_sold
+        cost += side * (price - line.mark)
         unit = max(cost / model.initial + line.mark, DUST)
         rest = min(rest, -unit * line.lot)
         can = closing + whole_lots(max(0.0, can - closing + rest / unit), line.lot)

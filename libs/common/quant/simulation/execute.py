@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +17,15 @@ from libs.common.quant.simulation.records import SIGNAL
 from libs.common.quant.simulation.sleeves import METHODS, Sleeve
 
 
-def execute(market: Market, sleeves: Sequence[Sleeve], models: Models) -> Outcome:
+def execute(
+    market: Market,
+    sleeves: Sequence[Sleeve],
+    models: Models,
+    holdings: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+) -> Outcome:
     """Return what `sleeves` come to on `market` under `models`.
+
+    `holdings`: what (sleeve, symbol) holds at the start beside the cash: shares and their price.
 
     A signal on a bar fills at the earliest on that symbol's next bar; see docs/backtest-engine.md
     for the order of events. The same inputs give the same bits. Raises MarketError for signals on
@@ -33,6 +40,10 @@ def execute(market: Market, sleeves: Sequence[Sleeve], models: Models) -> Outcom
     account = np.zeros(1, ACCOUNT)
     account["cash"] = account["peak"] = account["day_equity"] = models.cash
     account["day"] = -1
+    for (name, symbol), (shares, price) in (holdings or {}).items():
+        _hold(market, sleeves, streams, lines, name, symbol, shares, price)
+        account["peak"] += shares * price
+        account["day_equity"] += shares * price
     curve = np.empty((4, len(market.timeline)))
     model = model_record(
         models,
@@ -73,6 +84,34 @@ def execute(market: Market, sleeves: Sequence[Sleeve], models: Models) -> Outcom
             break
         logs = logs.larger(account[0], entries)
     return _outcome(market, sleeves, account[0], lines, streams, logs, curve)
+
+
+def _hold(
+    market: Market,
+    sleeves: Sequence[Sleeve],
+    streams: np.ndarray,
+    lines: np.ndarray,
+    name: str,
+    symbol: str,
+    shares: float,
+    price: float,
+) -> None:
+    s = market.index(symbol)
+    names = [sleeve.name for sleeve in sleeves]
+    found = [
+        stream for stream in streams if stream["symbol"] == s and names[stream["sleeve"]] == name
+    ]
+    if not found:
+        raise MarketError(f"holdings: no sleeve {name!r} with signals on {symbol}")
+    if not (np.isfinite(shares) and 0.0 < price < np.inf):
+        raise MarketError(f"holdings: {name}, {symbol}: {shares!r} shares at {price!r}")
+    (stream,) = found
+    stream["position"] = shares
+    stream["entry_ts"] = market.timeline[0]
+    bought, value = ("bought", "bought_value") if shares > 0 else ("sold", "sold_value")
+    stream[bought], stream[value] = abs(shares), abs(shares) * price
+    lines[s]["position"] += shares
+    lines[s]["mark"] = price
 
 
 class Logs(NamedTuple):

@@ -27,6 +27,7 @@ from libs.common.quant.simulation.orders import (
     clear_order,
     count_busy,
     drop_order,
+    eight_places,
     refuse,
 )
 
@@ -184,7 +185,7 @@ def _walk(
     if side > 0.0:
         best, size = quote.ask, quote.ask_size
     for k in range(model.quote_levels):
-        price = best + side * k * line.tick
+        price = eight_places(best + side * k * line.tick)
         if order.side == 0.0 or price <= 0.0:
             break
         if not market and side * (price - order.limit) > 0.0:
@@ -217,7 +218,7 @@ def _within(
     """Fill a resting limit (RESTING) or an exit (EXITS) within `bar`."""
     order = stream.order
     price = slip = math.nan
-    maker, how = True, WITHIN
+    maker = True
     if phase == RESTING:
         side = order.side
         if math.isnan(order.limit) or not _may(account, order, i):
@@ -248,8 +249,11 @@ def _within(
         order.left = abs(stream.position)
     taken = take(logs, model, account, line, stream, order, price, slip, maker, i, order.left)
     if phase == RESTING:
-        _settle(stream, taken, how)
-    elif stream.position == 0.0:
+        _settle(stream, taken, WITHIN)
+        return
+    if order.reason == BY_STOP and order.left <= DUST:
+        clear_order(order)
+    if stream.position == 0.0:
         drop_order(logs[2], account, stream, ORDER_REPLACED)
         clear_order(stream.exit)
 

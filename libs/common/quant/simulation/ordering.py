@@ -24,6 +24,7 @@ from libs.common.quant.simulation.orders import (
     clear_order,
     count_busy,
     drop_order,
+    eight_places,
     refuse,
     whole_lots,
 )
@@ -59,15 +60,18 @@ def wished_shares(
 def on_tick(price: float, tick: float, side: float) -> float:
     """Return `price` on the grid: a buy's limit rounds down, a sell's up; side 0: to the nearest.
 
-    What is within a millionth of a tick is on it.
+    What is within a millionth of a tick is on it. 192 ticks of 0.1 are 19.2, and not the
+    product 19.200000000000003, which a bar with a low of 19.2 would miss.
     """
     if not tick > 0.0 or math.isnan(price):
         return price
     steps = price / tick
-    nearest = float(round(steps))
-    if abs(steps - nearest) < 1e-6 or side == 0.0:
-        return nearest * tick
-    return (math.floor(steps) if side > 0.0 else math.ceil(steps)) * tick
+    whole = float(round(steps))
+    if abs(steps - whole) < 1e-6:
+        return price
+    if side != 0.0:
+        whole = math.floor(steps) if side > 0.0 else math.ceil(steps)
+    return eight_places(whole * tick)
 
 
 @compiled

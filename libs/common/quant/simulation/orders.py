@@ -16,6 +16,12 @@ DUST: Final = 1e-9
 
 
 @compiled
+def eight_places(price: float) -> float:
+    """Return the float nearest to `price` read to eight places, as a decimal price has them."""
+    return float(round(price * 1e8)) / 1e8 if price < 1e9 else price
+
+
+@compiled
 def clear_order(order: Any) -> None:
     """Make the slot empty."""
     order.side = 0.0
