@@ -64,7 +64,7 @@ def test_the_order_is_the_decimal_one(
         price=price,
         equity=equity,
         volatility=None,
-        instrument=Instrument("X"),
+        instrument=Instrument("X", shortable=True),
     )
     assert isinstance(wanted, Decimal)
     order = order_to_reach(wanted, Decimal(present), Instrument("X"))
@@ -149,7 +149,7 @@ def test_the_first_denial_is_the_judgements(
             limit_price=limit,
         ),
         state=TradingState.ACTIVE,
-        instrument=Instrument("X"),
+        instrument=Instrument("X", shortable=True),
         session=SessionState.REGULAR,
         mark=checks.Mark(price_after, price_after, price_after, Decimal(0)),
         exposure=checks.SymbolExposure(Decimal(held)),
