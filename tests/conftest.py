@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from infra.migrate import migrate
 from tests.support.containers import ContainerServer, postgres_container, redis_container
@@ -24,6 +25,11 @@ from tests.support.servers import ServerProcess, running_postgres, running_redis
 
 Server = ServerProcess | ContainerServer
 IN_CONTAINERS = os.environ.get("TRADEWIND_TEST_SERVERS") == "containers"
+# A busy machine is no bug: properties are about answers, not about how long one example takes.
+settings.register_profile(
+    "tradewind", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tradewind")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
