@@ -11,7 +11,9 @@ from libs.common.backtest.data import History
 from libs.common.backtest.errors import DataError
 from libs.common.backtest.models import sizing_of
 from libs.common.backtest.spec import BacktestSpec, Choice
+from libs.common.kernel.clock import from_ns
 from libs.common.quant.simulation.sleeves import Sizing, Sleeve
+from libs.common.strategy.cross_runner import CrossRunner
 from libs.common.strategy.definition import Kind
 from libs.common.strategy.kinds import runners_of
 from libs.common.strategy.loader import Loaded
@@ -57,16 +59,26 @@ def chosen_of(spec: BacktestSpec, choice: Choice, loaded: Loaded) -> Chosen:
 def check_length(chosen: Chosen, history: History, start_ns: int | None) -> tuple[str, ...]:
     """Return notes on a warm-up that is cut short by the start of the data.
 
-    Raises DataError if a symbol has no bars to run on, or none after its warm-up.
+    Raises DataError if a symbol has no bars to run on, or none after its warm-up. A strategy on a
+    universe warms up as a whole: symbols may come later, with few bars.
     """
     notes = []
     title, needed = chosen.choice.title, chosen.warmup
+    whole = chosen.loaded.definition.kind is Kind.CROSS
+    if whole:
+        own = [history.bars[symbol]["ts"] for symbol in chosen.choice.symbols]
+        times = len(np.unique(np.concatenate(own)))
+        if times <= needed:
+            raise DataError(
+                f"{history.source}: the universe has bars at {times} times, but {title} needs "
+                f"{needed} to warm up and one to trade on"
+            )
     for symbol in chosen.choice.symbols:
         bars = history.bars[symbol]
         before = _before(bars, start_ns)
         if before == len(bars):
             raise DataError(f"{history.source}: {symbol} has no bars between start and end")
-        if len(bars) <= needed:
+        if not whole and len(bars) <= needed:
             raise DataError(
                 f"{history.source}: {symbol} has {len(bars)} bars, but {title} needs {needed} to "
                 "warm up and one to trade on"
@@ -82,7 +94,8 @@ def check_length(chosen: Chosen, history: History, start_ns: int | None) -> tupl
 def decide(chosen: Chosen, history: History, start_ns: int | None) -> Sleeve:
     """Return the sleeve with the signals of the bars from `start_ns` on; those before warm up.
 
-    A signal's index counts the symbol's bars from `start_ns`. Raises StepError.
+    A signal's index counts the symbol's bars from `start_ns`. What a strategy on a universe decides
+    while a symbol has no bar is a signal on the symbol's next one. Raises StepError.
     """
     signals: dict[str, np.ndarray] = {}
     for stepper in chosen.steppers:
@@ -90,10 +103,28 @@ def decide(chosen: Chosen, history: History, start_ns: int | None) -> Sleeve:
         warm, run = _split(bars, start_ns, stepper.warmup)
         if warm:
             stepper.warm(warm)
-        for symbol, found in stepper.decide(run).items():
-            # Before a symbol's first bar there is nothing to trade.
-            signals[symbol] = found[found["index"] >= 0]
+        if isinstance(stepper, CrossRunner):
+            signals.update(stepper.decide_to_trade(run))
+        else:
+            signals.update(stepper.decide(run))
     return Sleeve(chosen.choice.title, signals, chosen.sizing, chosen.weight)
+
+
+def spans(bars: Bars) -> tuple[str, ...]:
+    """Return a note for each symbol whose bars begin later or end earlier than the run."""
+    begin = min(int(own["ts"][0]) for own in bars.values())
+    end = max(int(own["ts"][-1]) for own in bars.values())
+    notes = []
+    for symbol, own in bars.items():
+        first, last = int(own["ts"][0]), int(own["ts"][-1])
+        if first > begin:
+            notes.append(f"{symbol}: bars begin at {from_ns(first):%Y-%m-%d %H:%M} UTC")
+        if last < end:
+            notes.append(
+                f"{symbol}: bars end at {from_ns(last):%Y-%m-%d %H:%M} UTC; a position held then "
+                "stays at the last price"
+            )
+    return tuple(notes)
 
 
 def run_bars(history: History, start_ns: int | None) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from libs.common.backtest.data import History, Reader, Wanted
-from libs.common.backtest.decide import Chosen, check_length, chosen_of, decide, run_bars
+from libs.common.backtest.decide import Chosen, check_length, chosen_of, decide, run_bars, spans
 from libs.common.backtest.errors import DataError
 from libs.common.backtest.files import FileReader
 from libs.common.backtest.models import models_of
@@ -91,6 +91,7 @@ def run_backtest(
     tell("execute", 0, 1)
     traded = {symbol for one in chosen for symbol in one.choice.symbols}
     bars = {s: b for s, b in run_bars(history, spec.start_ns).items() if s in traded}
+    notes += spans(bars)
     market = market_of(spec, history, bars)
     outcome = execute_on(market, sleeves, models, history)
     executed = time.perf_counter()

@@ -100,13 +100,22 @@ class CrossRunner:
         could be acted on before its next bar. Raises StepError.
         """
         found = self._loop(history)
+        parts = ((s, found[found["symbol"] == i]) for i, s in enumerate(self.symbols))
+        return {symbol: _signals(rows, rows["index"]) for symbol, rows in parts}
+
+    def decide_to_trade(self, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return as `decide`, but each signal on the first bar of its symbol that is not older.
+
+        What is decided while a symbol has no bar can be sized and sent with its next one, and not
+        with the bar before, when nobody knew of it. After a symbol's last bar nothing can.
+        """
+        found = self._loop(history)
         signals = {}
         for place, symbol in enumerate(self.symbols):
             rows = found[found["symbol"] == place]
-            rows = rows[np.diff(rows["index"], append=_BEYOND) != 0]
-            signals[symbol] = np.zeros(len(rows), SIGNAL)
-            for name in SIGNAL.names or ():
-                signals[symbol][name] = rows[name]
+            index = np.searchsorted(history[symbol]["ts"], rows["ts"])
+            known = index < len(history[symbol])
+            signals[symbol] = _signals(rows[known], index[known])
         return signals
 
     def warm(self, history: Mapping[str, np.ndarray]) -> None:
@@ -167,6 +176,16 @@ class CrossRunner:
         self._state: np.void = memory["state"]
         self._last: np.ndarray = memory["last"]
         self._stated: np.ndarray = memory["stated"]
+
+
+def _signals(rows: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return rows (STATED) as signals (SIGNAL) on the bars `index`: of several on one the last."""
+    last = np.diff(index, append=_BEYOND) != 0
+    signals = np.zeros(int(last.sum()), SIGNAL)
+    for name in DECISION.names or ():
+        signals[name] = rows[name][last]
+    signals["index"] = index[last]
+    return signals
 
 
 def universe_of(definition: CrossDefinition, symbols: Sequence[str]) -> tuple[str, ...]:
