@@ -9,6 +9,10 @@ it into a Decimal. NaN means that the size is undefined (price or volatility not
 from __future__ import annotations
 
 import math
+from typing import Final
+
+# One share, counted in units of 1e-8.
+_SHARE: Final = 100_000_000
 
 
 def fixed_notional(target: float, notional: float, price: float) -> float:
@@ -61,5 +65,7 @@ def whole_lots(shares: float, lot: float) -> float:
     -10.7 -> -10.0, 0.37 in lots of 0.1 -> 0.3.
     """
     unit = round(lot * 1e8)
-    units = round(abs(shares) * 1e8) // unit * unit
-    return math.copysign(units / 1e8, shares)
+    units = round(abs(shares) * 1e8)
+    # Compiled, a division by a constant is a multiplication: a tenth of the time.
+    lots = units // _SHARE if unit == _SHARE else units // unit
+    return math.copysign(lots * unit / 1e8, shares)

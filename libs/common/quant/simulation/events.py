@@ -110,7 +110,7 @@ def accrue(model: Any, account: Any, lines: Any, ts: int) -> None:
     earned += min(account.cash, 0.0) * model.debit * years
     fee = 0.0
     if account.short > 0.0:
-        for s in range(lines.shape[0]):
+        for s in range(account.symbols):
             line = lines[s]
             if line.position < 0.0:
                 fee -= line.position * line.mark * line.borrow * years
@@ -129,7 +129,7 @@ def call_margin(logs: Any, model: Any, account: Any, lines: Any, streams: Any) -
     if equity >= needed and equity > 0.0:
         return
     keep = min(max(equity / (model.initial * gross), 0.0), 1.0)
-    for j in range(streams.shape[0]):
+    for j in range(account.streams):
         stream = streams[j]
         if stream.position == 0.0 or stream.order.reason == BY_LIQUIDATION:
             continue

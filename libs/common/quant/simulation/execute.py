@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from libs.common.quant.simulation.kernel import simulate
-from libs.common.quant.simulation.layout import ACCOUNT, FILL, LINE, REFUSAL, STREAM, TRADE
+from libs.common.quant.simulation.layout import ACCOUNT, FILL, LINE, REFUSAL, STREAM, TRADE, WORK
 from libs.common.quant.simulation.market import Market, MarketError
 from libs.common.quant.simulation.models import MarketFill, Models, model_record
 from libs.common.quant.simulation.orders import FOREVER
@@ -40,6 +40,7 @@ def execute(
     account = np.zeros(1, ACCOUNT)
     account["cash"] = account["peak"] = account["day_equity"] = models.cash
     account["day"] = -1
+    account["symbols"], account["streams"] = len(lines), len(streams)
     for (name, symbol), (shares, price) in (holdings or {}).items():
         _hold(market, sleeves, streams, lines, name, symbol, shares, price)
         account["peak"] += shares * price
@@ -57,7 +58,7 @@ def execute(
         np.empty(len(signals) // 2 + entries, TRADE),
         np.empty(entries, REFUSAL),
     )
-    active = np.empty((len(market.symbols), 5), np.int64)
+    active = np.empty(len(market.symbols), WORK)
     while True:
         simulate(
             model,
@@ -78,7 +79,7 @@ def execute(
             signals,
             *logs,
             active,
-            curve,
+            *curve,
         )
         if account["time"][0] == len(market.timeline):
             break

@@ -12,7 +12,7 @@ from libs.common.quant.simulation.history import deviation, mean_volume
 from libs.common.quant.simulation.matching import match
 from libs.common.quant.simulation.ordering import obey
 from libs.common.quant.simulation.orders import FOREVER
-from libs.common.quant.unowned import unowned
+from libs.common.quant.unowned import beyond, rows_of
 
 _DAY_NS: Final = 86_400_000_000_000
 
@@ -39,10 +39,13 @@ def simulate(
     trades: Any,
     refusals: Any,
     actives: Any,
-    whole_curve: Any,
+    equity: Any,
+    cash: Any,
+    long: Any,
+    short: Any,
 ) -> None:
-    """Play the market from time `accounts[0].time` on; fill `curve` (4, T): equity, cash, long and
-    short value after each time.
+    """Play the market from time `accounts[0].time` on; fill `equity`, `cash`, and the value of
+    `long` and `short` positions after each time (T,).
 
     One time goes: interest and borrowing fees since the time before; corporate actions; orders and
     exits meet the bars; positions are marked at the closes; the signals decided on these bars
@@ -50,12 +53,14 @@ def simulate(
     have too little room; call again with larger logs.
     """
     account, model = accounts[0], models[0]
-    logs = (unowned(fills), unowned(trades), unowned(refusals))
-    lines, streams, signals = unowned(all_lines), unowned(all_streams), unowned(all_signals)
-    tape, slots, fine = unowned(whole_tape), unowned(all_slots), unowned(all_fine)
-    owner, starts, offsets = unowned(all_owner), unowned(all_starts), unowned(all_offsets)
-    quotes, fine_starts = unowned(all_quotes), unowned(all_fine_starts)
-    active, curve, closes = unowned(actives), unowned(whole_curve), unowned(all_closes)
+    logs = (rows_of(fills), rows_of(trades), rows_of(refusals))
+    lines, streams, signals = rows_of(all_lines), rows_of(all_streams), rows_of(all_signals)
+    tape, slots, fine = rows_of(whole_tape), rows_of(all_slots), rows_of(all_fine)
+    owner, starts, offsets = rows_of(all_owner), rows_of(all_starts), rows_of(all_offsets)
+    quotes, fine_starts = rows_of(all_quotes), rows_of(all_fine_starts)
+    active, closes = rows_of(actives), rows_of(all_closes)
+    curve = (rows_of(equity), rows_of(cash), rows_of(long), rows_of(short))
+    quoted, refined = all_quotes.shape[0] > 0, all_fine_starts.shape[0] > 0
     end = timeline.shape[0]
     t = account.time
     while t < end:
@@ -74,10 +79,10 @@ def simulate(
                 t = _coast(account, lines, closes, owner, starts, curve, t, until)
             if t == until:
                 continue
-            low, high = _bounds(model, lines, starts, t)
+            low, high = _bounds(model, account, starts, t)
             account.ts = tape[low].ts
         else:
-            low, high = _bounds(model, lines, starts, t)
+            low, high = _bounds(model, account, starts, t)
             if model.accrues and t > 0:
                 accrue(model, account, lines, tape[low].ts)
             account.ts = tape[low].ts
@@ -85,8 +90,13 @@ def simulate(
                 act(logs, model, account, lines, streams, actions[account.actions])
                 account.actions += 1
             if account.busy:
-                count = _open(model, lines, tape, owner, quotes, low, high, active)
-                _prepare(model, lines, tape, slots, offsets, fine_starts, active[:count])
+                count = _open(model, lines, tape, owner, low, high, active)
+                if quoted:
+                    _quote(model, lines, owner, quotes, low, high)
+                if refined:
+                    _refine(offsets, fine_starts, active, count)
+                if model.slippage == IMPACT:
+                    _look_around(model, lines, tape, slots, offsets, active, count)
                 _value(account, lines)
                 match(logs, model, account, lines, streams, tape, fine, active, count)
             for k in range(low, high):
@@ -95,28 +105,34 @@ def simulate(
                 line.seen += 1
             _value(account, lines)
             if model.limited:
-                equity = account.cash + account.long - account.short
-                _look_back(account, equity, curve[0, t - 1] if t > 0 else equity)
+                worth = account.cash + account.long - account.short
+                _look_back(account, worth, equity[t - 1] if t > 0 else worth)
         for k in range(low, high):
             s = _owner(model, owner, k, low)
             if lines[s].due < lines[s].seen:
-                places = slots[offsets[s] : offsets[s + 1]]
+                places = beyond(slots, offsets[s])
                 _hear(logs, model, account, lines, streams, s, signals, tape, places)
         if account.short > 0.0 or (account.long > 0.0 and model.maintenance_long > 0.0):
             call_margin(logs, model, account, lines, streams)
-        curve[0, t] = account.cash + account.long - account.short
-        curve[1, t] = account.cash
-        curve[2, t] = account.long
-        curve[3, t] = account.short
+        _draw(curve, t, account.cash, account.long, account.short)
         t += 1
     account.time = t
 
 
 @compiled
-def _bounds(model: Any, lines: Any, starts: Any, t: int) -> tuple[int, int]:
+def _draw(curve: Any, t: int, cash: float, long: float, short: float) -> None:
+    """Write down what the account is worth after time t."""
+    curve[0][t] = cash + long - short
+    curve[1][t] = cash
+    curve[2][t] = long
+    curve[3][t] = short
+
+
+@compiled
+def _bounds(model: Any, account: Any, starts: Any, t: int) -> tuple[int, int]:
     """Return where the bars of time t begin and end on the tape."""
     if model.aligned:
-        return t * lines.shape[0], (t + 1) * lines.shape[0]
+        return t * account.symbols, (t + 1) * account.symbols
     return starts[t], starts[t + 1]
 
 
@@ -131,7 +147,7 @@ def _owner(model: Any, owner: Any, k: int, low: int) -> int:
 def _glide(account: Any, lines: Any, tape: Any, closes: Any, curve: Any, t: int, until: int) -> int:
     """As `_coast`, where every symbol has a bar at every time: the next signal is known beforehand,
     and nothing but prices changes before it."""
-    count = lines.shape[0]
+    count = account.symbols
     due = until
     for s in range(count):
         due = min(due, lines[s].due)
@@ -146,10 +162,7 @@ def _glide(account: Any, lines: Any, tape: Any, closes: Any, curve: Any, t: int,
             value = lines[s].position * closes[i * count + s]
             long += max(value, 0.0)
             short -= min(value, 0.0)
-        curve[0, i] = cash + long - short
-        curve[1, i] = cash
-        curve[2, i] = long
-        curve[3, i] = short
+        _draw(curve, i, cash, long, short)
     for s in range(count):
         lines[s].mark = closes[(last - 1) * count + s]
         lines[s].seen = last
@@ -174,18 +187,13 @@ def _coast(
         _value(account, lines)
         if due:
             break
-        curve[0, t] = account.cash + account.long - account.short
-        curve[1, t] = account.cash
-        curve[2, t] = account.long
-        curve[3, t] = account.short
+        _draw(curve, t, account.cash, account.long, account.short)
         t += 1
     return t
 
 
 @compiled
-def _open(
-    model: Any, lines: Any, tape: Any, owner: Any, quotes: Any, low: int, high: int, active: Any
-) -> int:
+def _open(model: Any, lines: Any, tape: Any, owner: Any, low: int, high: int, active: Any) -> int:
     """Mark every symbol at its open; write those with work into `active`, return how many."""
     count = 0
     share = model.volume_share
@@ -194,44 +202,55 @@ def _open(
         line = lines[s]
         line.mark = tape[k].open
         line.room = math.inf if share == math.inf else share * tape[k].volume
-        if quotes.shape[0] > 0:
-            line.quote.bid = quotes[k].bid
-            line.quote.ask = quotes[k].ask
-            line.quote.bid_size = quotes[k].bid_size
-            line.quote.ask_size = quotes[k].ask_size
-            line.spread = quotes[k].ask - quotes[k].bid
         if line.busy:
-            active[count, 0] = k
-            active[count, 1] = s
-            active[count, 2] = line.seen
-            active[count, 3] = active[count, 4] = 0
+            work = active[count]
+            work.slot = k
+            work.symbol = s
+            work.bar = line.seen
+            work.begin = work.end = 0
             count += 1
     return count
 
 
 @compiled
-def _prepare(
-    model: Any, lines: Any, tape: Any, slots: Any, offsets: Any, fine_starts: Any, active: Any
+def _quote(model: Any, lines: Any, owner: Any, quotes: Any, low: int, high: int) -> None:
+    """Show every symbol the quote of its open."""
+    for k in range(low, high):
+        line, quote = lines[_owner(model, owner, k, low)], quotes[k]
+        line.quote.bid = quote.bid
+        line.quote.ask = quote.ask
+        line.quote.bid_size = quote.bid_size
+        line.quote.ask_size = quote.ask_size
+        line.spread = quote.ask - quote.bid
+
+
+@compiled
+def _refine(offsets: Any, fine_starts: Any, active: Any, count: int) -> None:
+    """Find the finer bars of the symbols with work."""
+    for a in range(count):
+        work = active[a]
+        place = offsets[work.symbol] + work.bar
+        work.begin = fine_starts[place]
+        work.end = fine_starts[place + 1]
+
+
+@compiled
+def _look_around(
+    model: Any, lines: Any, tape: Any, slots: Any, offsets: Any, active: Any, count: int
 ) -> None:
-    """Find the finer bars of the symbols with work, and what impact needs to know of them."""
-    if fine_starts.shape[0] == 0 and model.slippage != IMPACT:
-        return
-    for a in range(active.shape[0]):
-        s, i = active[a, 1], active[a, 2]
-        if fine_starts.shape[0] > 0:
-            active[a, 3] = fine_starts[offsets[s] + i]
-            active[a, 4] = fine_starts[offsets[s] + i + 1]
-        if model.slippage == IMPACT:
-            line, places = lines[s], slots[offsets[s] : offsets[s + 1]]
-            line.sigma = deviation(tape, places, line.since, i - 1, model.window)
-            line.volume = mean_volume(tape, places, line.since, i - 1, model.window)
+    """Measure what impact needs to know of the symbols with work."""
+    for a in range(count):
+        s, i = active[a].symbol, active[a].bar
+        line, places = lines[s], beyond(slots, offsets[s])
+        line.sigma = deviation(tape, places, line.since, i - 1, model.window)
+        line.volume = mean_volume(tape, places, line.since, i - 1, model.window)
 
 
 @compiled
 def _value(account: Any, lines: Any) -> None:
     """Sum the positions at their marks."""
     long = short = 0.0
-    for s in range(lines.shape[0]):
+    for s in range(account.symbols):
         value = lines[s].position * lines[s].mark
         if value > 0.0:
             long += value

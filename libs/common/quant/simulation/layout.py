@@ -251,9 +251,17 @@ ACCOUNT: Final = np.dtype(
         ("borrow", "f8"),
         ("dividends", "f8"),
         ("idle", "i8"),
+        ("symbols", "i8"),
+        ("streams", "i8"),
     ],
     align=True,
 )
 """The account: the next time to play and the next corporate action, cash, value of long and short
-positions (both positive), what limits look back on, how much was written of each log, and running
-totals of money."""
+positions (both positive), what limits look back on, how much was written of each log, running
+totals of money, and how many symbols and streams there are."""
+
+WORK: Final = np.dtype(
+    [("slot", "i8"), ("symbol", "i8"), ("bar", "i8"), ("begin", "i8"), ("end", "i8")], align=True
+)
+"""A symbol with something to do in the present time: its bar's place on the tape, its index, the
+bar's index, and its finer bars (begin to end - 1)."""

@@ -46,13 +46,13 @@ def _price_to_reserve(model: Any, mark: float, side: float, limit: float) -> flo
 
 
 @compiled
-def _sum_pending(model: Any, lines: Any, streams: Any) -> float:
+def _sum_pending(model: Any, account: Any, lines: Any, streams: Any) -> float:
     """Fill every line's pending `buys` and `sells`; return the money that they set aside."""
-    for s in range(lines.shape[0]):
+    for s in range(account.symbols):
         lines[s].buys = 0.0
         lines[s].sells = 0.0
     held = 0.0
-    for j in range(streams.shape[0]):
+    for j in range(account.streams):
         order = streams[j].order
         if order.side == 0.0:
             continue
@@ -83,7 +83,7 @@ def within_limits(
     """Tell whether the order of the stream's signal k passes every limit; write down the first that
     it does not pass."""
     line = lines[stream.symbol]
-    held = _sum_pending(model, lines, streams)
+    held = _sum_pending(model, account, lines, streams)
     opening = _opening(line.position, line.buys, line.sells, side > 0.0, quantity, 0.0)
     reserve = _price_to_reserve(model, line.mark, side, limit)
     code, value, cap = _order_breach(model, account, line, side, quantity, limit, reserve, opening)
@@ -156,7 +156,7 @@ def _account_breach(
         if needed > power:
             return BUYING_POWER_EXCEEDED, needed, power
     gross = high = low = 0.0
-    for s in range(lines.shape[0]):
+    for s in range(account.symbols):
         other = lines[s]
         gross += _worst(other.position, other.buys, other.sells) * other.mark
         high += (other.position + other.buys) * other.mark

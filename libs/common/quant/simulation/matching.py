@@ -61,18 +61,19 @@ def match(
 ) -> None:
     """Play one time's bars of the symbols with work.
 
-    `active[:count]`: tape slot, symbol, bar's index, and the finer bars from and to.
+    `active`: the `count` symbols with work (WORK).
     """
     work = _work(model, lines, streams, active, count)
     for phase in range(END + 1):
         if not work[phase]:
             continue
         for a in range(count):
-            line, i, bar = lines[active[a, 1]], active[a, 2], tape[active[a, 0]]
+            busy = active[a]
+            line, i, bar = lines[busy.symbol], busy.bar, tape[busy.slot]
             for j in range(line.first, line.last):
                 stream = streams[j]
                 if phase in (RESTING, EXITS):
-                    low, high = active[a, 3], active[a, 4]
+                    low, high = busy.begin, busy.end
                     if low == high:
                         _within(logs, model, account, line, stream, bar, i, phase, False)
                     elif phase == EXITS:
@@ -93,7 +94,7 @@ def _work(model: Any, lines: Any, streams: Any, active: Any, count: int) -> Any:
     """Tell which phases have something to do."""
     sells = buys = within = False
     for a in range(count):
-        line = lines[active[a, 1]]
+        line = lines[active[a].symbol]
         for j in range(line.first, line.last):
             order, exits = streams[j].order, streams[j].exit
             sells = sells or order.side < 0.0
