@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from libs.common.domain.activities import Activity
-from libs.common.domain.executions import Execution
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.kernel.ids import BrokerOrderId
 from libs.common.kernel.money import ZERO, plain
 from services.trade_executor.model import BrokerOrder, BrokerPosition
 from services.trade_executor.ports import Books, Broker
+from services.trade_executor.tie_out import standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class SeenAccount:
     """The account at one look."""
 
     executions: tuple[Execution, ...]
+    reversals: tuple[Reversal, ...]
     activities: tuple[Activity, ...]
     cash: Decimal
     positions: tuple[BrokerPosition, ...]
@@ -29,6 +31,12 @@ class SeenAccount:
     def in_use(self) -> bool:
         """Whether somebody trades or has traded here, so that lists may lag behind balances."""
         return bool(self.executions or self.activities or self.positions or self.open_orders)
+
+    @property
+    def last(self) -> dt.datetime | None:
+        """The last that befell an execution: it traded, was taken back or corrected."""
+        traded = [one.executed_at for one in self.executions]
+        return max([*traded, *(one.reversed_at for one in self.reversals)], default=None)
 
     def shown(self) -> dict[str, Any]:
         """Return what the opening balance holds, for the record."""
@@ -43,6 +51,7 @@ async def account_seen(broker: Broker, since: dt.datetime) -> SeenAccount:
     """Look at the account, its lists from `since` (market time) on."""
     return SeenAccount(
         tuple(await broker.executions_since(since)),
+        tuple(await broker.reversals_since(since)),
         tuple(await broker.cash_activities_since(since)),
         await broker.cash(),
         tuple(await broker.positions()),
@@ -58,9 +67,18 @@ async def traded_before_us(
     opening, submitted = await books.opening(), found.submitted_at
     if opening is None or submitted is None or submitted >= opening.at:
         return ZERO, ZERO
-    held = [
-        one
-        for one in await broker.executions_since(submitted)
-        if one.broker_order_id == found.broker_order_id and one.executed_at < opening.at
-    ]
+    executed = await broker.executions_since(submitted)
+    reversals = await broker.reversals_since(submitted)
+    held = standing(
+        [
+            one
+            for one in executed
+            if one.broker_order_id == found.broker_order_id and one.executed_at < opening.at
+        ],
+        [
+            one
+            for one in reversals
+            if one.broker_order_id == found.broker_order_id and one.reversed_at < opening.at
+        ],
+    )
     return sum((one.quantity for one in held), ZERO), sum((one.amount for one in held), ZERO)

@@ -77,7 +77,7 @@ class Reconciliation:
         """Open the ledger with the broker's balances if this account was never traded by us.
 
         The run that is recorded tells what these balances already hold: everything until the
-        last execution that the broker lists, and the cash activities listed by then. Both are
+        last that the broker lists of executions, and the cash activities listed by then. Both are
         written together, and only what two looks agree on: a balance whose execution is not
         listed yet would be booked twice.
         """
@@ -92,8 +92,7 @@ class Reconciliation:
             if again == seen:
                 break
             seen = again
-        last = max((one.executed_at for one in seen.executions), default=back)
-        watermark = last + dt.timedelta(microseconds=1)
+        watermark = (seen.last or back) + dt.timedelta(microseconds=1)
         shown = {**seen.shown(), "opened": self._market_clock.now().isoformat()}
         opened = ReconciliationRun(
             self._ids.new(), "opening", started, self._clock.now(), watermark, shown

@@ -15,6 +15,7 @@ from libs.common.kernel.money import ZERO
 from services.trade_executor.closing import ClosingStatus, order_id_of_closing
 from services.trade_executor.trigger import ENDED as TRIGGER_ENDED
 from services.trade_executor.trigger import TriggerStatus
+from tests.simulation.server_amends import position_told, strategy_positions
 from tests.simulation.venue import ENDED
 
 if TYPE_CHECKING:
@@ -102,6 +103,26 @@ class Invariants:
             ours, real = trade.execution, theirs[name]
             if (ours.side, ours.quantity, ours.price) != (real.side, real.quantity, real.price):
                 raise Violation(f"booked otherwise than it happened: {ours}, {real}")
+        for name in self._world.server.tables.reversals:
+            if name not in self._world.venue.reversals:
+                raise Violation(f"taken back, and the venue did not: {name}")
+        self._sums()
+
+    def _sums(self) -> None:
+        """What an order has traded is what stands booked of it, and what the opening held."""
+        traded: Counter[Any] = Counter()
+        tables, venue, opened = self._world.server.tables, self._world.venue, self._opened()
+        for trade in tables.standing():
+            traded[trade.order_id] += trade.execution.quantity  # type: ignore[assignment]
+        early: Counter[Any] = Counter()
+        for name, one in venue.executions.items():
+            if opened is not None and one.executed_at < opened and name not in venue.reversals:
+                early[one.broker_order_id] += one.quantity  # type: ignore[assignment]
+        for row in tables.orders.values():
+            if row["filled_quantity"] != traded[row["id"]] + early[row["broker_order_id"]]:
+                raise Violation(
+                    f"{row['id']}: {row['filled_quantity']}, booked {traded[row['id']]}"
+                )
 
     def _ledger(self) -> None:
         tables = self._world.server.tables
@@ -233,7 +254,7 @@ class Invariants:
                 return f"order {row['id']}: {row['filled_quantity']}, {there.filled_quantity}"
             elif status.is_terminal and status != there.event:
                 return f"order {row['id']} ended {status}, at the venue {there.event}"
-        booked = self._to_be_booked()
+        booked = self.to_be_booked()
         for name, order in world.venue.orders.items():
             # An order from elsewhere that ended before anybody looked leaves its executions alone.
             past = order.event in ENDED and name not in {one.broker_order_id for one in booked}
@@ -241,18 +262,31 @@ class Invariants:
                 return f"{name} of the venue is not in our books"
         return None
 
-    def _to_be_booked(self) -> list[Any]:
-        """The venue's executions that the opening balance does not hold."""
+    def to_be_booked(self) -> list[Any]:
+        """The venue's executions that stand and that the opening balance does not hold."""
+        opened = self._opened()
+        every, gone = self._world.venue.executions, self._world.venue.reversals
+        return [
+            one
+            for name, one in every.items()
+            if name not in gone and (opened is None or one.executed_at >= opened)
+        ]
+
+    def _opened(self) -> Any:
         runs = self._world.server.tables.runs.values()
-        opened = next((run.watermark for run in runs if run.cause == "opening"), None)
-        every = self._world.venue.executions.values()
-        return [one for one in every if opened is None or one.executed_at >= opened]
+        return next((run.watermark for run in runs if run.cause == "opening"), None)
 
     def _books_agree(self) -> str | None:
         world, tables = self._world, self._world.server.tables
-        missing = {one.execution_id for one in self._to_be_booked()} - set(tables.trades)
+        missing = {one.execution_id for one in self.to_be_booked()} - set(tables.trades)
         if missing:
             return f"executions not booked: {sorted(missing)}"
+        gone = {one.execution.execution_id for one in tables.standing()} & {*world.venue.reversals}
+        if gone:
+            return f"executions that the venue took back stand: {sorted(gone)}"
+        for symbol, held in tables.positions.items():
+            if held != position_told(tables, symbol):
+                return f"position {symbol}: {held}, told anew {position_told(tables, symbol)}"
         for symbol in {*world.venue.held, *tables.positions}:
             theirs, ours = world.venue.held.get(symbol), tables.positions.get(symbol)
             if (theirs.quantity if theirs else ZERO) != (ours.quantity if ours else ZERO):
@@ -280,6 +314,12 @@ class Invariants:
         ours = {name: held.quantity for name, held in tables.positions.items() if held.quantity}
         if book.positions() != ours:
             return f"risk manager's positions {book.positions()}, table's {ours}"
+        by_strategy = {
+            where: held for where, held in strategy_positions(tables).items() if where[0] and held
+        }
+        theirs = {where: held for where, held in book.by_strategy.items() if held}
+        if theirs != by_strategy:
+            return f"risk manager's positions by strategy {theirs}, table's {by_strategy}"
         return None
 
     def intents(self) -> None:

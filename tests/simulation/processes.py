@@ -15,9 +15,11 @@ from libs.common.contracts.channels import (
     MARKET_DATA,
     ORDERS_APPROVED,
     ORDERS_EVENTS,
+    POSITIONS_CHANGED,
     SIGNALS,
     SYSTEM_HEALTH,
     TRADES_EXECUTED,
+    TRADES_REVERSED,
 )
 from libs.common.contracts.risk_api import (
     CLOSING,
@@ -219,7 +221,7 @@ class RiskProcess(Process):
         self.office = office
         logs = (SIGNALS, handlers.HANDLERS), (ORDERS_EVENTS, feeds.HANDLERS), (
             TRADES_EXECUTED, feeds.HANDLERS,
-        )  # fmt: skip
+        ), (TRADES_REVERSED, feeds.HANDLERS), (POSITIONS_CHANGED, feeds.HANDLERS)  # fmt: skip
         works: dict[str, Work] = {
             channel.topic: self._consumer(channel, partial(table[channel], office), 128)  # type: ignore[index]
             for channel, table in logs

@@ -4,12 +4,13 @@ same functions by its own tests, so the simulation may trade one for the other."
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy.exc import IntegrityError
 
 from libs.common.contracts.channels import NOTIFICATIONS, ORDERS_EVENTS, TRADES_EXECUTED
 from libs.common.contracts.messages import Notification, OrderEvent, Trade
@@ -25,11 +26,13 @@ from libs.common.domain.ledger import (
 from libs.common.domain.positions import Position, apply_fill
 from libs.common.domain.vocabulary import Level, OrderStatus, Side
 from libs.common.kernel.ids import AccountId, BrokerOrderId, OrderId, Symbol, TradeId, TransferId
-from libs.common.kernel.money import plain
+from libs.common.kernel.money import ZERO, plain
 from libs.common.runtime.schema.base import Id, Instant
 from libs.common.runtime.schema.execution import orders as orders_table
 from services.trade_executor.entries import accounts_of
 from services.trade_executor.ports import Discrepancy, OpenDiscrepancy
+from tests.simulation import server_amends
+from tests.simulation.server_rows import refused, standing
 from tests.simulation.vault import BookedTrade, Transaction, unresolved
 
 SOURCE = "trade_executor"
@@ -59,12 +62,14 @@ def _typed(name: str, value: Any) -> Any:
 
 def executor_write(tx: Transaction, batch: str, lift: bool) -> str:
     """Carry out a batch of entries; returns the answers as JSON."""
-    call = _Call(tx, lift)
+    call = Call(tx, lift)
     answers = [call.entry(one) for one in orjson.loads(batch)]
     return orjson.dumps({"answers": answers, "lifted": call.lifted, "messages": []}).decode()
 
 
-class _Call:
+class Call:
+    """One call of the function."""
+
     def __init__(self, tx: Transaction, lift: bool) -> None:
         self.tx = tx
         self.lift = lift
@@ -72,7 +77,10 @@ class _Call:
 
     def entry(self, e: dict[str, Any]) -> dict[str, Any]:
         """Carry out one entry."""
-        acts = {"create": self._create, "move": self._move, "book": self._book}
+        acts = {
+            "create": self._create, "move": self._move, "book": self._book,
+            "reverse": self._reverse, "activity": partial(server_amends.activity, self),
+        }  # fmt: skip
         return acts[e["kind"]](e)
 
     def _create(self, e: dict[str, Any]) -> dict[str, Any]:
@@ -82,25 +90,25 @@ class _Call:
         rows = self.tx.tables.orders
         known = rows.get(row["id"]) or self._taken(row)
         if known is not None:
-            return {"outcome": "exists", "order": _standing(known)}
+            return {"outcome": "exists", "order": standing(known)}
         for name in ("parent_id", "replaces_id"):
             if row[name] is not None and row[name] not in rows:
-                raise _refused(f"{name} {row[name]} is not an order")
+                raise refused(f"{name} {row[name]} is not an order")
         self.tx.put(rows, row["id"], row)
         if e["hold"] is not None:
             account, symbol = AccountId(row["account_id"]), Symbol(row["symbol"])
             keys = {str(key.id): key for key in accounts_of(account, symbol).values()}
-            self._commit([
+            self.commit([
                 Transfer(
                     TransferId(row["hold_id"]), keys[e["hold"]["debit"]], keys[e["hold"]["credit"]],
                     row["hold_amount"], TransferCode.HOLD, TransferKind.PENDING, order_id=row["id"],
                 )
             ])  # fmt: skip
         for seq, step in enumerate(e["events"], start=1):
-            self._tell(row, seq, step["event"], step["from"], step["to"], step["reason"], e,
+            self.tell(row, seq, step["event"], step["from"], step["to"], step["reason"], e,
                        step["message_id"])  # fmt: skip
-        self._flag(row, None)
-        return {"outcome": "created", "order": _standing(row)}
+        self.flag(row, None)
+        return {"outcome": "created", "order": standing(row)}
 
     def _taken(self, row: dict[str, Any]) -> dict[str, Any] | None:
         for other in self.tx.tables.orders.values():
@@ -112,13 +120,13 @@ class _Call:
         return None
 
     def _move(self, e: dict[str, Any]) -> dict[str, Any]:
-        row = self._order(e)
+        row = self.order(e)
         if row["status"] != e["expect"]:
-            return {"outcome": "conflict", "order": _standing(row)}
+            return {"outcome": "conflict", "order": standing(row)}
         before, new = row["status"], dict(row)
         new["status"] = e["to"]
         if e["release"] and row["hold_id"] is not None:
-            self._commit([release(self.tx.tables.ledger.transfers[row["hold_id"]])])
+            self.commit([release(self.tx.tables.ledger.transfers[row["hold_id"]])])
             new["hold_id"] = new["hold_amount"] = None
         for name in _KEPT_BY_MOVE:
             if e.get(name) is not None:
@@ -129,17 +137,17 @@ class _Call:
                 for other in self.tx.tables.orders.values()
             )
             if taken:
-                raise _refused(f"{name} {new[name]} is taken")
+                raise refused(f"{name} {new[name]} is taken")
         answer = {"outcome": "moved"}
         if e.get("heir") is not None:
             answer |= self._take_over(e["heir"], e, row["id"])
         new["event_seq"] += 1
         new["updated_at"] = _typed("updated_at", e["at"])
         self.tx.put(self.tx.tables.orders, new["id"], new)
-        self._flag(new, row)
-        self._tell(new, new["event_seq"], e["event"], before, new["status"], e["reason"], e,
+        self.flag(new, row)
+        self.tell(new, new["event_seq"], e["event"], before, new["status"], e["reason"], e,
                    e["message_id"])  # fmt: skip
-        return {**answer, "order": _standing(new)}
+        return {**answer, "order": standing(new)}
 
     def _take_over(self, step: dict[str, Any], e: dict[str, Any], old: UUID) -> dict[str, Any]:
         """Give an amendment what its forerunner held."""
@@ -148,14 +156,14 @@ class _Call:
         if OrderStatus(heir["status"]).is_terminal:
             return {}
         if heir["hold_id"] is not None:
-            self._commit([release(ledger.transfers[heir["hold_id"]])])
+            self.commit([release(ledger.transfers[heir["hold_id"]])])
         heir["hold_id"] = heir["hold_amount"] = None
         if step["hold"] is not None:
             names = accounts_of(AccountId(heir["account_id"]), Symbol(heir["symbol"]))
             keys = {str(key.id): key for key in names.values()}
             hold = step["hold"]
             heir["hold_id"], heir["hold_amount"] = UUID(hold["id"]), Decimal(hold["amount"])
-            self._commit([
+            self.commit([
                 Transfer(
                     TransferId(heir["hold_id"]), keys[hold["debit"]], keys[hold["credit"]],
                     heir["hold_amount"], TransferCode.HOLD, TransferKind.PENDING,
@@ -166,14 +174,23 @@ class _Call:
         heir["event_seq"] += 1
         heir["updated_at"] = _typed("updated_at", e["at"])
         self.tx.put(self.tx.tables.orders, heir["id"], heir)
-        self._tell(heir, heir["event_seq"], "takes_over", heir["status"], heir["status"],
+        self.tell(heir, heir["event_seq"], "takes_over", heir["status"], heir["status"],
                    f"in the place of {old}", e, step["message_id"])  # fmt: skip
-        return {"heir": _standing(heir)}
+        return {"heir": standing(heir)}
 
-    def _book(self, e: dict[str, Any]) -> dict[str, Any]:
-        tables, row = self.tx.tables, self._order(e)
-        if e["execution_id"] in tables.trades:
-            return {"outcome": "duplicate", "order": _standing(row)}
+    def _reverse(self, e: dict[str, Any]) -> dict[str, Any]:
+        """Take an execution back, and book what stands in its place."""
+        answer, gone = server_amends.reverse(self, e)
+        if e["then"] is not None and answer["outcome"] != "duplicate":
+            then = self._book(e["then"], gone)
+            if then["outcome"] == "booked":
+                answer |= {"then": then, "order": then["order"]}
+        return answer
+
+    def _book(self, e: dict[str, Any], replaced: BookedTrade | None = None) -> dict[str, Any]:
+        tables, row = self.tx.tables, self.order(e)
+        if e["execution_id"] in tables.trades or e["execution_id"] in tables.reversals:
+            return {"outcome": "duplicate", "order": standing(row)}
         fill = Execution(
             e["broker"], e["execution_id"], self._id_there(e, row), row["symbol"],
             Side(e["side"]), Decimal(e["quantity"]), Decimal(e["price"]),
@@ -183,9 +200,17 @@ class _Call:
         before = Progress(OrderStatus(row["status"]), row["quantity"], row["filled_quantity"])
         after, anomaly = take(before, fill)
         trade_id = TradeId(UUID(e["trade_id"]))
-        position, realized = apply_fill(
-            tables.positions.get(row["symbol"], Position()), fill.side, fill.quantity, fill.price
-        )
+        booked = BookedTrade(
+            trade_id, row["id"], fill, self.tx.now, row["strategy_id"], ZERO,
+            replaced.entry if replaced else server_amends.last_entry(tables, row["symbol"]) + 1,
+            replaces=replaced is not None,
+        )  # fmt: skip
+        earlier = tables.positions.get(row["symbol"], Position())
+        if replaced is None:
+            position = apply_fill(earlier, fill.side, fill.quantity, fill.price).position
+        else:
+            position = server_amends.position_told(tables, row["symbol"], booked)
+        realized = position.realized_pnl - earlier.realized_pnl
         account, symbol = AccountId(row["account_id"]), Symbol(row["symbol"])
         open_after = not after.status.is_terminal
         lines = fill_group(
@@ -193,7 +218,7 @@ class _Call:
                    fill.amount, fill.fee),
             held, order_open=open_after,
         )  # fmt: skip
-        self._commit(lines)
+        self.commit(lines)
         new = dict(row)
         rehold = next((line for line in lines if line.id == leg_id(trade_id, Leg.REHOLD)), None)
         new["hold_id"], new["hold_amount"] = (rehold.id, rehold.amount) if rehold else (None, None)
@@ -211,21 +236,21 @@ class _Call:
             "updated_at": _typed("updated_at", e["at"]),
         }
         self.tx.put(tables.orders, new["id"], new)
-        self._flag(new, row)
+        self.flag(new, row)
         self.tx.put(tables.positions, row["symbol"], position)
-        booked = BookedTrade(trade_id, row["id"], fill, self.tx.now, row["strategy_id"], realized)
+        booked = replace(booked, realized_pnl=realized)
         self.tx.put(tables.trades, fill.execution_id, booked)
         event = "filled" if complete else "partly_filled"
-        self._tell(new, new["event_seq"], event, row["status"], new["status"], anomaly, e,
+        self.tell(new, new["event_seq"], event, row["status"], new["status"], anomaly, e,
                    e["message_ids"][0])  # fmt: skip
         self._tell_trade(new, booked, position, e)
         return {
-            "outcome": "booked", "anomaly": anomaly, "order": _standing(new),
+            "outcome": "booked", "anomaly": anomaly, "order": standing(new),
             "realized_pnl": plain(realized), "position_quantity": plain(position.quantity),
             "position_avg_cost": plain(position.avg_cost),
         }  # fmt: skip
 
-    def _flag(self, new: dict[str, Any], old: dict[str, Any] | None) -> None:
+    def flag(self, new: dict[str, Any], old: dict[str, Any] | None) -> None:
         """What the triggers on orders do: an anomaly opens its discrepancy, with the alert."""
         odd = new["anomaly"]
         again = old is not None and (
@@ -257,23 +282,23 @@ class _Call:
         named = e["broker_order_id"]
         return BrokerOrderId("" if named in others else named)
 
-    def _order(self, e: dict[str, Any]) -> dict[str, Any]:
+    def order(self, e: dict[str, Any]) -> dict[str, Any]:
         row = self.tx.tables.orders.get(UUID(e["order_id"]))
         if row is None:
-            raise _refused(f"order {e['order_id']} is not there")
+            raise refused(f"order {e['order_id']} is not there")
         return row
 
-    def _commit(self, lines: Any) -> None:
+    def commit(self, lines: Any) -> None:
         for line in lines:
             for key in (line.debit, line.credit):
                 self.tx.tables.ledger.open_account(key)
         try:
             fallen = self.tx.tables.ledger.commit(lines, happened=self.lift)
         except OverdraftError as error:
-            raise _refused(f"no_overdraft: {error}") from error
+            raise refused(f"no_overdraft: {error}") from error
         self.lifted += [f"{key.owner} {key.ledger}" for key in sorted(fallen)]
 
-    def _tell(
+    def tell(
         self, row: dict[str, Any], seq: int, event: str, before: str | None, after: str,
         reason: str | None, e: dict[str, Any], message_id: str,
     ) -> None:  # fmt: skip
@@ -304,25 +329,6 @@ class _Call:
         )  # fmt: skip
         self.tx.tell(SOURCE, TRADES_EXECUTED, payload, row["correlation_id"],
                      message_id=UUID(e["message_ids"][1]))  # fmt: skip
-
-
-def _standing(row: dict[str, Any]) -> dict[str, Any]:
-    def text(value: Any) -> str | None:
-        return None if value is None else str(value)
-
-    return {
-        "id": str(row["id"]), "status": row["status"],
-        "filled_quantity": plain(row["filled_quantity"]),
-        "filled_value": plain(row["filled_value"]), "event_seq": row["event_seq"],
-        "hold_id": text(row["hold_id"]),
-        "hold_amount": None if row["hold_amount"] is None else plain(row["hold_amount"]),
-        "anomaly": row["anomaly"], "broker_order_id": row["broker_order_id"],
-        "attempt": row["attempt"], "client_order_id": row["client_order_id"],
-    }  # fmt: skip
-
-
-def _refused(why: str) -> IntegrityError:
-    return IntegrityError("executor_write", {}, Exception(why))
 
 
 FUNCTIONS = {"executor_write": executor_write}

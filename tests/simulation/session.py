@@ -16,8 +16,10 @@ from libs.common.contracts.channels import (
     COMMANDS,
     ORDERS_APPROVED,
     ORDERS_EVENTS,
+    POSITIONS_CHANGED,
     SIGNALS,
     TRADES_EXECUTED,
+    TRADES_REVERSED,
 )
 from libs.common.contracts.messages import Command, OrderSpec, Signal
 from libs.common.contracts.risk_api import OrderFields
@@ -81,6 +83,8 @@ class Session:
             (3, "elsewhere", self._elsewhere),
             (2, "venue ends", self._venue_ends),
             (3, "cash", self._cash),
+            (6, "undone", self._undone),
+            (2, "split", self._split),
             (2, "command", self._command),
             (8, "fault", self._fault),
             (8, "crash", self._crash),
@@ -94,6 +98,8 @@ class Session:
             (SIGNALS, "risk_manager"),
             (ORDERS_EVENTS, "risk_manager"),
             (TRADES_EXECUTED, "risk_manager"),
+            (TRADES_REVERSED, "risk_manager"),
+            (POSITIONS_CHANGED, "risk_manager"),
             (ORDERS_APPROVED, "trade_executor"),
             (COMMANDS, "trade_executor"),
         ):
@@ -353,6 +359,31 @@ class Session:
         kind = dice.pick(("DIV", "FEE"))
         amount = Decimal(dice.whole(1, 5000)) / 100
         self.world.venue.move_cash(kind, amount if kind == "DIV" else -amount)
+
+    def _undone(self) -> None:
+        """The venue takes an execution back, or another price or less of it stands instead."""
+        dice, venue = self.world.dice, self.world.venue
+        late = [
+            one
+            for one in self.invariants.to_be_booked()
+            if one.symbol not in venue.split_at or one.executed_at > venue.split_at[one.symbol]
+        ]
+        if not late:
+            return
+        chosen = dice.pick(late[-6:])
+        what = dice.pick(("bust", "price", "less"))
+        if what == "price":
+            price = chosen.price + Decimal(dice.whole(1, 50)) / 100
+            venue.amend_execution(chosen.execution_id, price=price)
+        elif what == "less" and chosen.quantity > 1:
+            less = Decimal(dice.whole(1, int(chosen.quantity) - 1))
+            venue.amend_execution(chosen.execution_id, quantity=less)
+        else:
+            venue.amend_execution(chosen.execution_id)
+
+    def _split(self) -> None:
+        ratio = self.world.dice.pick((Decimal(2), Decimal(3), Decimal("0.5")))
+        self.world.venue.split(self.world.dice.pick(SYMBOLS), ratio)
 
     # Bad luck -------------------------------------------------------------------------------------
 

@@ -20,11 +20,11 @@ from libs.common.domain.ledger import (
     TransferCode,
     capital_account,
     cash_account,
-    fees_account,
     imbalances,
     position_account,
 )
 from libs.common.domain.positions import Position
+from libs.common.domain.replay import Change, ChangeKind
 from libs.common.domain.vocabulary import TERMINAL_STATUSES, Level
 from libs.common.kernel.ids import BrokerOrderId, OrderId, Symbol, TransferId, derived_id
 from services.trade_executor.entries import accounts_of
@@ -39,9 +39,7 @@ from services.trade_executor.ports import (
 from services.trade_executor.rows import order_from
 from services.trade_executor.store import ExecutorStore
 from tests.simulation.server_side import SOURCE
-from tests.simulation.vault import SimDatabase, Transaction, unresolved
-
-_FEES = {"FEE", "CFEE", "PTC"}
+from tests.simulation.vault import BookedChange, SimDatabase, Transaction, unresolved
 
 
 class SimBooks(ExecutorStore):
@@ -82,16 +80,19 @@ class SimBooks(ExecutorStore):
         return await self._server.ask("open_orders", look)
 
     async def execution_ids(self, ids: Sequence[str]) -> set[str]:
-        """Return those of `ids` that are booked."""
+        """Return those of `ids` that are booked, or were taken back before they could be."""
         return await self._server.ask(
-            "execution_ids", lambda tx: {one for one in ids if one in tx.tables.trades}
+            "execution_ids",
+            lambda tx: {
+                one for one in ids if one in tx.tables.trades or one in tx.tables.reversals
+            },
         )
 
     async def executions(self, order_id: OrderId) -> list[Execution]:
-        """Return an order's booked executions, oldest first."""
+        """Return an order's booked executions that stand, oldest first."""
 
         def look(tx: Transaction) -> list[Execution]:
-            trades = [t for t in tx.tables.trades.values() if t.order_id == order_id]
+            trades = [t for t in tx.tables.standing() if t.order_id == order_id]
             return sorted((t.execution for t in trades), key=lambda one: one.executed_at)
 
         return await self._server.ask("executions", look)
@@ -164,39 +165,24 @@ class SimBooks(ExecutorStore):
                     tx.tables.positions, held.symbol,
                     Position(held.quantity, held.avg_cost),
                 )  # fmt: skip
+                change = Change(ChangeKind.OPENING, held.quantity, held.avg_cost)
+                parts = ((None, held.quantity),)
+                came = BookedChange(derived_id("opened", held.symbol), held.symbol, 0, change,
+                                    parts, tx.now)  # fmt: skip
+                tx.put(tx.tables.changes, came.id, came)
 
         await self._server.ask("open_account", write)
 
-    async def book_activities(self, activities: Sequence[Activity]) -> int:
-        """Book money that moved without a trade; return how many were new."""
-        new = 0
-        for activity in activities:
-            transfer_id = TransferId(derived_id("cash_activity", activity.id))
-            code = TransferCode.FEE if activity.kind in _FEES else TransferCode.DEPOSIT
-
-            def write(
-                tx: Transaction,
-                transfer_id: TransferId = transfer_id,
-                amount: Decimal = activity.amount,
-                code: TransferCode = code,
-            ) -> bool:
-                if amount == 0 or transfer_id in tx.tables.ledger.transfers:
-                    return False
-                self._deposit_now(tx, transfer_id, cash_account(self._account), amount, code)
-                return True
-
-            new += await self._server.ask("book_activities", write)
-        return new
+    async def ensure_activity_accounts(self, activities: Sequence[Activity]) -> None:
+        """The tables make an account when it is first written to; those of trading are flagged."""
+        for symbol in {one.symbol for one in activities if one.symbol}:
+            await self.ensure_accounts(Symbol(symbol))
 
     def _deposit_now(
         self, tx: Transaction, transfer_id: TransferId, account: AccountKey, amount: Decimal,
         code: TransferCode,
     ) -> None:  # fmt: skip
-        other = (
-            fees_account()
-            if code is TransferCode.FEE
-            else capital_account(self._account, account.ledger)
-        )
+        other = capital_account(self._account, account.ledger)
         self._open(tx, {"other": other})
         debit, credit = (other, account) if amount > 0 else (account, other)
         tx.tables.ledger.commit(

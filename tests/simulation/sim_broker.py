@@ -109,9 +109,8 @@ class SimBroker:
         return await self._call("executions", lambda: self._venue.executions_since(since))
 
     async def reversals_since(self, since: dt.datetime) -> Sequence[Reversal]:
-        """This venue takes no execution back."""
-        del since
-        return await self._call("reversals", lambda: ())
+        """Return all executions taken back or corrected at or after `since`."""
+        return await self._call("reversals", lambda: self._venue.reversals_since(since))
 
     async def cash_activities_since(self, since: dt.datetime) -> Sequence[Activity]:
         """Return what moved cash without a trade."""

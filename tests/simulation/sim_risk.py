@@ -17,6 +17,7 @@ from libs.common.kernel.errors import ConflictError
 from libs.common.kernel.ids import AccountId
 from services.risk_manager.desk import Moment, Switch
 from services.risk_manager.limits import LimitKey
+from services.risk_manager.pending import Fill, parts_of
 from services.risk_manager.ports import (
     Assessment,
     Changes,
@@ -30,7 +31,15 @@ from services.risk_manager.ports import (
 )
 from services.risk_manager.records import pending_of
 from services.risk_manager.store import _fill, _pending
-from tests.simulation.vault import BookedTrade, SimDatabase, Transaction
+from tests.simulation.server_amends import strategy_positions
+from tests.simulation.vault import (
+    BookedChange,
+    BookedReversal,
+    BookedTrade,
+    SimDatabase,
+    Tables,
+    Transaction,
+)
 
 SOURCE = "risk_manager"
 _LAG = dt.timedelta(seconds=60)
@@ -60,12 +69,11 @@ class SimRiskStore:
 
         def look(tx: Transaction) -> Snapshot:
             tables = tx.tables
-            by_strategy: dict[tuple[str, str], Decimal] = {}
-            for trade in tables.trades.values():
-                if trade.strategy_id is not None:
-                    where = trade.strategy_id, trade.execution.symbol
-                    signed = trade.execution.side.sign * trade.execution.quantity
-                    by_strategy[where] = by_strategy.get(where, Decimal(0)) + signed
+            by_strategy = {
+                (name, symbol): quantity
+                for (name, symbol), quantity in strategy_positions(tables).items()
+                if name is not None
+            }
             open_rows = [
                 row
                 for row in tables.orders.values()
@@ -88,12 +96,15 @@ class SimRiskStore:
                 cash=self._cash(tx),
                 positions=_positions(tx),
                 by_strategy=by_strategy,
-                executions=[trade.id for trade in tables.trades.values()],
+                executions=[trade.id for trade in tables.trades.values()]
+                + [gone.id for gone in tables.reversals.values() if gone.trade]
+                + [change.id for change in tables.changes.values()]
+                + [part.trade_id for one in tables.changes.values() for part in _parts(one)],
                 pending=[_pending(self._judged_row(tx, row)) for row in open_rows]
                 + [pending_of(a) for a in waiting],
                 last_bars=bars,
                 approvals=[(a.strategy_id, a.ts.timestamp()) for a in approved],
-                booked_until=_until(tables.trades.values(), _EPOCH),
+                booked_until=_until(_booked(tables), _EPOCH),
             )
 
         return await self._server.ask("snapshot", look)
@@ -103,11 +114,9 @@ class SimRiskStore:
 
         def look(tx: Transaction) -> Changes:
             start = max(since, _EPOCH + _LAG) - _LAG
-            fresh = [t for t in tx.tables.trades.values() if t.booked_at >= start]
-            return Changes(
-                self._cash(tx), _positions(tx), [_fill(_trade_row(t)) for t in fresh],
-                _until(fresh, since),
-            )  # fmt: skip
+            fresh = [one for one in _booked(tx.tables) if one.booked_at >= start]
+            fills = [fill for one in fresh for fill in _fills(one)]
+            return Changes(self._cash(tx), _positions(tx), fills, _until(fresh, since))
 
         return await self._server.ask("changes", look)
 
@@ -260,8 +269,38 @@ def _is_leg(row: dict[str, Any]) -> bool:
     return row["parent_id"] is not None and row["order_class"] != OrderClass.SIMPLE
 
 
-def _until(trades: Collection[BookedTrade], before: dt.datetime) -> dt.datetime:
-    return max((trade.booked_at for trade in trades), default=before)
+Happened = BookedTrade | BookedReversal | BookedChange
+
+
+def _booked(tables: Tables) -> list[Happened]:
+    every = (tables.trades, tables.reversals, tables.changes)
+    return [one for table in every for one in table.values()]  # type: ignore[attr-defined]
+
+
+def _until(booked: Collection[Happened], before: dt.datetime) -> dt.datetime:
+    return max((one.booked_at for one in booked), default=before)
+
+
+def _fills(one: Happened) -> list[Fill]:
+    match one:
+        case BookedTrade():
+            return [_fill(_trade_row(one))]
+        case BookedReversal():
+            return [_fill(_reversal_row(one, one.trade))] if one.trade else []
+        case BookedChange():
+            return _parts(one)
+
+
+def _parts(one: BookedChange) -> list[Fill]:
+    return parts_of(one.id, one.symbol, one.change.amount, one.parts)
+
+
+def _reversal_row(gone: BookedReversal, trade: BookedTrade) -> dict[str, Any]:
+    fill = trade.execution
+    return _trade_row(trade) | {
+        "id": gone.id, "side": fill.side.opposite, "cost": -fill.fee, "reverses": True,
+        "booked_at": gone.booked_at,
+    }  # fmt: skip
 
 
 def _trade_row(trade: BookedTrade) -> dict[str, Any]:

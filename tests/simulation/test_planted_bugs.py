@@ -69,6 +69,27 @@ class BooksOtherwise(Wrapped):
         return await self._real.book(order, cheaper, source=source)
 
 
+class KeepsWhatWasTakenBack(Wrapped):
+    """Says of every bust and correction that it knows it already."""
+
+    async def reverse(self, order: Any, reversal: Any) -> Any:
+        return Written("duplicate", order)
+
+
+class LosesReplacements(Wrapped):
+    """Takes a corrected execution back and forgets what stands in its place."""
+
+    async def reverse(self, order: Any, reversal: Any) -> Any:
+        return await self._real.reverse(order, replace(reversal, replacement=None))
+
+
+class LosesSplits(Wrapped):
+    """Books the money of activities only."""
+
+    async def book_activities(self, activities: Any) -> Any:
+        return await self._real.book_activities([one for one in activities if not one.symbol])
+
+
 class ForgetsHolds(Wrapped):
     """Ends orders without releasing what they hold."""
 
@@ -131,6 +152,9 @@ def test_bug_on_the_way_to_the_broker_is_seen(
         (BooksOtherwise, ("otherwise than it happened",)),
         (ForgetsHolds, ("and holds", "holds of the ledger")),
         (LosesApprovals, ("intent lost",)),
+        (KeepsWhatWasTakenBack, ("blocked", "took back", "is filled", "position", "cash")),
+        (LosesReplacements, ("blocked", "not booked", "position", "cash")),
+        (LosesSplits, ("blocked", "position")),
     ],
 )
 def test_bug_in_the_books_is_seen(bug: Callable[[Any], Any], seen: tuple[str, ...]) -> None:

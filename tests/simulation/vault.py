@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +21,7 @@ from libs.common.contracts.messages import Payload
 from libs.common.domain.executions import Execution
 from libs.common.domain.ledger import Ledger
 from libs.common.domain.positions import Position
+from libs.common.domain.replay import Change
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
 from services.risk_manager.desk import Switch
@@ -60,6 +61,29 @@ class BookedTrade:
     booked_at: dt.datetime
     strategy_id: str | None
     realized_pnl: Decimal
+    entry: int = 0
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class BookedReversal:
+    """A row of `trade_reversals`; without a trade where it was taken back before it was booked."""
+
+    id: UUID
+    trade: BookedTrade | None
+    booked_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class BookedChange:
+    """A row of `position_changes`: shares that moved without a trade."""
+
+    id: UUID
+    symbol: str
+    after_entry: int
+    change: Change
+    parts: Sequence[tuple[str | None, Decimal]]
+    booked_at: dt.datetime
 
 
 @dataclass
@@ -70,6 +94,9 @@ class Tables:
     triggers: bool = True
     orders: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     trades: dict[str, BookedTrade] = field(default_factory=dict)
+    reversals: dict[str, BookedReversal] = field(default_factory=dict)
+    changes: dict[UUID, BookedChange] = field(default_factory=dict)
+    activities: dict[UUID, str] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     outbox: dict[UUID, Row] = field(default_factory=dict)
@@ -82,6 +109,11 @@ class Tables:
     limits: dict[LimitKey, Decimal] = field(default_factory=dict)
     assessments: dict[UUID, Assessment] = field(default_factory=dict)
     valuations: dict[dt.datetime, Valuation] = field(default_factory=dict)
+
+    def standing(self) -> list[BookedTrade]:
+        """Return the booked executions that were not taken back."""
+        gone = self.reversals
+        return [trade for name, trade in self.trades.items() if name not in gone]
 
 
 class Transaction:

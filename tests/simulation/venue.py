@@ -11,16 +11,16 @@ import asyncio
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from msgspec import structs
 
 from libs.common.contracts.messages import OrderSpec
 from libs.common.domain.activities import Activity
-from libs.common.domain.executions import Execution
+from libs.common.domain.executions import Execution, Reversal
 from libs.common.domain.orders import OrderEvent as E
-from libs.common.domain.positions import Position, apply_fill
+from libs.common.domain.positions import Position, apply_fill, apply_split
 from libs.common.domain.vocabulary import OrderClass, OrderType, Side
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.ids import BrokerOrderId, ExecutionId, Symbol
@@ -34,6 +34,8 @@ from tests.simulation.trace import Trace
 NAME = "venue"
 ENDED = frozenset({E.FILLED, E.CANCELED, E.EXPIRED, E.REJECTED, E.REPLACED})
 _NOT_IN_THE_MARKET = frozenset({E.ACKNOWLEDGED, E.SUSPENDED, E.HELD})
+_ASIDE = frozenset({E.BUSTED, E.CORRECTED})
+_PENDING = frozenset({E.PENDING_CANCEL, E.PENDING_REPLACE})
 _TICK = Decimal("0.01")
 _LOT = Decimal(1)
 
@@ -77,7 +79,11 @@ class Venue:
         self.prices = {symbol: Decimal(dice.whole(20, 300)) for symbol in symbols}
         self.orders: dict[BrokerOrderId, BrokerOrder] = {}
         self.shown_at: dict[str, float] = {}
+        # Every execution ever, what stands in the place of another too; `reversals` by the
+        # execution that was taken back, in their order.
         self.executions: dict[str, Execution] = {}
+        self.reversals: dict[str, Reversal] = {}
+        self.split_at: dict[str, dt.datetime] = {}
         self.held: dict[str, Position] = {}
         self.money = Decimal(1_000_000)
         self.activities: dict[str, Activity] = {}
@@ -254,11 +260,22 @@ class Venue:
         ]
 
     def executions_since(self, since: dt.datetime) -> list[Execution]:
-        """Return the executions that show, oldest first."""
+        """Return the executions that show, oldest first; what was taken back stays listed, what
+        replaces another is listed as a reversal."""
+        replacing = {one.replacement.execution_id for one in self.reversals.values()
+                     if one.replacement}  # fmt: skip
         return [
             one
-            for one in self.executions.values()
-            if one.executed_at >= since and self._shows(one.execution_id)
+            for name, one in self.executions.items()
+            if one.executed_at >= since and name not in replacing and self._shows(name)
+        ]
+
+    def reversals_since(self, since: dt.datetime) -> list[Reversal]:
+        """Return the reversals that show, oldest first."""
+        return [
+            one
+            for one in self.reversals.values()
+            if one.reversed_at >= since and self._shows(one.record_id)
         ]
 
     def activities_since(self, since: dt.datetime) -> list[Activity]:
@@ -326,22 +343,85 @@ class Venue:
             symbol=order.symbol, side=order.side, quantity=quantity, price=price,
             executed_at=self._clock.now(),
         )  # fmt: skip
-        self.executions[execution.execution_id] = execution
-        blind = self._dice.chance(self._weather.venue_blind)
-        self.shown_at[execution.execution_id] = self._loop.time() + (
-            self._dice.between(0.0, 2.0) if blind else 0.0
-        )
-        self.money -= order.side.sign * execution.amount
-        before = self.held.get(order.symbol, Position())
-        self.held[order.symbol] = apply_fill(before, order.side, quantity, price).position
-        done = order.filled_quantity + quantity
-        value = (order.filled_avg_price or ZERO) * order.filled_quantity + price * quantity
-        self.orders[name] = replace(
-            order, filled_quantity=done,
-            filled_avg_price=(value / done).quantize(Decimal("0.00000001")),
-        )  # fmt: skip
-        complete = done >= (order.spec.quantity or ZERO)
+        self._count_in(execution)
+        complete = self.orders[name].filled_quantity >= (order.spec.quantity or ZERO)
         self._tell(name, E.FILLED if complete else E.PARTLY_FILLED, execution)
+
+    def _count_in(self, execution: Execution) -> None:
+        """Let an execution count."""
+        self.executions[execution.execution_id] = execution
+        self._show_soon(execution.execution_id)
+        self._move(execution, execution.side, execution.quantity)
+
+    def _show_soon(self, name: str) -> None:
+        blind = self._dice.chance(self._weather.venue_blind)
+        self.shown_at[name] = self._loop.time() + (self._dice.between(0.0, 2.0) if blind else 0.0)
+
+    def _move(self, execution: Execution, side: Side, quantity: Decimal) -> None:
+        """Move cash, shares and the order's sum: by an execution, or by what takes it back."""
+        order, price = self.orders[execution.broker_order_id], execution.price
+        counts = side is execution.side
+        self.money -= side.sign * execution.amount
+        before = self.held.get(order.symbol, Position())
+        self.held[order.symbol] = apply_fill(before, side, quantity, price).position
+        signed = quantity if counts else -quantity
+        done = order.filled_quantity + signed
+        value = (order.filled_avg_price or ZERO) * order.filled_quantity + price * signed
+        self.orders[order.broker_order_id] = replace(
+            order, filled_quantity=done,
+            filled_avg_price=(value / done).quantize(Decimal("0.00000001")) if done else None,
+        )  # fmt: skip
+
+    def amend_execution(
+        self, name: ExecutionId, quantity: Decimal | None = None, price: Decimal | None = None
+    ) -> None:
+        """Take an execution back; with a quantity or a price another stands in its place."""
+        old, now, new = self.executions[name], self._clock.now(), None
+        if quantity is not None or price is not None:
+            new = replace(
+                old, execution_id=ExecutionId(self.name_of("correction")), executed_at=now,
+                quantity=quantity or old.quantity, price=price or old.price,
+            )  # fmt: skip
+        record = new.execution_id if new else self.name_of("bust")
+        self.reversals[name] = Reversal(
+            NAME, name, old.broker_order_id, old.symbol, now, record, new
+        )
+        self._show_soon(record)
+        self._move(old, old.side.opposite, old.quantity)
+        if new is not None:
+            self._count_in(new)
+        self._trace.note("venue.amended", name, record, new and (new.quantity, new.price))
+        self._tell(old.broker_order_id, E.CORRECTED if new else E.BUSTED, new, amends=name)
+        if self.orders[old.broker_order_id].event not in ENDED | _NOT_IN_THE_MARKET:
+            self._trade_soon(old.broker_order_id)
+
+    def split(self, symbol: str, ratio: Decimal) -> None:
+        """Split a symbol, 2 for 1 or 1 for 2: open orders end, shares come or go, of a fraction
+        money."""
+        for name, order in list(self.orders.items()):
+            if order.symbol == symbol:
+                self._tell_if_open(name, E.CANCELED)
+        self.split_at[symbol] = self._clock.now()
+        self.prices[symbol] = max(Decimal(5), (self.prices[symbol] / ratio).quantize(_TICK))
+        before = self.held.get(symbol, Position())
+        if not before.quantity:
+            return
+        moved = before.quantity * (ratio - 1)
+        self._move_shares("SPLIT", symbol, moved, ZERO)
+        rest = self.held[symbol].quantity
+        fraction = rest - rest.to_integral_value(ROUND_DOWN)
+        if fraction:
+            paid = (fraction * self.prices[symbol]).quantize(Decimal("0.0001"))
+            self._move_shares("CIL", symbol, -fraction, paid)
+        self._trace.note("venue.split", symbol, ratio, before.quantity, self.held[symbol].quantity)
+
+    def _move_shares(self, kind: str, symbol: str, quantity: Decimal, amount: Decimal) -> None:
+        name, before = self.name_of(kind), self.held[symbol]
+        self.held[symbol] = apply_split(before, quantity)
+        self.money += amount
+        self.activities[name] = Activity(
+            name, kind, amount, self._clock.now(), symbol=symbol, quantity=quantity
+        )
 
     def move_price(self, symbol: str) -> None:
         """Let the price move; what becomes marketable trades."""
@@ -379,24 +459,24 @@ class Venue:
             self._tell(name, event)
 
     def _tell_aside(self, name: BrokerOrderId, event: E, word: str) -> None:
-        self._send(Update(event, word, self._shown(name), None, self._clock.now()))
+        self._send(Update(event, word, self._shown(name), ts=self._clock.now()))
 
     def _tell(
         self, name: BrokerOrderId, event: E, execution: Execution | None = None,
-        reason: str | None = None,
+        reason: str | None = None, amends: ExecutionId | None = None,
     ) -> None:  # fmt: skip
         order, now = self.orders[name], self._clock.now()
         stands = event
         if event in {E.CANCEL_REFUSED, E.REPLACE_REFUSED}:
             stands = E.PARTLY_FILLED if order.filled_quantity else E.WORKING
-        elif event is E.PARTLY_FILLED and order.event in {E.PENDING_CANCEL, E.PENDING_REPLACE}:
+        elif event in _ASIDE or (event is E.PARTLY_FILLED and order.event in _PENDING):
             stands = order.event
         order = replace(
             order, event=stands, status_word=stands, updated_at=now, reason=reason or order.reason
         )
         self.orders[name] = order
         self._trace.note("venue.told", name, event, order.filled_quantity)
-        self._send(Update(event, event, self._shown(name), execution, now))
+        self._send(Update(event, event, self._shown(name), execution, amends, ts=now))
         if event in ENDED:
             self._follow_end(name, event)
 

@@ -128,6 +128,27 @@ class FakeBroker:
         self._tell(order, event, execution)
         return execution
 
+    def take_back(self, old: Execution, instead: Decimal | None) -> None:
+        """Take an execution back; with a quantity, another stands in its place. Told in the list
+        only."""
+        new, now = None, self.now
+        if instead is not None:
+            new = replace(
+                old, execution_id=ExecutionId(str(uuid.uuid4())), quantity=instead, executed_at=now
+            )
+        record = new.execution_id if new else str(uuid.uuid4())
+        self.reversals.append(
+            Reversal(self.name, old.execution_id, old.broker_order_id, old.symbol, now, record, new)
+        )
+        gone = old.quantity - (instead or ZERO)
+        self.money += old.side.sign * gone * old.price
+        held = self.held[old.symbol]
+        self.held[old.symbol] = apply_fill(held, old.side.opposite, gone, old.price).position
+        order = self.orders[old.broker_order_id]
+        self.orders[order.broker_order_id] = replace(
+            order, filled_quantity=order.filled_quantity - gone
+        )
+
     def _tell(
         self, order: BrokerOrder, event: OrderEvent, execution: Execution | None = None
     ) -> None:

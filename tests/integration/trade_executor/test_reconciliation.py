@@ -11,12 +11,13 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from libs.common.contracts.risk_api import AssessmentReply, OrderFields
 from libs.common.domain.executions import Execution
-from libs.common.domain.vocabulary import OrderStatus, TradingState
+from libs.common.domain.vocabulary import OrderStatus, OrderType, TradingState
 from libs.common.kernel.errors import UnavailableError
-from libs.common.kernel.ids import ExecutionId, OrderId
+from libs.common.kernel.ids import ClientOrderId, ExecutionId, OrderId, Symbol
 from services.trade_executor.assembly import Executor, assemble
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.store import ExecutorStore
@@ -155,3 +156,29 @@ async def test_a_manual_order_without_a_risk_manager_is_denied(
         assert order.status is OrderStatus.DENIED
         assert (order.reject_reason or "").startswith("RISK_UNAVAILABLE")
         assert broker.orders == {}
+
+
+@pytest.mark.parametrize("corrected", [None, "4"])
+async def test_what_was_taken_back_before_our_books_began_is_not_taken_back_again(
+    database_url: str, redis_url: str, corrected: str | None
+) -> None:
+    """The opening balance holds executions as they stood then, and so does an adopted order."""
+    broker = FakeBroker()
+    wanted = replace_fields(spec("buy", "100"), order_type=OrderType.LIMIT, limit_price=Decimal(1))
+    resting = await broker.submit(ClientOrderId("somebody's"), wanted)
+    traded = broker.fill(resting.broker_order_id, Decimal(10))
+    broker.take_back(traded, Decimal(corrected) if corrected else None)
+    stands = Decimal(corrected or 0)
+    async with working(database_url, redis_url, broker, listening=False) as (executor, books):
+        findings = await executor.handlers.reconciliation.run("test", balances=True, deep=True)
+        assert (findings.executions_booked, findings.executions_reversed) == (0, 0)
+        assert await books.positions() == ({Symbol("AAPL"): stands} if stands else {})
+        assert await books.cash() == broker.money
+        order = await books.order_at_broker(resting.broker_order_id)
+        assert order is not None
+        assert order.filled_quantity == stands
+        broker.fill(resting.broker_order_id, 100 - stands)
+        await executor.handlers.reconciliation.run("test", balances=True, deep=True)
+        order = await books.order_at_broker(resting.broker_order_id)
+        assert order is not None
+        assert (order.status, order.filled_quantity) == (OrderStatus.FILLED, 100)
