@@ -12,6 +12,7 @@ from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError, UnavailableError
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import get_logger
+from libs.common.strategy.fusion import with_fusion
 from libs.common.strategy.registry import Registry, load_directories
 from services.strategy_engine.bars import Arrival
 from services.strategy_engine.commit import commit
@@ -104,7 +105,7 @@ class Engine:
         registry = await asyncio.to_thread(load_directories, directories, before)
         for refusal in registry.refused:
             _log.error("strategy_file_refused", file=str(refusal.path), reason=str(refusal))
-        return registry
+        return with_fusion(registry, self._settings.trusted_dirs)
 
     async def _restore(self, registry: Registry, *, anew: bool = False) -> None:
         # Whatever fails from here on, the next turn begins with restoring again.

@@ -30,6 +30,9 @@ class Kit:
         """
         definition, settings = loaded.definition, self.settings
         params = definition.parse(configuration.params)
+        if definition.kind is Kind.FUSION:
+            # Its members are trusted ones only.
+            return None
         trusted = {path.resolve() for path in settings.trusted_dirs}
         if definition.kind is not Kind.PYTHON and loaded.path.parent in trusted:
             return None

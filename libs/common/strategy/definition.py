@@ -39,6 +39,8 @@ class Kind(StrEnum):
     """A universe at one time, compiled."""
     PYTHON = "python"
     """One symbol, ordinary Python."""
+    FUSION = "fusion"
+    """One symbol, several compiled strategies that make one target."""
 
 
 def snake_case(name: str) -> str:

@@ -8,6 +8,8 @@ from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.strategy.cross_runner import CrossRunner
 from libs.common.strategy.definition import CrossDefinition, Definition
+from libs.common.strategy.fusion import FusionDefinition
+from libs.common.strategy.fusion_runner import FusionRunner
 from libs.common.strategy.protocol import Stepper
 from libs.common.strategy.python import PythonDefinition
 from libs.common.strategy.python_runner import PythonRunner
@@ -32,6 +34,8 @@ def runner_of(
         raise InvalidInputError(f"{definition.name} takes one symbol, got {len(symbols)}")
     if isinstance(definition, PythonDefinition):
         return PythonRunner(definition, params, symbols[0])
+    if isinstance(definition, FusionDefinition):
+        return FusionRunner(definition, params, symbols[0], timeframe)
     return Runner(definition, params, symbols[0], timeframe)
 
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns
 from libs.common.quant.simulation.records import BAR
 from libs.common.strategy.definition import CrossDefinition, Definition, SingleDefinition
+from libs.common.strategy.fusion import NAME, with_fusion
 from libs.common.strategy.kinds import runners_of
 from libs.common.strategy.protocol import Stepper
 from libs.common.strategy.registry import load_directories
@@ -30,6 +31,14 @@ from services.strategy_engine.signals import price
 from tests.support.bar_feed import BarFeed, daily_bars, minute_bars
 from tests.support.engine_process import EngineProcess
 
+# Two that differ often, and one twice.
+FUSED = {
+    "sma_cross.weight": 2.0,
+    "rsi_reversion.weight": 1.0,
+    "sma_cross#quick.fast": 3,
+    "half_life": 10,
+    "trips_min": 2,
+}
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 Prices = Mapping[str, np.ndarray]
 Row = tuple[object, ...]
@@ -37,11 +46,12 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Case:
-    """One strategy on its symbols, all parameters at their defaults."""
+    """One strategy on its symbols, parameters at their defaults where nothing else is said."""
 
     definition: Definition
     symbols: tuple[str, ...]
     timeframe: Timeframe
+    params: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -53,13 +63,14 @@ class Case:
             "id": self.id,
             "class_name": self.definition.name,
             "universe": self.symbols,
+            "params": self.params,
             "timeframe": self.timeframe,
         }
 
 
 def cases(prices: Prices, timeframe: Timeframe) -> list[Case]:
     """Every strategy that the directory holds, those on one symbol on one in turn."""
-    registry = load_directories([BUILT_IN])
+    registry = with_fusion(load_directories([BUILT_IN]))
     assert not registry.refused
     symbols = tuple(prices)
     found = []
@@ -73,7 +84,8 @@ def cases(prices: Prices, timeframe: Timeframe) -> list[Case]:
             mine = symbols[: definition.universe_max]
             if len(mine) < definition.universe_min:
                 continue
-        found.append(Case(definition, mine, timeframe))
+        params = FUSED if definition.name == NAME else {}
+        found.append(Case(definition, mine, timeframe, params))
     return found
 
 
@@ -98,11 +110,11 @@ def expected(case: Case, prices: Prices) -> tuple[list[Row], dict[tuple[str, str
     definition = case.definition
     rows: list[Row] = []
     states: dict[tuple[str, str], bytes] = {}
-    for runner in runners_of(definition, {}, case.symbols, case.timeframe):
+    for runner in runners_of(definition, case.params, case.symbols, case.timeframe):
         rows += stepped(case, runner, prices)
         whole = isinstance(definition, CrossDefinition)
         states[case.id, "*" if whole else runner.symbols[0]] = runner.save()
-    for runner in runners_of(definition, {}, case.symbols, case.timeframe):
+    for runner in runners_of(definition, case.params, case.symbols, case.timeframe):
         # Bar by bar and all at once are the same, to the bit.
         runner.decide({symbol: prices[symbol] for symbol in runner.symbols})
         assert runner.save() in states.values()
