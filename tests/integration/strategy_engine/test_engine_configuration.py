@@ -226,7 +226,7 @@ async def test_faulted_strategy_runs_again_with_parameters_that_cure_it(
 
 async def test_bad_configurations_are_told_what_is_wrong(desk: Open) -> None:
     cases: list[tuple[str, str, Any, int, str]] = [
-        ("POST", "", {**RSI, "class_name": "rsi_reversal"}, 422, "did you mean rsi_reversion?"),
+        ("POST", "", {**RSI, "class_name": "rsi_reversal"}, 422, "did you mean rsi_reversion"),
         ("POST", "", {**RSI, "params": {"windw": 3}}, 422, "did you mean window?"),
         ("POST", "", {**RSI, "params": {"window": 1}}, 422, "between 2 and 100"),
         ("POST", "", {**RSI, "params": {"window": "3"}}, 422, "whole number"),
