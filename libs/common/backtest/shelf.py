@@ -11,8 +11,10 @@ from types import MappingProxyType
 from libs.common.kernel.errors import NotFoundError
 from libs.common.strategy.definition import snake_case
 from libs.common.strategy.errors import StrategyFileError
+from libs.common.strategy.fusion import NAME as FUSION
+from libs.common.strategy.fusion import with_fusion
 from libs.common.strategy.loader import Loaded, load_file, strategy_files
-from libs.common.strategy.registry import Registry
+from libs.common.strategy.registry import Registry, load_directories
 
 
 def load_named(names: Iterable[str], directories: Sequence[Path]) -> Registry:
@@ -25,6 +27,10 @@ def load_named(names: Iterable[str], directories: Sequence[Path]) -> Registry:
     found: dict[str, Loaded] = {}
     for name in dict.fromkeys(names):
         if name in found:
+            continue
+        if name == FUSION:
+            # Its members are named by its parameters: it may have any.
+            found[name] = with_fusion(load_directories(directories)).get(name)
             continue
         paths = places.get(name, [])
         if not paths:
@@ -40,7 +46,7 @@ def load_named(names: Iterable[str], directories: Sequence[Path]) -> Registry:
 def load_known(names: Iterable[str], directories: Sequence[Path]) -> Registry:
     """Return a registry of those `names` that the directories have. Raises as `load_named`."""
     places = _places(directories)
-    return load_named([name for name in names if name in places], directories)
+    return load_named([name for name in names if name in {*places, FUSION}], directories)
 
 
 def _places(directories: Sequence[Path]) -> dict[str, list[Path]]:

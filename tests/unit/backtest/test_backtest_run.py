@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ from libs.common.kernel.errors import NotFoundError
 from libs.common.strategy.errors import InvalidParamsError
 
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
-CROSS = {"class_name": "sma_cross", "symbols": ["KO"], "params": {"fast": 2, "slow": 5}}
+CROSS: dict[str, Any] = {
+    "class_name": "sma_cross",
+    "symbols": ["KO"],
+    "params": {"fast": 2, "slow": 5},
+}
 
 
-def run(**wish: Any) -> BacktestResult:
+def run(directory: Path = BUILT_IN, **wish: Any) -> BacktestResult:
     spec = spec_of({"strategies": [CROSS], **wish})
     names = [choice.class_name for choice in spec.strategies]
-    chosen = choices_of(spec, load_named(names, [BUILT_IN]))
+    chosen = choices_of(spec, load_named(names, [directory]))
     return run_backtest(spec, read_history(spec, chosen, reader_of(spec)), chosen)
 
 
@@ -55,6 +60,20 @@ def test_what_is_decided_on_a_close_is_filled_at_the_next_open(prices: dict[str,
     assert result.refusals() == {"CASH_SHORT": 1}
     assert result.metrics.trades == 1
     assert result.metrics.hit_rate == 0.0
+
+
+def test_fusion_of_two_that_agree_trades_as_one_of_them(
+    prices: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copy(BUILT_IN / "sma_cross.py", tmp_path)
+    labels = ("sma_cross", "sma_cross#twin")
+    params = {f"{label}.{name}": n for label in labels for name, n in CROSS["params"].items()}
+    both = {"class_name": "fusion", "symbols": ["KO"], "params": params}
+    fused = run(tmp_path, strategies=[both], **prices).outcome
+    alone = run(**prices).outcome
+    assert len(fused.fills) == 2
+    np.testing.assert_array_equal(fused.fills["quantity"], alone.fills["quantity"])
+    np.testing.assert_array_equal(fused.equity, alone.equity)
 
 
 def test_a_result_is_kept_and_read_back(prices: dict[str, Any], tmp_path: Path) -> None:
