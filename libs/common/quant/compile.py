@@ -11,17 +11,29 @@ import ast
 import functools
 import hashlib
 import inspect
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
 import numba
-from numba.core import caching
+from numba.core import caching, typeinfer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parent
+
+# What pickle raises for bytes that are cut short or name what is no longer there.
+UNREADABLE: Final = (
+    ImportError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    EOFError,
+    pickle.UnpicklingError,
+)
 
 
 @functools.cache
@@ -129,10 +141,47 @@ def _with_global(template: Callable[..., Any], name: str, value: Any) -> Functio
     return made
 
 
+class _Index(caching.IndexDataCacheFile):
+    """The files of one function's cache. What cannot be read counts as absent.
+
+    Numba reads the types of an index before it compares the stamp, so an index that is older than
+    the deletion of a module stopped every import with ModuleNotFoundError.
+    """
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return cast(dict[Any, str], super()._load_index())  # type: ignore[no-untyped-call]
+        except UNREADABLE:
+            return {}
+
+    def load(self, key: Any) -> Any:
+        """Return the entry, None if there is none that can be read."""
+        try:
+            return super().load(key)  # type: ignore[no-untyped-call]
+        except UNREADABLE:
+            return None
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache of one function, on such files."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)  # type: ignore[no-untyped-call]
+        stamp = self._impl.locator.get_source_stamp()
+        place = self._cache_path, self._impl.filename_base
+        self._cache_file = _Index(*place, stamp)  # type: ignore[no-untyped-call]
+
+
 def _njit(function: Callable[..., Any], signature: Any = None, *, nogil: bool = False) -> Any:
+    made: Any = numba.njit(error_model="numpy", nogil=nogil)(function)
     try:
-        return numba.njit(signature, cache=True, error_model="numpy", nogil=nogil)(function)
+        made._cache = _Cache(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        return numba.njit(signature, error_model="numpy", nogil=nogil)(function)
+    if signature is not None:
+        # As Numba does where it is given a signature; but then it makes its own cache first.
+        with typeinfer.register_dispatcher(made):
+            made.compile(signature)
+            made.disable_compile()
+    return made

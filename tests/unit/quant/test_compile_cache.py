@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from libs.common.quant.compile import InTreeLocator, compiled, compiled_as, package_stamp
 from libs.common.quant.indicators import sma
@@ -46,3 +52,55 @@ def test_code_without_a_file_to_cache_beside_is_compiled_all_the_same() -> None:
     exec(compile("def twice(x):\n    return 2.0 * x\n", "<nowhere>", "exec"), scope)
     assert compiled(scope["twice"])(1.5) == 3.0
     assert compiled_as("float64(float64)", scope["twice"])(1.5) == 3.0
+
+
+def module(path: Path, text: str) -> ModuleType:
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.fixture
+def total(tmp_path: Path) -> Iterator[ModuleType]:
+    """A function of a file of its own."""
+    yield module(tmp_path / "cached_total.py", "def total(pair):\n    return pair[0] + pair[1]\n")
+    sys.modules.pop("cached_total")
+
+
+def test_an_index_that_names_a_module_that_is_gone_counts_as_absent(
+    tmp_path: Path, total: ModuleType
+) -> None:
+    text = "from typing import NamedTuple\n\nclass Pair(NamedTuple):\n    a: float\n    b: float\n"
+    gone = module(tmp_path / "cached_pair.py", text)
+    assert compiled(total.total)(gone.Pair(1.0, 2.0)) == 3.0
+    assert list((tmp_path / "__pycache__").glob("*.nbi"))
+    again: Any = compiled(total.total)
+    assert again(gone.Pair(1.0, 2.0)) == 3.0
+    assert sum(again.stats.cache_hits.values()) == 1
+    del sys.modules["cached_pair"]
+    (tmp_path / "cached_pair.py").unlink()
+    anew: Any = compiled(total.total)
+    assert anew((1.0, 2.0)) == 3.0
+    assert sum(anew.stats.cache_hits.values()) == 0
+    after: Any = compiled(total.total)
+    assert after((1.0, 2.0)) == 3.0
+    assert sum(after.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("kept", [0, 20, 60])
+def test_files_that_are_cut_short_count_as_absent(
+    tmp_path: Path, total: ModuleType, suffix: str, kept: int
+) -> None:
+    assert compiled(total.total)((1.0, 2.0)) == 3.0
+    (path,) = (tmp_path / "__pycache__").glob(f"*.{suffix}")
+    path.write_bytes(path.read_bytes()[:kept])
+    assert compiled(total.total)((1.0, 2.0)) == 3.0
+    after: Any = compiled(total.total)
+    assert after((1.0, 2.0)) == 3.0
+    assert sum(after.stats.cache_hits.values()) == 1
