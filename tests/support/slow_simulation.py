@@ -113,6 +113,11 @@ class Slow:
                     self.obey(h, h.signals.pop(0))
             self.call_margin()
             self.equity.append(self.worth())
+        for action in actions:
+            if action["kind"] == DELISTING:
+                self.ts = int(action["ts"])
+                self.act(action)
+                self.equity[-1] = self.worth()
         return self
 
     # The account ------------------------------------------------------------------------------

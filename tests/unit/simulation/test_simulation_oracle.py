@@ -97,6 +97,8 @@ def random_market(draw: np.random.Generator, symbols: int, missing: float, extra
         actions = [a for a in actions if a.symbol != "S1" or a.ts < end]
         if end < last:
             actions.append(Action(end, "S1", DELISTING, float(draw.choice([NAN, 7.5]))))
+    if draw.random() < 0.5:
+        actions.append(Action(last + DAY, "S0", DELISTING, float(draw.choice([NAN, 7.5]))))
     fine["S0"] = fine["S0"][fine["S0"]["ts"] > 0]
     given_fine = {name: table for name, table in fine.items() if len(table)}
     return Market.of(

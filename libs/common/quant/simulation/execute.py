@@ -81,7 +81,8 @@ def execute(
             active,
             *curve,
         )
-        if account["time"][0] == len(market.timeline):
+        played = account["time"][0] == len(market.timeline)
+        if played and account["actions"][0] == len(market.actions):
             break
         logs = logs.larger(account[0], entries)
     return _outcome(market, sleeves, account[0], lines, streams, logs, curve)

@@ -9,6 +9,7 @@ from libs.common.quant.compile import compiled, compiled_loop
 from libs.common.quant.simulation.costs import IMPACT
 from libs.common.quant.simulation.events import accrue, act, call_margin
 from libs.common.quant.simulation.history import deviation, mean_volume
+from libs.common.quant.simulation.layout import DELISTING
 from libs.common.quant.simulation.matching import match
 from libs.common.quant.simulation.ordering import obey
 from libs.common.quant.simulation.orders import FOREVER
@@ -49,7 +50,8 @@ def simulate(
 
     One time goes: interest and borrowing fees since the time before; corporate actions; orders and
     exits meet the bars; positions are marked at the closes; the signals decided on these bars
-    become orders, which later bars fill; margin is called. Stops before a time for which a log may
+    become orders, which later bars fill; margin is called. What is delisted after the last time is
+    in the last point of the curve. Stops before a time, or such a delisting, for which a log may
     have too little room; call again with larger logs.
     """
     account, model = accounts[0], models[0]
@@ -61,12 +63,12 @@ def simulate(
     active, closes = rows_of(actives), rows_of(all_closes)
     curve = (rows_of(equity), rows_of(cash), rows_of(long), rows_of(short))
     quoted, refined = all_quotes.shape[0] > 0, all_fine_starts.shape[0] > 0
+    room = (fills.shape[0], trades.shape[0], refusals.shape[0])
     end = timeline.shape[0]
     t = account.time
     while t < end:
         account.time = t
-        used = max(account.fills - fills.shape[0], account.trades - trades.shape[0])
-        if max(used, account.refusals - refusals.shape[0]) + model.entries > 0:
+        if _full(model, account, *room):
             return
         until = end
         if account.actions < actions.shape[0]:
@@ -117,6 +119,21 @@ def simulate(
         _draw(curve, t, account.cash, account.long, account.short)
         t += 1
     account.time = t
+    while account.actions < actions.shape[0] and not _full(model, account, *room):
+        action = actions[account.actions]
+        if action.kind == DELISTING:
+            account.ts = action.ts
+            act(logs, model, account, lines, streams, action)
+            _value(account, lines)
+            _draw(curve, end - 1, account.cash, account.long, account.short)
+        account.actions += 1
+
+
+@compiled
+def _full(model: Any, account: Any, fills: int, trades: int, refusals: int) -> bool:
+    """Tell whether a log, of these lengths, may have too little room for what one time can add."""
+    used = max(account.fills - fills, account.trades - trades, account.refusals - refusals)
+    return bool(used + model.entries > 0)
 
 
 @compiled

@@ -17,7 +17,7 @@ ACTION: Final = np.dtype(
 """A corporate action, effective before the first bar that starts at `ts` or later; `time` is that
 bar's place in the market's timeline, `symbol` the index in the market. `value`: new shares for an
 old one (SPLIT), money a share (DIVIDEND), the last price a share, NaN for the last close
-(DELISTING)."""
+(DELISTING). After the market's last bar only delistings count; their fills bear their own `ts`."""
 
 SPLIT: Final = 0
 DIVIDEND: Final = 1
