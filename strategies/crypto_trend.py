@@ -36,8 +36,9 @@ class CryptoTrend(Strategy):
 
     @staticmethod
     def warmup(params: Chosen) -> int:
-        """Return the bars of four weeks, or of the volatility's window, and one more."""
-        return int(params["day"]) * max(28, int(params["window"])) + 1
+        """Return the bars of four weeks, or of the window if longer, and of two weeks more: as a
+        rule a vote has changed in them."""
+        return int(params["day"]) * (max(28, int(params["window"])) + 14) + 1
 
     @staticmethod
     def step(state: Any, bar: Any, params: Any, out: Any) -> None:
