@@ -20,13 +20,20 @@ def keep_halted(place: Place, reason: str, *, flatten: bool) -> tuple[bool, str]
             why = str(error).strip().splitlines()[0]
         else:
             return True, f"the kill switch is set: halted, generation {generation}"
-    if place.home is None:
-        return False, f"THE KILL SWITCH IS NOT SET, the database cannot be reached: {why}"
+    told = []
     try:
-        path = switch.leave_mark(place.home, given)
+        if place.mark is not None:
+            path = switch.leave_mark(place.mark, given, shared=True)
+            told.append(
+                f"a risk manager of Compose sets it from the mark {path}, now or as it starts"
+            )
+        if place.home is not None:
+            path = switch.leave_mark(switch.mark_file(place.home), given)
+            told.append(f"the next `make run` sets it before it starts a service, from {path}")
     except OSError as error:
         return False, f"THE KILL SWITCH IS NOT SET: {why}; no mark could be left: {error}"
+    if not told:
+        return False, f"THE KILL SWITCH IS NOT SET, the database cannot be reached: {why}"
     return True, (
-        f"the database cannot be reached ({why}): THE KILL SWITCH IS NOT SET; the next `make run` "
-        f"sets it before it starts a service, from the mark {path}"
+        f"the database cannot be reached ({why}): THE KILL SWITCH IS NOT SET; " + "; ".join(told)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from infra.embedded.errors import EmbeddedError
@@ -14,6 +15,7 @@ from infra.embedded.ports import LOOPBACK
 from infra.embedded.settings import Broker, alpaca_keys
 from infra.halt.switch import ACCOUNT
 
+COMPOSE_MARK: Final = Path(__file__).parent / "mark" / "halted.json"
 _BROKER: Final = ("TRADEWIND_BROKER_URL", "TRADEWIND_BROKER_KEY", "TRADEWIND_BROKER_SECRET")
 
 
@@ -27,6 +29,8 @@ class Place:
     home: Home | None
     database_url: str | None
     account_id: str
+    # Where the risk manager looks for a mark: with Compose a directory of the clone.
+    mark: Path | None = None
 
 
 def find(home: Home, broker: str | None) -> Place:
@@ -44,7 +48,8 @@ def find(home: Home, broker: str | None) -> Place:
     if all(given):
         named = Home(home.root, books) if books else None
         url, key, secret = given
-        return Place(url, key, secret, named, database or _database(home, last), account)
+        mark = Path(os.environ.get("TRADEWIND_HALT_MARK") or COMPOSE_MARK)
+        return Place(url, key, secret, named, database or _database(home, last), account, mark)
     if any(given):
         missing = [name for name, value in zip(_BROKER, given, strict=True) if not value]
         raise EmbeddedError(

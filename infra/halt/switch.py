@@ -110,11 +110,13 @@ def mark_file(home: Home) -> Path:
     return home.data / "halted.json"
 
 
-def leave_mark(home: Home, given: Order) -> Path:
-    """Leave the mark; raises OSError."""
-    path = mark_file(home)
+def leave_mark(path: Path, given: Order, *, shared: bool = False) -> Path:
+    """Leave the mark; one that is `shared` may be read by the user of a container. Raises
+    OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, json.dumps(asdict(given), indent=1) + "\n")
+    if shared:
+        path.chmod(0o644)
     return path
 
 

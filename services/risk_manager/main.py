@@ -21,6 +21,7 @@ from services.risk_manager.api import routes
 from services.risk_manager.book import Book
 from services.risk_manager.conduct import ConductStore
 from services.risk_manager.desk import Desk, Switch
+from services.risk_manager.halt_mark import honour_mark
 from services.risk_manager.handlers import Office
 from services.risk_manager.limits import LimitBook, defaults
 from services.risk_manager.market import MarketView
@@ -51,12 +52,17 @@ def build(settings: RiskSettings) -> FastAPI:
         runtime,
         routers=[routes(office, store, registry)],
         sole=True,
-        start=[market.prepare, partial(upkeep.rebuild, office)],
+        start=[
+            market.prepare,
+            partial(honour_mark, office),
+            partial(upkeep.rebuild, office),
+        ],
         consumers=consumers,
         listeners=listeners,
         tasks=[
             ("reservations", _every(1.0, partial(upkeep.sweep, office))),
             ("refresh", _every(settings.risk_refresh_s, partial(upkeep.refresh, office))),
+            ("halt mark", _every(settings.risk_watch_s, partial(honour_mark, office))),
             ("watch", _every(settings.risk_watch_s, partial(upkeep.watch, office))),
             ("rules", _every(settings.risk_rules_s, rules.look)),
             ("instruments", _every(settings.risk_instruments_s, partial(upkeep.relist, office))),

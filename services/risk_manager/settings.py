@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from libs.common.runtime.settings import ServiceSettings
@@ -26,3 +28,5 @@ class RiskSettings(ServiceSettings):
     risk_instruments_s: float = Field(default=60.0, gt=0, le=3600)
     # The longest deadline that a caller may set.
     risk_deadline_s_max: float = Field(default=30.0, gt=0, le=300)
+    # Where `tradewind halt --direct` leaves its mark when the database cannot be reached.
+    risk_halt_mark: Path | None = None

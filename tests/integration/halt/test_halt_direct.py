@@ -17,6 +17,7 @@ from typer.testing import Result
 from infra.embedded.errors import EmbeddedError
 from infra.embedded.home import Home, write_private
 from infra.halt.switch import honour_mark, mark_file
+from services.risk_manager.halt_mark import read_mark
 from services.trade_executor.main import build
 from tests.support.executor_orders import approval, spec
 from tests.support.executor_world import compare_books, executor_world, settings_for
@@ -63,6 +64,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str) ->
     for name in ("TRADEWIND_BROKER", "BROKER", "TRADEWIND_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TRADEWIND_HOME", str(tmp_path / "var"))
+    monkeypatch.setenv("TRADEWIND_HALT_MARK", str(tmp_path / "shared" / "halted.json"))
     monkeypatch.setenv("COLUMNS", "200")
     with start_simulator(simulator_cash="1000000") as simulator:
         for symbol in ("AAPL", "KO", "MSFT"):
@@ -122,6 +124,25 @@ def test_flattening_closes_the_largest_first_and_is_verified(
     assert report["verified"]
     assert place.simulator.get("/v2/positions") == []
     assert open_orders(place.simulator) == []
+
+
+def test_a_broker_named_in_full_leaves_the_mark_that_compose_reads(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = place.simulator
+    for name, value in (("URL", there.url), ("KEY", there.key), ("SECRET", there.secret)):
+        monkeypatch.setenv(f"TRADEWIND_BROKER_{name}", value)
+    place.home.state_file.unlink()
+    trade(there)
+    result = halt()
+    assert result.exit_code == 0, result.output
+    assert len(open_orders(there)) == 1
+    mark = tmp_path / "shared" / "halted.json"
+    assert str(mark) in result.stderr
+    assert mark.stat().st_mode & 0o777 == 0o644
+    found = read_mark(mark)
+    assert found is not None
+    assert (found.reason, found.account_id, found.flatten) == ("a test", "main", False)
 
 
 def test_without_a_database_a_mark_is_left_that_the_next_start_obeys(place: Place) -> None:
