@@ -22,7 +22,7 @@ def test_stopped_with_the_database_away(database_url: str, redis_url: str, tmp_p
     with start_simulator() as simulator, faulty_proxy(port) as proxy:
         through = database_url.replace(f":{port}/", f":{proxy.port}/")
         executor = ExecutorProcess(
-            simulator, through, redis_url, log, shutdown_timeout_s=4, reconcile_orders_s=0.3
+            simulator, through, redis_url, log, shutdown_timeout_s=2, reconcile_orders_s=0.3
         )
         executor.start()
         try:
