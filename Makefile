@@ -93,14 +93,14 @@ sim: $(READY) ## play seeded simulated sessions (SEED= STEPS= SEEDS= MINUTES=)
 bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.md (BENCH="path http" for some)
 	$(BIN)/python -m benchmarks $(BENCH) --write
 
+# One by one: a peer that does not install here is named and leaves the others alone.
 .PHONY: peers
 peers: ## install the peers of bench-backtest into .venv-peers
-	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
-	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@$(SHELL) benchmarks/peers/install.sh $(PYTHON)
 
 .PHONY: bench-backtest
-bench-backtest: $(READY) ## backtests beside the peers that are installed (make peers); renews docs/benchmarks.md
-	$(BIN)/python -m benchmarks backtest --write
+bench-backtest: $(READY) ## backtests beside the peers that are installed (make peers); WRITE=1 renews docs/benchmarks.md
+	@$(BIN)/python -m benchmarks backtest $(if $(WRITE),--write)
 
 .PHONY: docs
 docs: $(READY) ## write the generated pages (contracts, order lifecycle, metrics, …)

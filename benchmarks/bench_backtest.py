@@ -1,36 +1,35 @@
 """Backtests beside their peers: the same data, rule and fills, then the speed.
 
-The peers run in an environment of their own (`make peers`), each in a process of its own;
-nautilus_trader and zipline are not driven. A peer's
-speed is shown only where its fills and its final equity (to the cent) are ours; where they are not,
-the note says by how much they differ. Bare loop: the same crossover by hand in one Numba function,
-cash and position in two variables, no orders, no books, no limits.
+The peers run in environments of their own (`make peers`), each in a process of its own, on all bars
+of the workload. A peer's speed is shown only where its fills and its final equity (to the cent) are
+ours; where they are not, the note says by how much they differ. Bare loop: the same crossover by
+hand in one Numba function, cash and position in two variables, no orders, no books, no limits.
+
+Not driven: zipline. It reads only bundles that were made for it on an exchange's calendar, and at
+its pace W4 takes three minutes.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import numba
 import numpy as np
 
+from benchmarks import flat_memory, whole_command
+from benchmarks.beside import beside
+from benchmarks.interpreted import interpreted, plain_loop
 from benchmarks.results import Measurement
-from benchmarks.workloads import PAIRS, Result, crossover, monthly, sweep, walks
+from benchmarks.workloads import RUNS, Result, basket, crossover, monthly, pairs, sweep, walks
 from libs.common.quant.simulation.market import Market
 
-HERE: Final = Path(__file__).resolve().parent / "peers"
-PYTHON: Final = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 PEERS: Final = {
     "W1": ("vectorbt",),
-    "W2": ("vectorbt", "backtesting", "backtrader"),
+    "W2": ("vectorbt", "backtesting", "backtrader", "nautilus_trader"),
     "W3": ("vectorbt",),
-    "W4": ("vectorbt",),
+    "W4": ("vectorbt", "bt"),
 }
 ROUNDS: Final = 5
 WINDOWS: Final = {"fast": 10, "slow": 30}
@@ -39,25 +38,27 @@ W1_KNOWN: Final = Result(38_580, 9_559_004.17)
 
 
 def run() -> list[Measurement]:
-    """Return bars/s (W1, W2, W4) and backtests/s (W3), ours beside bare loop and peers."""
+    """Return bars/s (W1, W2, W4, interpreted), backtests/s (W3), seconds of whole commands, and
+    memory: ours beside bare loop and peers."""
     one, two = walks(1_000_000), walks(50_000)
     many = walks(5_000, symbols=100, sigma=0.01)
-    markets = {"W1": Market.of(one), "W2": Market.of(two), "W4": Market.of(many)}
-    markets["W3"] = markets["W2"]
-    works: dict[str, tuple[Callable[[], Result], float, str, float]] = {
-        "W1": (lambda: crossover(markets["W1"], WINDOWS), 1e6, "bars/s", 50e6),
-        "W2": (lambda: crossover(markets["W2"], WINDOWS), 5e4, "bars/s", 20e6),
-        "W3": (lambda: sweep(markets["W3"]), len(PAIRS), "backtests/s", 2_000.0),
-        "W4": (lambda: monthly(markets["W4"]), 5e5, "bars/s", 50e6),
+    first, second, basket_market = Market.of(one), Market.of(two), basket(many)
+    chosen = pairs(RUNS)
+    works: dict[str, tuple[Callable[[], Result], Any, float, str, float]] = {
+        "W1": (lambda: crossover(first, WINDOWS), one, 1e6, "bars/s", 50e6),
+        "W2": (lambda: crossover(second, WINDOWS), two, 5e4, "bars/s", 20e6),
+        "W3": (lambda: sweep(second, chosen), two, len(chosen), "backtests/s", 2_000.0),
+        "W4": (lambda: monthly(basket_market), many, 5e5, "bars/s", 50e6),
     }
-    found = []
-    for name, (work, size, unit, target) in works.items():
+    found, results = [], {}
+    for name, (work, data, size, unit, target) in works.items():
         ours, seconds = least(work)
+        results[name] = ours
         if name == "W1":
             check("bare loop's known result", ours, W1_KNOWN)
         bare = None
         if name in ("W1", "W2"):
-            bare = size / bare_seconds(next(iter((one if name == "W1" else two).values())), ours)
+            bare = size / bare_seconds(next(iter(data.values())), ours)
         found.append(
             Measurement(
                 name,
@@ -69,9 +70,25 @@ def run() -> list[Measurement]:
                 note=f"{ours.fills:,} fills, equity {ours.equity:,.2f}",
             )
         )
-        data = many if name == "W4" else (one if name == "W1" else two)
-        found += [peer(p, name, data, ours, size, size / seconds, unit) for p in PEERS[name]]
-    return found
+        found += [beside(p, name, data, ours, size, size / seconds, unit) for p in PEERS[name]]
+    found.append(flat_memory.measure())
+    found += in_python(two, second, results["W2"])
+    return found + whole_command.measure(two, results["W2"])
+
+
+def in_python(data: dict[str, np.ndarray], market: Market, ours: Result) -> list[Measurement]:
+    """Return an interpreted strategy's bars/s on W2 beside a plain loop and backtesting.py."""
+    (bars,) = data.values()
+    name, size = "PythonStrategy, W2", float(len(bars))
+    result, seconds = least(lambda: interpreted(market))
+    check(name, ours, result)
+    result, plain = least(lambda: plain_loop(bars))
+    check("plain loop", ours, result)
+    rate = size / seconds
+    return [
+        Measurement(name, rate, "bars/s", size / plain, "plain Python loop", target_ratio=0.4),
+        beside("backtesting", name, data, ours, size, rate, "bars/s", ratio=3.0),
+    ]
 
 
 def least(work: Callable[[], Result]) -> tuple[Result, float]:
@@ -124,40 +141,3 @@ def bare_seconds(bars: np.ndarray, ours: Result) -> float:
     result, seconds = least(work)
     check("bare loop", ours, result)
     return seconds
-
-
-def peer(
-    name: str,
-    work: str,
-    data: dict[str, np.ndarray],
-    ours: Result,
-    size: float,
-    rate: float,
-    unit: str,
-) -> Measurement:
-    """Return our rate beside the peer's, or say why there is no comparison."""
-    label = f"{work} beside {name}"
-    if not PYTHON.exists():
-        return Measurement(label, rate, unit, note="not installed here: `make peers`")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "data.npz"
-        fields = {
-            field: np.column_stack([bars[field] for bars in data.values()])
-            for field in ("open", "high", "low", "close", "volume")
-        }
-        np.savez(path, ts=next(iter(data.values()))["ts"], **fields)
-        done = subprocess.run(
-            [str(PYTHON), str(HERE / f"run_{name}.py"), work, str(path)],
-            capture_output=True, text=True, timeout=1800,
-        )  # fmt: skip
-    if done.returncode:
-        return Measurement(label, rate, unit, note=f"failed: {done.stderr.strip()[-120:]}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    same = told["fills"] == ours.fills and abs(told["equity"] - ours.equity) < 0.01
-    if not same:
-        apart = f"{told['fills']:,} fills, equity {told['equity']:,.2f}; no speed is compared"
-        return Measurement(label, rate, unit, note=f"differs: {apart}")
-    return Measurement(
-        label, rate, unit, size / told["seconds"], name,
-        target_ratio=5.0, note="same fills, same equity",
-    )  # fmt: skip

@@ -2,13 +2,15 @@
 
 W1 and W2: long while SMA(10) > SMA(30) else flat, 100 shares, filled at the next open, 0.1 %
 a side; one million and 50 000 bars. W3: 200 pairs of windows on W2. W4: 100 symbols of 5 000 bars
-at equal weight, sized anew every 21 bars. Prices: NumPy seed 7, geometric random walk, rounded to
-six decimals.
+at equal weight, sized anew every 21 bars, in fractions of a share: vectorbt and bt know no whole
+lots that a target is cut to (with them 228 changes of less than a share fall away, 23 572 fills
+instead of 23 800, and the final equity is 1 815 of 13 024 841 lower). Prices: NumPy seed 7,
+geometric random walk, rounded to six decimals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,8 +27,9 @@ from strategies.sma_cross import SmaCross
 
 MODELS: Final = Models(cash=1e7, commission=Commission(percent=0.001))
 HUNDRED: Final = Sizing(Method.FIXED_QUANTITY, 100.0)
-PAIRS: Final = [(fast, slow) for fast in range(5, 25) for slow in range(30, 130, 10)]
+RUNS: Final = 200
 CORES: Final = 2
+FRACTION: Final = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,22 @@ def crossover(market: Market, params: Mapping[str, object]) -> Result:
     return Result(len(outcome.fills), float(outcome.equity[-1]))
 
 
-def sweep(market: Market) -> Result:
-    """Run all pairs of windows on two threads."""
+def pairs(count: int) -> list[dict[str, object]]:
+    """Return so many pairs of windows, 20 fast ones with each slow one."""
+    slow = range(30, 30 + 10 * -(-count // 20), 10)
+    return [{"fast": f, "slow": s} for f in range(5, 25) for s in slow][:count]
+
+
+def sweep(market: Market, chosen: Sequence[Mapping[str, object]]) -> Result:
+    """Run pairs of windows on two threads."""
     with ThreadPoolExecutor(CORES) as pool:
-        found = list(
-            pool.map(lambda pair: crossover(market, {"fast": pair[0], "slow": pair[1]}), PAIRS)
-        )
+        found = list(pool.map(lambda pair: crossover(market, pair), chosen))
     return Result(sum(r.fills for r in found), sum(r.equity for r in found))
+
+
+def basket(data: Mapping[str, np.ndarray]) -> Market:
+    """Return a market in fractions of a share."""
+    return Market.of(data, lots=dict.fromkeys(data, FRACTION))
 
 
 def monthly(market: Market) -> Result:

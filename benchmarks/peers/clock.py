@@ -16,7 +16,12 @@ SHARES = 100
 
 
 def frame() -> pd.DataFrame:
-    """Return the first symbol's bars of the file named on the command line."""
+    """Return the bars of the file named on the command line: of a NumPy file's first symbol, or
+    those of a CSV file."""
+    if sys.argv[2].endswith(".csv"):
+        bars = pd.read_csv(sys.argv[2])
+        bars.index = pd.DatetimeIndex(bars.pop("ts"))
+        return bars.rename(columns=str.title)
     data = np.load(sys.argv[2])
     columns = {
         name.title(): data[name][:, 0] for name in ("open", "high", "low", "close", "volume")

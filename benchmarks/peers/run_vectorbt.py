@@ -16,6 +16,8 @@ def crossover() -> tuple[int, float]:
     made = vbt.Portfolio.from_orders(
         BARS["Close"], size=size, price=BARS["Open"], fees=FEE, init_cash=CASH
     )
+    if WORK == "whole":
+        print(made.stats())
     return len(made.orders.records), made.final_value()
 
 
@@ -48,4 +50,4 @@ if WORK == "W4":
     OPEN, CLOSE = panel("open"), panel("close")
 else:
     BARS = frame()
-report({"W3": sweep, "W4": monthly}.get(WORK, crossover), 1 if WORK == "W3" else 3)
+report({"W3": sweep, "W4": monthly}.get(WORK, crossover), 1 if WORK in ("W3", "whole") else 3)
