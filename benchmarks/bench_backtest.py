@@ -86,9 +86,10 @@ def in_python(data: dict[str, np.ndarray], market: Market, ours: Result) -> list
     check("plain loop", ours, result)
     rate = size / seconds
     return [
-        Measurement(name, rate, "bars/s", size / plain, "plain Python loop", target_ratio=0.4),
+        Measurement(name, rate, "bars/s", size / plain, "plain Python loop", target_ratio=0.4,
+                    note="the loop: no call a bar, no kept state, no check of decisions"),
         beside("backtesting", name, data, ours, size, rate, "bars/s", ratio=3.0),
-    ]
+    ]  # fmt: skip
 
 
 def least(work: Callable[[], Result]) -> tuple[Result, float]:
