@@ -127,7 +127,9 @@ def with_fusion(registry: Registry, directories: Collection[Path] | None = None)
     allowed = None if directories is None else {path.resolve() for path in directories}
     others = {name: one for name, one in registry.strategies.items() if name != NAME}
     known: dict[str, SingleDefinition] = {}
-    barred = {NAME: "a fusion cannot be a member of another"}
+    # A file that is refused mostly bears the name of the strategy that it would define.
+    barred = {error.path.stem: f"its file is refused: {error}" for error in registry.refused}
+    barred[NAME] = "a fusion cannot be a member of another"
     for name, loaded in others.items():
         definition = loaded.definition
         if not isinstance(definition, SingleDefinition) or _WEIGHT in definition.schema.fields:

@@ -175,3 +175,11 @@ def test_only_strategies_of_trusted_directories_may_be_members(tmp_path: Path) -
     registry = with_fusion(load_directories([tmp_path]), [tmp_path / "other"])
     with pytest.raises(InvalidInputError, match="above: it steps in a process of its own"):
         registry.get("fusion").definition.parse(BOTH)
+
+
+def test_a_member_whose_file_is_broken_is_told_of_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(PYTHON)
+    (tmp_path / "above.py").write_text("import nothing_of_that_name\n")
+    registry = with_fusion(load_directories([tmp_path]))
+    with pytest.raises(InvalidInputError, match=r"above: its file is refused: .*above.py:1: "):
+        registry.get("fusion").definition.parse(BOTH)
