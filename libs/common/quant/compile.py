@@ -103,6 +103,14 @@ def compiled_loop(function: F) -> F:
     return cast(F, _njit(function, nogil=True))
 
 
+def compiled_step(function: F) -> F:
+    """Return `function` as `compiled` does; LLVM takes it into whatever calls it by name.
+
+    Left to itself it calls all but the smallest, and what a step decides then goes through memory.
+    """
+    return cast(F, _njit(function, forceinline=True))
+
+
 def compiled_as(signature: Any, function: Callable[..., Any]) -> Any:
     """Return `function` compiled now for `signature` (Numba's) alone; else as `compiled_loop`."""
     return _njit(function, signature, nogil=True)
@@ -172,8 +180,15 @@ class _Cache(caching.FunctionCache):
         self._cache_file = _Index(*place, stamp)  # type: ignore[no-untyped-call]
 
 
-def _njit(function: Callable[..., Any], signature: Any = None, *, nogil: bool = False) -> Any:
-    made: Any = numba.njit(error_model="numpy", nogil=nogil)(function)
+def _njit(
+    function: Callable[..., Any],
+    signature: Any = None,
+    *,
+    nogil: bool = False,
+    forceinline: bool = False,
+) -> Any:
+    options: dict[str, Any] = {"nogil": nogil, "forceinline": forceinline}
+    made: Any = numba.njit(error_model="numpy", **options)(function)
     try:
         made._cache = _Cache(function)
     except RuntimeError as error:

@@ -15,6 +15,7 @@ import operator
 from typing import Any
 
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -86,6 +87,20 @@ def _beyond(_typing_context: Any, rows: Any, count: Any) -> Any:
     return signature(rows, rows, types.intp), generate
 
 
+def _fleeting(_typing_context: Any, like: Any) -> Any:
+    """Return a record with the fields of `like`, of undefined values, that lives as long as the
+    call of the function it is made in. Where nothing but inlined code sees it, its fields are
+    registers."""
+
+    def generate(context: Any, builder: Any, called: Any, _given: Any) -> Any:
+        place = cgutils.alloca_once(builder, context.get_data_type(called.return_type))
+        place.align = 8
+        return place
+
+    return signature(like, like), generate
+
+
 # Any: Numba's own annotations know these as what they are outside compiled code.
 rows_of: Any = intrinsic(_rows)
 beyond: Any = intrinsic(_beyond)
+fleeting: Any = intrinsic(_fleeting)

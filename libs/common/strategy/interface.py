@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from libs.common.domain.timeframes import Timeframe
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_step
 from libs.common.strategy.definition import (
     CrossDefinition,
     Definition,
@@ -74,7 +74,7 @@ class Strategy(Base):
             summary=summary_of(cls),
             schema=schema_of(cls, name),
             state=state_of(cls),
-            step=compiled(step_of(cls, arguments)),
+            step=compiled_step(step_of(cls, arguments)),
             warmup=cls.warmup,
             constraint=cls.constraint,
             timeframes=timeframes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -65,8 +66,6 @@ class Runner:
         self.params: dict[str, Value] = definition.parse(params)
         self.symbols = (symbol,)
         self._spans = spans_of(self.definition, timeframe)
-        spans = {"the spans": self._spans.tolist()} if self.definition.timeframes else {}
-        self.layout = layout_hash(self.definition.memory, {**self.params, **spans})
         self._written = memoryview(bytearray(BLANK))
         self.decision: np.void = np.frombuffer(self._written, DECISION)[0]
         self._params = definition.schema.record(self.params)
@@ -75,6 +74,12 @@ class Runner:
         if self.definition.timeframes:
             blank_frames(memory["frames"])
         self._hold(memory)
+
+    @cached_property
+    def layout(self) -> str:
+        """Return what a saved memory must be stamped with to be taken up again."""
+        spans = {"the spans": self._spans.tolist()} if self.definition.timeframes else {}
+        return layout_hash(self.definition.memory, {**self.params, **spans})
 
     @property
     def memory(self) -> np.void:

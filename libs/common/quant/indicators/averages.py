@@ -13,7 +13,13 @@ from libs.common.quant.compile import compiled
 def sma_state(max_window: int) -> np.dtype[np.void]:
     """Return the state of `sma` for windows up to `max_window`."""
     return np.dtype(
-        [("values", "f8", (max_window,)), ("head", "i8"), ("count", "i8"), ("total", "f8")],
+        [
+            ("values", "f8", (max_window,)),
+            ("head", "i8"),
+            ("count", "i8"),
+            ("total", "f8"),
+            ("fresh", "f8"),
+        ],
         align=True,
     )
 
@@ -22,8 +28,9 @@ def sma_state(max_window: int) -> np.dtype[np.void]:
 def sma(state: Any, value: float, window: int) -> float:
     """Return the simple moving average.
 
-    Formula: mean of the last `window` values. A running total, summed anew each time the ring
-    has gone round, so that rounding errors do not pile up over a million bars.
+    Formula: mean of the last `window` values. A running total; each time the ring has gone round
+    the sum of what went in since (`fresh`) takes its place, so that rounding errors do not pile up
+    over a million bars.
     Parameters: window >= 1.
     Warm-up: `window` bars.
     Source: W. Brock, J. Lakonishok, B. LeBaron, Simple Technical Trading Rules and the Stochastic
@@ -38,12 +45,11 @@ def sma(state: Any, value: float, window: int) -> float:
         state.total += value - state.values[state.head]
     state.values[state.head] = value
     state.head += 1
+    state.fresh += value
     if state.head == window:
         state.head = 0
-        total = 0.0
-        for i in range(window):
-            total += state.values[i]
-        state.total = total
+        state.total = state.fresh
+        state.fresh = 0.0
     if state.count < window:
         return math.nan
     return float(state.total / window)
@@ -55,6 +61,7 @@ def restart(state: Any) -> None:
     state.head = 0
     state.count = 0
     state.total = 0.0
+    state.fresh = 0.0
 
 
 def ema_state() -> np.dtype[np.void]:

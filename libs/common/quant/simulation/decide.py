@@ -15,8 +15,9 @@ import numpy as np
 from numba import types
 
 from libs.common.quant.compile import compiled, specialised
-from libs.common.quant.simulation.loop import CHANGED, INVALID, QUIET, clear, judge
+from libs.common.quant.simulation.loop import CHANGED, INVALID, QUIET, clear, copy, judge
 from libs.common.quant.simulation.records import BAR, DECISION, SIGNAL
+from libs.common.quant.unowned import fleeting
 
 # Signals to have room for at first; more are made room for as they come.
 _ROOM: Final = 1024
@@ -43,19 +44,19 @@ def _repeated(stated: Any) -> float:
 
 
 def _decide(
-    step: Any, memory: Any, bars: Any, params: Any, decision: Any, signals: Any, begin: int
+    step: Any, memory: Any, bars: Any, params: Any, invalid: Any, signals: Any, begin: int
 ) -> tuple[int, int, int]:
     found = 0
+    decision = fleeting(invalid)
     repeated = _repeated(memory.stated)
-    clear(decision)
     for i in range(begin, bars.shape[0]):
+        clear(decision)
         step(memory.state, bars[i], params, decision)
         memory.bars += 1
         memory.ts = bars[i].ts
-        # What `judge` would call quiet, seen at a glance; only the target is to be cleared then.
+        # What `judge` would call quiet, seen at a glance.
         target = decision.target
         if (target == repeated or math.isnan(target)) and _is_blank(decision):
-            decision.target = math.nan
             continue
         mark = judge(memory.stated, decision)
         if mark == CHANGED:
@@ -69,19 +70,20 @@ def _decide(
             signal.rebalance = decision.rebalance
             found += 1
             repeated = _repeated(memory.stated)
+        if mark == INVALID:
+            copy(decision, invalid)
         if mark == INVALID or found == signals.shape[0]:
             return i + 1, found, mark
-        clear(decision)
     return bars.shape[0], found, QUIET
 
 
 def build_decide(step: Any, memory: np.dtype[np.void], params: np.dtype[np.void]) -> Any:
     """Return the compiled loop of one strategy, its step inlined.
 
-    `decide(memory, bars, params, decision, signals, begin) -> (end, found, mark)` steps over `bars`
+    `decide(memory, bars, params, invalid, signals, begin) -> (end, found, mark)` steps over `bars`
     (shape (k,), BAR) from `begin` on, updates `memory`, and writes `signals` (SIGNAL). It ends at
     the last bar, where `signals` is full, or after a decision out of range (mark INVALID), which
-    is then in `decision`. It holds no lock of the interpreter: threads run beside each other.
+    is then in `invalid`. It holds no lock of the interpreter: threads run beside each other.
     """
     signature = types.UniTuple(types.int64, 3)(  # type: ignore[no-untyped-call]
         numba.from_dtype(memory),

@@ -31,6 +31,17 @@ def clear(decision: Any) -> None:
 
 
 @compiled
+def copy(decision: Any, other: Any) -> None:
+    """Make `other` the same decision."""
+    other.target = decision.target
+    other.stop = decision.stop
+    other.take_profit = decision.take_profit
+    other.limit = decision.limit
+    other.confidence = decision.confidence
+    other.rebalance = decision.rebalance
+
+
+@compiled
 def _differs(a: float, b: float) -> bool:
     return a != b and not (math.isnan(a) and math.isnan(b))
 
@@ -70,12 +81,7 @@ def judge(stated: Any, decision: Any) -> int:
     )
     if not changed:
         return QUIET
-    stated.target = target
-    stated.stop = decision.stop
-    stated.take_profit = decision.take_profit
-    stated.limit = decision.limit
-    stated.confidence = decision.confidence
-    stated.rebalance = decision.rebalance
+    copy(decision, stated)
     return CHANGED
 
 
