@@ -28,6 +28,7 @@ from services.strategy_engine.sandbox import HEAD, Done, Job, Setup
 
 _log = get_logger(__name__)
 
+_DYING_S: Final = 2.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _LOOK_S: Final = 0.5
 _START_S: Final = 60.0
@@ -93,7 +94,7 @@ class Worker:
                     f"{line}: the step did not return within {self._step_s:g} s"
                 ) from error
             except (EOFError, ConnectionError) as error:
-                code = await self.end()
+                code = await self.end(patience_s=_DYING_S)
                 WORKERS_ENDED.labels("died").inc()
                 said = self._told(" ".join(list(self._said)[-3:]))
                 raise WorkerEndedError(
@@ -125,13 +126,20 @@ class Worker:
                     row[name] = decision[name]
         return signals, done
 
-    async def end(self) -> int | None:
-        """End the process, if there is one; return its exit code."""
+    async def end(self, *, patience_s: float = 0.0) -> int | None:
+        """End the process, if there is one; return its exit code.
+
+        One that is dying gets `patience_s` to do so: a kill would reap it and lose the code.
+        """
         process, self._process = self._process, None
         if process is None:
             return None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await process.wait()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         code = await process.wait()
         if self._ears is not None:
             await self._ears

@@ -91,7 +91,10 @@ def test_days_that_a_recording_lacks_do_not_exist() -> None:
         )
         wait_for(lambda: simulator.clock()["now"] > "2014-06-05T13:28", timeout_s=5)
         assert simulator.order(order["id"])["status"] == "expired"  # ninety days went by
-        simulator.control("clock", {"factor": 0, "to": "2014-06-05T13:31:00Z"})
+        simulator.control("clock", {"factor": 0})
+        opened = "2014-06-05T13:31:00Z"
+        if simulator.clock()["now"] < opened:  # a busy machine may have looked later
+            simulator.control("clock", {"to": opened})
         simulator.submit("AAPL", "buy", "10")
         assert len(simulator.ledger()["executions"]) == 1
 

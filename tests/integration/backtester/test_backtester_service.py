@@ -150,7 +150,7 @@ async def test_a_strategy_that_breaks_rules_fails_alone_and_its_place_is_named(m
         assert "decision out of range" in errors["range"]
         assert "2018-05-24" in errors["range"]
         assert "emory" in errors["memory"]
-        assert "did you mean sma_cross?" in errors["name"]
+        assert "did you mean sma_cross" in errors["name"]
         assert "did you mean fast?" in errors["param"]
 
 

@@ -22,6 +22,8 @@ from strategies.sma_cross import SmaCross
 from tests.support.bar_feed import daily_bars
 from tests.support.engine_desk import Desk, opened
 
+pytestmark = pytest.mark.timeout(300)
+
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 SMA = {"id": "sma", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"}
 Open = Callable[..., Any]

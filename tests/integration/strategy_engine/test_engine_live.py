@@ -204,7 +204,7 @@ async def test_step_that_raises_stops_its_stream_only_and_tells_people(
         assert states["mine"][2][0]["status"] == "faulted"
         assert "cannot cope" in states["mine"][2][0]["reason"]
         assert states["typo"][0] == "absent"
-        assert "did you mean sma_cross?" in states["typo"][1]
+        assert "did you mean sma_cross" in states["typo"][1]
         await eventually(
             lambda: len(messages(redis_url, "log:notifications", Notification)) == 1,
             what="notification",
@@ -305,7 +305,7 @@ async def test_bad_requests_are_told_what_is_wrong(desk: Open) -> None:
         assert good.json()["params"] == {"fast": 10, "slow": 30}
         cases: list[tuple[str, str, Any, int, str]] = [
             ("POST", "/validate", {"class_name": "sma_cross", "params": {"fats": 1}}, 422, "fast?"),
-            ("POST", "/validate", {"class_name": "sma_cros"}, 404, "sma_cross?"),
+            ("POST", "/validate", {"class_name": "sma_cros"}, 404, "sma_cross"),
             ("POST", "/validate", {"class_name": "sma_cross", "extra": 1}, 422, "extra"),
             ("POST", "/sma_cross/mode", {"mode": "off"}, 422, "mode"),
             ("POST", "/sma_cross/mode", {"mode": "live", "x": 1}, 422, "x"),

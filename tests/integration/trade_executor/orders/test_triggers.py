@@ -127,6 +127,7 @@ async def test_time_halts_and_cancels_end_what_waits(desk: OrderDesk) -> None:
     await desk.books_equal()
 
 
+@pytest.mark.timeout(300)
 async def test_a_killed_executor_fires_exactly_once(
     simulator: Simulator, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
