@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from libs.common.domain.vocabulary import TradingState
 from tests.support.executor_process import ExecutorProcess
