@@ -145,7 +145,7 @@ def test_json_holds_no_nan_and_gives_the_metrics_back() -> None:
     assert len(data["daily"]["date"]) == len(data["daily"]["equity"]) == 1_500
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("n", [0, 1, 2, 30])
 def test_short_and_empty_runs_have_a_page(n: int) -> None:
     run = ReportInput("short", np.arange(n, dtype=np.int64) * DAY_NS, np.full(n, 100.0))
@@ -155,7 +155,7 @@ def test_short_and_empty_runs_have_a_page(n: int) -> None:
     json.dumps(report_json(run), allow_nan=False)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_ruin_and_nan_have_a_page() -> None:
     equity = np.concatenate([np.linspace(100.0, 0.0, 200), np.full(50, np.nan), np.zeros(150)])
     ts = np.arange(400, dtype=np.int64) * DAY_NS

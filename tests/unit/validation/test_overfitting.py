@@ -57,7 +57,7 @@ def test_chance_whose_trials_must_add_up_to_the_same_degrades() -> None:
     assert found.loss == 1.0
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_trial_that_never_traded_makes_it_undefined() -> None:
     trials = np.random.default_rng(4).normal(0.0, 0.01, (100, 3))
     trials[:, 1] = 0.0

@@ -81,7 +81,7 @@ def test_the_expected_best_of_chance_is_what_chance_gives() -> None:
     assert expected_best_sharpe(50, 1.0) == pytest.approx(best, rel=0.02)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_what_is_undefined_is_nan() -> None:
     assert math.isnan(probabilistic_sharpe(0.1, 1))
     assert math.isnan(probabilistic_sharpe(math.nan, 100))
