@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import Float, Numeric
 
 from infra.docs import PAGES, page_with
+from infra.routes import PORTS
 from libs.common.runtime.permissions import permission_of, routes_of
-from libs.common.runtime.schema import metadata
+from libs.common.runtime.schema import WRITERS, metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE_ROOMS = ("kernel", "quant", "domain", "strategy", "contracts")
@@ -167,3 +168,8 @@ def test_decisions_are_numbered_one_by_one() -> None:
     for name in names:
         first_line = (ROOT / "infra" / "decisions" / name).read_text().splitlines()[0]
         assert first_line.startswith(f"# {name[:4]} "), name
+
+
+def test_every_service_may_write_its_messages() -> None:
+    # The backtester could not once Redis had been new: its outbox was refused, it never got ready.
+    assert set(WRITERS["outbox"]) == set(PORTS) - {"broker_simulator"}

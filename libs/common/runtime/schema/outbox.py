@@ -16,6 +16,7 @@ SERVICES: Final = (
     "portfolio",
     "monitoring",
     "audit",
+    "backtester",
 )
 
 # `seq` gives the order of publishing within a source. `epoch` names the Redis life in which the
