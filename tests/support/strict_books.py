@@ -49,6 +49,8 @@ def wrongs(
     """Return everything that is wrong, none if all is as it must be."""
     expected = expected or Expected()
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        # One snapshot: an order taken in between two of these reads would have events alone.
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         rows = connection.execute("SELECT * FROM orders").fetchall()
         trades = connection.execute("SELECT * FROM trades").fetchall()
         events = connection.execute("SELECT * FROM order_events ORDER BY order_id, seq").fetchall()
