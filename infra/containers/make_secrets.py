@@ -8,6 +8,7 @@ user of its own; what keeps them apart is that a container mounts its own volume
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -29,10 +30,15 @@ SERVICES = (
     "trade_executor",
 )
 HEARS_THE_BROKER = ("broker_simulator", "data_collector", "trade_executor")
+ENCRYPTS = ("audit", "data_collector", "security", "trade_executor")
+"""Who keeps fields that are encrypted at rest, or reads such."""
+ENCRYPTION_KEYS = "encryption_keys"
+KEY_BYTES = 32
 NAMES = (
     *(f"database_{service}" for service in SERVICES),
     "broker_key",
     "broker_secret",
+    ENCRYPTION_KEYS,
     "gotify_admin",
     "grafana_admin",
     "postgres",
@@ -43,7 +49,14 @@ GOTIFY_USER = "tradewind"
 
 def complete(known: Mapping[str, str]) -> dict[str, str]:
     """Return `known` with a fresh secret for every name that is missing."""
-    return {**{name: secrets.token_urlsafe(BYTES) for name in NAMES}, **known}
+    return {**{name: fresh(name) for name in NAMES}, **known}
+
+
+def fresh(name: str) -> str:
+    """Return a new secret called `name`; a key of fields is 32 bytes in URL-safe base64."""
+    if name == ENCRYPTION_KEYS:
+        return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+    return secrets.token_urlsafe(BYTES)
 
 
 def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -58,6 +71,8 @@ def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
     for service in HEARS_THE_BROKER:
         readers[service]["broker_key"] = secret["broker_key"]
         readers[service]["broker_secret"] = secret["broker_secret"]
+    for service in readers.keys() & set(ENCRYPTS):
+        readers[service][ENCRYPTION_KEYS] = secret[ENCRYPTION_KEYS]
     roles = {f"role_{service}": secret[f"database_{service}"] for service in SERVICES}
     readers["migrate"] = {
         "database_url": f"postgresql://postgres:{secret['postgres']}@{DATABASE}",

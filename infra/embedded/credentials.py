@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
+from collections.abc import Callable
 
 from infra.embedded.errors import EmbeddedError
 from infra.embedded.home import Home, read_json, write_private
 
 SECRET_BYTES = 24
+KEY_BYTES = 32
 
 
 class Credentials:
@@ -27,7 +30,16 @@ class Credentials:
 
     def secret(self, name: str) -> str:
         """Return the secret called `name`, making it on first use."""
+        return self._kept(name, lambda: secrets.token_urlsafe(SECRET_BYTES))
+
+    def key(self, name: str) -> str:
+        """Return the encryption key called `name` (32 bytes, base64), making it on first use."""
+        return self._kept(
+            name, lambda: base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+        )
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
         if name not in self._secrets:
-            self._secrets[name] = secrets.token_urlsafe(SECRET_BYTES)
+            self._secrets[name] = make()
             write_private(self._path, json.dumps(self._secrets, indent=1, sort_keys=True) + "\n")
         return self._secrets[name]

@@ -32,6 +32,9 @@ HEALTH_TIMEOUT_S = 2.0
 ASSETS_TIMEOUT_S = 10.0
 RUNS_STRATEGIES = frozenset({"strategy_engine", "backtester"})
 HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simulator"})
+ENCRYPTS = frozenset({"audit", "data_collector", "security", "trade_executor"})
+"""Who keeps fields that are encrypted at rest, or reads such."""
+ENCRYPTION_KEYS = "TRADEWIND_ENCRYPTION_KEYS"
 
 NICENESS: Mapping[str, int] = {"portfolio": 5, "audit": 5, "monitoring": 5, "backtester": 10}
 """No order waits for these; when bars close, the services that one waits for go first."""
@@ -55,6 +58,8 @@ PRIVATE_NAMES = frozenset(
         "TRADEWIND_BROKER_KEY",
         "TRADEWIND_BROKER_SECRET",
         "TRADEWIND_DATABASE_URL",
+        ENCRYPTION_KEYS,
+        f"{ENCRYPTION_KEYS}_FILE",
     }
 )
 ONE_THREAD: Mapping[str, str] = {
@@ -76,6 +81,7 @@ class Plan:
     broker_key: str
     broker_secret: str
     redis_password: str
+    encryption_keys: Mapping[str, str]
     database_passwords: Mapping[str, str]
 
     @property
@@ -139,6 +145,8 @@ class Plan:
         if service in HEARS_THE_BROKER:
             ours["TRADEWIND_BROKER_KEY"] = self.broker_key
             ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret
+        if service in ENCRYPTS:
+            ours.update(self.encryption_keys)
         if service == "backtester":
             ours["TRADEWIND_BACKTESTS_FOLDER"] = str(self.home.root / "backtests" / "service")
         if service == "broker_simulator":
@@ -207,8 +215,19 @@ def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Pl
         broker_key=key,
         broker_secret=secret,
         redis_password=credentials.secret("redis"),
+        encryption_keys=encryption_keys(credentials),
         database_passwords={name: credentials.secret(f"database_{name}") for name in PORTS},
     )
+
+
+def encryption_keys(credentials: Credentials) -> dict[str, str]:
+    """Return the variable of the fields' keys: as the user set it, else with our own key."""
+    given = {
+        name: os.environ[name]
+        for name in (ENCRYPTION_KEYS, f"{ENCRYPTION_KEYS}_FILE")
+        if os.environ.get(name)
+    }
+    return given or {ENCRYPTION_KEYS: credentials.key("encryption_keys")}
 
 
 async def http_not_ok(url: str) -> str | None:

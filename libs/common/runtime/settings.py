@@ -73,6 +73,8 @@ class ServiceSettings(BaseSettings):
     database_timeout_s: float = Field(default=5.0, gt=0)
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_timeout_s: float = Field(default=5.0, gt=0)
+    # Keys of fields that are encrypted at rest, newest first; only some services are given them.
+    encryption_keys: SecretStr = SecretStr("")
 
     account_id: str = Field(default="main", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS

@@ -13,8 +13,10 @@ import yaml
 
 from infra.compose_check import JOBS, expressions
 from infra.containers import make_secrets
+from infra.embedded import plan
 from infra.lock_subset import blocks, requirements, subset
 from infra.routes import PORTS, ROOT
+from libs.common.runtime.secrets import SecretBox
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = STACK["services"]
@@ -81,6 +83,17 @@ def test_each_service_is_told_no_password_but_its_own() -> None:
         told = "".join(readers[service].values())
         for other in make_secrets.SERVICES:
             assert (secret[f"database_{other}"] in told) == (other == service)
+
+
+def test_keys_of_fields_reach_only_who_encrypts() -> None:
+    secret = make_secrets.complete({})
+    assert SecretBox([secret["encryption_keys"]])
+    readers = make_secrets.files(secret)
+    told = {name for name, files in readers.items() if "encryption_keys" in files}
+    variable = "TRADEWIND_ENCRYPTION_KEYS_FILE"
+    asked = {name for name in SERVICES if variable in (SERVICES[name].get("environment") or {})}
+    assert told == asked
+    assert told <= set(make_secrets.ENCRYPTS) == plan.ENCRYPTS
 
 
 def test_secrets_are_kept_and_completed() -> None:

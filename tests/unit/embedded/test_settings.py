@@ -12,15 +12,17 @@ from infra.embedded.credentials import Credentials
 from infra.embedded.errors import EmbeddedError, PortTakenError
 from infra.embedded.home import Home
 from infra.embedded.layout import START_ORDER, STOP_ORDER, choose_ports
-from infra.embedded.plan import Plan, make
+from infra.embedded.plan import ENCRYPTION_KEYS, ENCRYPTS, Plan, make
 from infra.embedded.ports import free_port
 from infra.embedded.settings import Broker, EmbeddedSettings, Feed, load
 from infra.routes import PORTS, ROOT
+from libs.common.runtime.secrets import SecretBox
 
 CHOICES = (
     "FEED", "FILE", "BROKER", "FACTOR", "SYMBOLS", "TRADEWIND_PORTS", "TRADEWIND_REDIS_URL",
     "TRADEWIND_FEED", "TRADEWIND_HOME", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY",
-    "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "TRADEWIND_VIA",
+    "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "TRADEWIND_VIA", "TRADEWIND_ENCRYPTION_KEYS",
+    "TRADEWIND_ENCRYPTION_KEYS_FILE",
 )  # fmt: skip
 
 
@@ -165,6 +167,29 @@ def test_service_sees_no_password_but_its_own(environment: pytest.MonkeyPatch, h
         others = {password for name, password in plan.database_passwords.items() if name != service}
         told = "\n".join(plan.environment(service).values())
         assert not [password for password in others if password in told]
+
+
+def test_keys_of_fields_reach_only_who_encrypts_and_stay_the_same(
+    environment: pytest.MonkeyPatch, home: Home
+) -> None:
+    environment.setenv("TRADEWIND_PORTS", "auto")
+    first, second = plan_of(load(), home), plan_of(load(), home)
+    key = first.environment("audit")[ENCRYPTION_KEYS]
+    assert SecretBox([key])
+    for service in first.services:
+        told = second.environment(service).get(ENCRYPTION_KEYS)
+        assert told == (key if service in ENCRYPTS else None), service
+
+
+def test_keys_of_fields_that_the_user_names_come_first(
+    environment: pytest.MonkeyPatch, home: Home
+) -> None:
+    environment.setenv("TRADEWIND_PORTS", "auto")
+    environment.setenv(f"{ENCRYPTION_KEYS}_FILE", "/run/keys")
+    plan = plan_of(load(), home)
+    told = plan.environment("trade_executor")
+    assert (told.get(ENCRYPTION_KEYS), told[f"{ENCRYPTION_KEYS}_FILE"]) == (None, "/run/keys")
+    assert f"{ENCRYPTION_KEYS}_FILE" not in plan.environment("portfolio")
 
 
 def test_simulator_is_told_its_market(environment: pytest.MonkeyPatch, home: Home) -> None:
