@@ -112,11 +112,15 @@ COMMANDS: Final = Channel(
     ("risk_manager", "trade_executor", "audit"),
     "An order to a service; that service's own group acts on it",
 )  # fmt: skip
+SECURITY_REVOCATIONS: Final = Channel(
+    "security.revocations", Kind.BROADCAST, "security", messages.Revocation, "", (),
+    "Who is admitted no more; the table `revocations` is the truth",
+)  # fmt: skip
 
 CHANNELS: Final = (
     MARKET_DATA, SIGNALS, RISK_ASSESSMENTS, ORDERS_APPROVED, ORDERS_EVENTS, TRADES_EXECUTED,
     TRADES_REVERSED, POSITIONS_CHANGED, PORTFOLIO_UPDATES, RISK_ALERTS, SYSTEM_HEALTH,
-    NOTIFICATIONS, AUDIT_EVENTS, COMMANDS,
+    NOTIFICATIONS, AUDIT_EVENTS, COMMANDS, SECURITY_REVOCATIONS,
 )  # fmt: skip
 LOG_CHANNELS: Final = tuple(channel for channel in CHANNELS if channel.kind is Kind.LOG)
 

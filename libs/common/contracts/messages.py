@@ -377,6 +377,18 @@ class AuditEvent(Payload, frozen=True, kw_only=True):
     details: dict[str, str] = {}
 
 
+class Revocation(Payload, frozen=True, kw_only=True):
+    """A session, user or key that is admitted no more: `session:<id>`, `user:<id>`, `key:<id>`.
+
+    A token of a session or user issued before `revoked_at` is refused; after `expires_at` no such
+    token is left.
+    """
+
+    subject: str
+    revoked_at: dt.datetime
+    expires_at: dt.datetime
+
+
 class Command(Payload, frozen=True, kw_only=True):
     """An order to a service: reconcile, reload, halt; `arguments` are strings."""
 

@@ -253,5 +253,10 @@ EXAMPLES: tuple[m.Payload, ...] = (
         ts=NOON,
         details={"from": "50000", "to": "40000"},
     ),
+    m.Revocation(
+        subject="session:6f1d0f0e-0000-7000-8000-000000000001",
+        revoked_at=NOON,
+        expires_at=NOON,
+    ),
     m.Command(command="reconcile", actor="operator", ts=NOON, arguments={"symbol": "AAPL"}),
 )
