@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
 from libs.common.runtime.schema import WRITERS
-from libs.common.runtime.schema.base import APPEND_ONLY, COLUMNS
+from libs.common.runtime.schema.base import APPEND_ONLY, COLUMNS, PRIVATE
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = tuple(sorted({service for services in WRITERS.values() for service in services}))
@@ -50,7 +50,8 @@ def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
 
 
 def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
-    """Make one role a service and grant it: read everything, write its own tables only.
+    """Make one role a service and grant it: read all but what is private to others, write its
+    own tables only.
 
     Append-only tables are granted INSERT alone, some tables certain columns only. Rights that are
     no longer due are revoked.
@@ -75,6 +76,10 @@ def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]
             sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(role)
         )
         for table, writers in WRITERS.items():
+            if service not in (*PRIVATE.get(table, (service,)), *writers):
+                connection.execute(
+                    sql.SQL("REVOKE SELECT ON {} FROM {}").format(sql.Identifier(table), role)
+                )
             if service in writers:
                 connection.execute(
                     sql.SQL("GRANT {} ON {} TO {}").format(

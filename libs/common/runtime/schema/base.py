@@ -29,6 +29,8 @@ WRITERS: Final[dict[str, tuple[str, ...]]] = {}
 APPEND_ONLY: Final[set[str]] = set()
 # Tables of which a service may write some columns only: the columns of INSERT and of UPDATE.
 COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+# Tables that not every service may read -> who may, beside the writers.
+PRIVATE: Final[dict[str, tuple[str, ...]]] = {}
 
 
 def table(
@@ -37,9 +39,16 @@ def table(
     writers: tuple[str, ...],
     append_only: bool = False,
     columns: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+    private: bool = False,
+    readers: tuple[str, ...] = (),
 ) -> Table:
-    """Return a Table registered with its writing services; `columns` as in COLUMNS."""
+    """Return a Table registered with its writing services; `columns` as in COLUMNS.
+
+    A `private` one is read by its writers and `readers` only.
+    """
     WRITERS[name] = writers
+    if private:
+        PRIVATE[name] = readers
     if columns is not None:
         COLUMNS[name] = columns
     if append_only:
