@@ -189,7 +189,7 @@ def start_ns(
 def _credentials(settings: SimulatorSettings) -> dict[str, tuple[str, Decimal]]:
     """Return secret and cash by key: the broker's own pair, and `key:secret:cash` further ones."""
     pairs = {
-        settings.broker_key: (
+        settings.broker_key.get_secret_value(): (
             settings.broker_secret.get_secret_value(),
             settings.simulator_cash,
         )

@@ -33,7 +33,7 @@ class SimulatorSettings(ServiceSettings):
     """
 
     port: int = Field(default=9109, ge=0, le=65535)
-    broker_key: str = "simulated-key"
+    broker_key: SecretStr = SecretStr("simulated-key")
     broker_secret: SecretStr = SecretStr("simulated-secret")
 
     simulator_market: MarketKind = MarketKind.HISTORY

@@ -63,7 +63,7 @@ class Service:
         self.store = MarketStore(runtime.database)
         self.alerts = Alerts(runtime)
         self.rest = AlpacaRest(
-            settings.broker_key,
+            settings.broker_key.get_secret_value(),
             settings.broker_secret.get_secret_value(),
             data_url=settings.data_url,
             trading_url=settings.broker_url,
@@ -79,7 +79,7 @@ class Service:
             self.providers["yahoo"] = YahooProvider(settings.history_timeout_s)
         self.stream = AlpacaStream(
             settings.data_stream_url or f"wss://stream.data.alpaca.markets/v2/{settings.data_feed}",
-            settings.broker_key,
+            settings.broker_key.get_secret_value(),
             settings.broker_secret.get_secret_value(),
             settings.symbols,
             clock=runtime.clock,
@@ -329,7 +329,7 @@ class Service:
 
 def build(settings: CollectorSettings) -> FastAPI:
     """The service's app. Raises InvalidInputError when it could not work with these settings."""
-    if not settings.broker_key or not settings.broker_secret.get_secret_value():
+    if not settings.broker_key.get_secret_value() or not settings.broker_secret.get_secret_value():
         raise InvalidInputError(
             "TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to receive market data"
         )

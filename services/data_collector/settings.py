@@ -19,7 +19,7 @@ class CollectorSettings(ServiceSettings):
 
     port: int = Field(default=9101, ge=0, le=65535)
 
-    broker_key: str = ""
+    broker_key: SecretStr = SecretStr("")
     broker_secret: SecretStr = SecretStr("")
     broker_url: str = "http://127.0.0.1:9109"
     data_url: str = "http://127.0.0.1:9109"

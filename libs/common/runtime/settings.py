@@ -18,6 +18,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from libs.common.runtime.secrets.vault import VaultSource
+
 DEFAULT_SYMBOLS = (
     "AAPL", "AMD", "BAC", "BBY", "CVX", "GE", "HD", "JNJ", "JPM", "KO",
     "LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "RRC", "UNH", "WMT", "XOM",
@@ -56,7 +58,8 @@ class ServiceSettings(BaseSettings):
     """Environment variables `TRADEWIND_<FIELD>`.
 
     A variable `TRADEWIND_<FIELD>_FILE` names a file whose content (less the last newline) is the
-    value, so that secrets can come as files.
+    value, so that secrets can come as files. What is missing of the secrets then comes from Vault,
+    where VAULT_ADDR is set.
     """
 
     model_config = SettingsConfigDict(
@@ -103,8 +106,8 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments, then the environment, then the files that the environment names."""
-        return init_settings, env_settings, _NamedFiles(settings_cls)
+        """Read arguments, the environment, the files that it names, then (secrets only) Vault."""
+        return init_settings, env_settings, _NamedFiles(settings_cls), VaultSource(settings_cls)
 
     @field_validator("*", mode="after")
     @classmethod

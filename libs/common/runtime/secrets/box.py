@@ -6,14 +6,16 @@ import base64
 import binascii
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from libs.common.kernel.errors import InvalidInputError, TradewindError
-from libs.common.runtime.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from libs.common.runtime.settings import ServiceSettings
 
 SETTING: Final = "TRADEWIND_ENCRYPTION_KEYS"
 KEY_BYTES: Final = 32
