@@ -30,6 +30,7 @@ from cli.backtest_words import (
     run_folder,
     spec_from,
     strategy_directories,
+    vetting,
 )
 from cli.errors import CommandError
 from cli.strategy import parameters
@@ -70,7 +71,7 @@ def backtest(
             sizing=sizing or [], benchmark=benchmark, spec_file=spec_file,
         )  # fmt: skip
         names = [choice.class_name for choice in spec.strategies]
-        chosen = choices_of(spec, load_named(names, strategy_directories()))
+        chosen = choices_of(spec, load_named(names, strategy_directories(), vetting()))
         history = read_history(spec, chosen, reader_of(spec))
         result = run_backtest(spec, history, chosen)
     except CommandError:

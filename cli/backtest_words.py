@@ -18,6 +18,7 @@ from libs.common.domain.timeframes import Timeframe
 
 if TYPE_CHECKING:
     from libs.common.backtest.spec import BacktestSpec
+    from libs.common.runtime.vetting import Vetting
 
 DIRECTORIES: Final = "TRADEWIND_STRATEGY_DIRS"
 console = Console(highlight=False)
@@ -131,6 +132,13 @@ def strategy_directories() -> tuple[Path, ...]:
     if given:
         return tuple(Path(folder) for folder in json.loads(given))
     return ROOT / "strategies", home().strategies
+
+
+def vetting() -> Vetting:
+    """Return what lets strategy files pass: the user's own are loaded elsewhere first."""
+    from libs.common.runtime.vetting import Vetting
+
+    return Vetting([ROOT / "strategies"])
 
 
 def run_folder(out: Path | None, kind: str, label: str) -> Path:

@@ -21,6 +21,7 @@ from cli.backtest_words import (
     console,
     spec_from,
     strategy_directories,
+    vetting,
 )
 from cli.errors import CommandError, Exit
 from cli.strategy import parameters
@@ -176,7 +177,9 @@ def _subject(
         benchmark="", spec_file=None,
     )  # fmt: skip
     choice = spec.strategies[0]
-    loaded = load_named([choice.class_name], strategy_directories()).get(choice.class_name)
+    loaded = load_named([choice.class_name], strategy_directories(), vetting()).get(
+        choice.class_name
+    )
     history = read_history(spec, (), reader_of(spec))
     return loaded.definition, dict(choice.params), run_bars(history, spec.start_ns)
 

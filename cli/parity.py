@@ -10,7 +10,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli import tables
-from cli.backtest_words import Json, Words, console, run_folder, strategy_directories, words
+from cli.backtest_words import (
+    Json,
+    Words,
+    console,
+    run_folder,
+    strategy_directories,
+    vetting,
+    words,
+)
 from cli.client import home
 from cli.errors import CommandError, Exit
 
@@ -49,7 +57,7 @@ def parity(
         session = read_session(url or database_url(), begin, before, account)
         names = [each.class_name for each in session.strategies]
         chosen = models_from({**words(models or []), "cash": session.equity})
-        found = parity_of(session, load_known(names, strategy_directories()), chosen)
+        found = parity_of(session, load_known(names, strategy_directories(), vetting()), chosen)
     except CommandError:
         raise  # it has its own exit code
     except (TradewindError, ValueError) as error:

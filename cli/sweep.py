@@ -32,6 +32,7 @@ from cli.backtest_words import (
     run_folder,
     spec_from,
     strategy_directories,
+    vetting,
 )
 from cli.errors import CommandError, Exit
 from libs.common.domain.timeframes import Timeframe
@@ -132,7 +133,8 @@ def workshop_for(spec: BacktestSpec) -> Workshop:
     from libs.common.backtest.shelf import load_named
     from libs.common.backtest.sweep.workshop import Workshop
 
-    registry = load_named([c.class_name for c in spec.strategies], strategy_directories())
+    names = [choice.class_name for choice in spec.strategies]
+    registry = load_named(names, strategy_directories(), vetting())
     for choice in spec.strategies:
         registry.get(choice.class_name)
     return Workshop(spec, read_history(spec, (), reader_of(spec)), registry)

@@ -28,12 +28,14 @@ from libs.common.backtest.sweep.sweep import sweep as run_sweep
 from libs.common.backtest.sweep.sweep import write_heat_map
 from libs.common.backtest.sweep.workshop import Workshop
 from libs.common.kernel.errors import TradewindError
+from libs.common.runtime.vetting import Vetting
 from services.backtester.job import JOB, STUCK, Job, Line
 from services.backtester.pulse import locate
 
 TELL_S: Final = 0.1
 MEMORY: Final = "TRADEWIND_BACKTEST_MEMORY_MB"
 DISK: Final = "TRADEWIND_BACKTEST_DISK_MB"
+VET: Final = Vetting([Path(__file__).resolve().parents[2] / "strategies"])
 NICENESS: Final = "TRADEWIND_BACKTEST_NICENESS"
 
 
@@ -86,7 +88,7 @@ def backtest(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     spec = job.request.spec
     tell("load", 0, 1)
     names = [choice.class_name for choice in spec.strategies]
-    registry = load_named(names, [Path(each) for each in job.strategy_dirs])
+    registry = load_named(names, [Path(each) for each in job.strategy_dirs], VET)
     chosen = choices_of(spec, registry)
     tell("read", 0, 1)
     history = read_history(spec, chosen, reader_for(job))
@@ -107,7 +109,7 @@ def sweep(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     assert plan is not None
     tell("load", 0, 1)
     directories = [Path(each) for each in job.strategy_dirs]
-    registry = load_named([choice.class_name for choice in spec.strategies], directories)
+    registry = load_named([choice.class_name for choice in spec.strategies], directories, VET)
     tell("read", 0, 1)
     workshop = Workshop(spec, read_history(spec, (), reader_for(job)), registry)
     summary = run_sweep(

@@ -12,6 +12,8 @@ from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError, UnavailableError
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import get_logger
+from libs.common.runtime.trial import load_limits
+from libs.common.runtime.vetting import Vetting
 from libs.common.strategy.fusion import with_fusion
 from libs.common.strategy.registry import Registry, load_directories
 from services.strategy_engine.bars import Arrival
@@ -68,6 +70,7 @@ class Engine:
         self._asked_ns = 0
         self.holdings = Holdings()
         self.closes: dict[str, float] = {}
+        self._vet = Vetting(settings.trusted_dirs, load_limits(settings.load_timeout_s))
         self._kit = Kit(settings, clock, self._wake.set)
         self._workers: set[Worker] = set()
         self._ending: set[asyncio.Task[int | None]] = set()
@@ -102,7 +105,7 @@ class Engine:
         """Load the strategy files anew; what runs is not touched."""
         before = self.roster.registry
         directories = self._settings.strategy_dirs
-        registry = await asyncio.to_thread(load_directories, directories, before)
+        registry = await asyncio.to_thread(load_directories, directories, before, self._vet)
         for refusal in registry.refused:
             _log.error("strategy_file_refused", file=str(refusal.path), reason=str(refusal))
         return with_fusion(registry, self._settings.trusted_dirs)

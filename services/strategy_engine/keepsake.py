@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 from libs.common.runtime.logging import get_logger
+from libs.common.runtime.own_room import own_room
 from libs.common.strategy.loader import Loaded
 
 _log = get_logger(__name__)
@@ -29,12 +29,8 @@ def keep(loaded: Loaded) -> Path:
 
 
 def _copied(loaded: Loaded) -> Path:
-    room = Path(tempfile.gettempdir()) / f"tradewind-strategies-{os.getuid()}"
-    room.mkdir(mode=0o700, exist_ok=True)
-    if room.stat().st_uid != os.getuid():
-        raise PermissionError(f"{room} belongs to another user")
     name = hashlib.sha256(f"{loaded.path}:{loaded.version_hash}".encode()).hexdigest()[:24]
-    folder = room / name
+    folder = own_room() / name
     folder.mkdir(mode=0o700, exist_ok=True)
     copy = folder / loaded.path.name
     if copy.exists() and _version(copy.read_bytes()) == loaded.version_hash:

@@ -26,7 +26,9 @@ class EngineSettings(ServiceSettings):
     is looked for every `lease_renew_s`. A strategy on many symbols waits `panel_wait_s` for the
     bars of a time. Strategies in Python, and those of folders that are not in `trusted_dirs`, step
     in processes of their own, which get `step_timeout_s` for a bar and may grow by
-    `step_memory_mb`. What strategies have made is looked at every `review_s`.
+    `step_memory_mb`. Files of those folders are first loaded elsewhere: one that takes more than
+    `load_timeout_s` of processor time, or memory or the process with it, is refused. What
+    strategies have made is looked at every `review_s`.
     """
 
     port: int = Field(default=9102, ge=0, le=65535)
@@ -42,6 +44,7 @@ class EngineSettings(ServiceSettings):
     trusted_dirs: tuple[Path, ...] = (_BUILT_IN,)
     step_timeout_s: float = Field(default=5.0, gt=0)
     step_memory_mb: int = Field(default=512, ge=16)
+    load_timeout_s: float = Field(default=20.0, gt=0, le=25.0)
     review_s: float = Field(default=5.0, gt=0)
     lease_renew_s: float = Field(default=2.0, gt=0, le=5.0)
 

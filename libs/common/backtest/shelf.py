@@ -14,11 +14,12 @@ from libs.common.strategy.errors import StrategyFileError
 from libs.common.strategy.fusion import NAME as FUSION
 from libs.common.strategy.fusion import with_fusion
 from libs.common.strategy.loader import Loaded, load_file, strategy_files
-from libs.common.strategy.registry import Registry, load_directories
+from libs.common.strategy.registry import Registry, Vet, let_pass, load_directories
 
 
-def load_named(names: Iterable[str], directories: Sequence[Path]) -> Registry:
-    """Return a registry that holds `names`; only files that define one of them are loaded.
+def load_named(names: Iterable[str], directories: Sequence[Path], vet: Vet = let_pass) -> Registry:
+    """Return a registry that holds `names`; only files that define one of them are loaded, and only
+    if `vet` lets them pass.
 
     Raises NotFoundError with the nearest names for one that no file defines, StrategyFileError for
     a broken file of a name that was asked for, or a name that two files define.
@@ -30,23 +31,24 @@ def load_named(names: Iterable[str], directories: Sequence[Path]) -> Registry:
             continue
         if name == FUSION:
             # Its members are named by its parameters: it may have any.
-            found[name] = with_fusion(load_directories(directories)).get(name)
+            found[name] = with_fusion(load_directories(directories, vet=vet)).get(name)
             continue
         paths = places.get(name, [])
         if not paths:
             raise _unknown(name, places)
         if len(paths) > 1:
             raise StrategyFileError(paths[1], 0, f"{name} is defined in {paths[0]} too")
+        vet(paths[0])
         found |= {item.definition.name: item for item in load_file(paths[0])}
         if name not in found:  # a class of that name that is no strategy
             raise _unknown(name, found)
     return Registry(MappingProxyType(found))
 
 
-def load_known(names: Iterable[str], directories: Sequence[Path]) -> Registry:
+def load_known(names: Iterable[str], directories: Sequence[Path], vet: Vet = let_pass) -> Registry:
     """Return a registry of those `names` that the directories have. Raises as `load_named`."""
     places = _places(directories)
-    return load_named([name for name in names if name in {*places, FUSION}], directories)
+    return load_named([name for name in names if name in {*places, FUSION}], directories, vet)
 
 
 def _places(directories: Sequence[Path]) -> dict[str, list[Path]]:

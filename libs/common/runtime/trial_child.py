@@ -1,4 +1,5 @@
-"""The process of one trial: `python -m libs.common.runtime.trial_child FILE FOLDER LIMITS…`.
+"""The process of one trial:
+`python -m libs.common.runtime.trial_child FILE FOLDER LOAD_S MEMORY_MB [STEP_S [TIMEFRAME]]`.
 
 Says its outcome as JSON on the first output; what the file prints goes to the second.
 """
@@ -23,14 +24,16 @@ from libs.common.strategy.loader import Loaded, load_file
 from libs.common.strategy.trial import Tried, try_out
 
 _MEGABYTE: Final = 1 << 20
-# A step that only sleeps takes no processor time.
-_IDLE: Final = 5.0
+# What only sleeps takes no processor time: it gets so many times the limit by the clock.
+_IDLE_LOAD: Final = 3.0
+_IDLE_STEP: Final = 5.0
 
 
 def main() -> int:
     """Try the file that is named."""
     path, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    load_s, step_s, memory_mb = float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    load_s, memory_mb = float(sys.argv[3]), int(sys.argv[4])
+    step_s = float(sys.argv[5]) if len(sys.argv) > 5 else None
     timeframe = Timeframe(sys.argv[6]) if len(sys.argv) > 6 else None
     said = os.dup(1)
     os.dup2(2, 1)
@@ -46,11 +49,13 @@ def main() -> int:
 
 
 def _outcome(
-    path: Path, load_s: float, step_s: float, progress: int, timeframe: Timeframe | None
+    path: Path, load_s: float, step_s: float | None, progress: int, timeframe: Timeframe | None
 ) -> Outcome:
     try:
-        _allow(load_s)
+        _allow(load_s, _IDLE_LOAD)
         found = load_file(path)
+        if step_s is None:
+            return Outcome()
         return Outcome(tuple(_tried(loaded, step_s, progress, timeframe) for loaded in found))
     except (StepError, StrategyFileError) as error:
         return Outcome(line=error.line, reason=error.reason)
@@ -68,20 +73,22 @@ def _tried(loaded: Loaded, step_s: float, progress: int, timeframe: Timeframe | 
         os.ftruncate(progress, len(text))
 
     tell(0)
-    _allow(step_s)
+    _allow(step_s, _IDLE_STEP)
     return try_out(loaded, tell, timeframe)
 
 
-def _allow(seconds: float) -> None:
+def _allow(seconds: float, idle: float) -> None:
     """Allow so much processor time from here on; the signal ends the process after it."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, seconds * _IDLE)
+    signal.setitimer(signal.ITIMER_REAL, seconds * idle)
 
 
 def _bound_memory(megabytes: int) -> None:
     """Allow so much memory beyond what is in use."""
-    used = _data_kb() * 1024
-    most = used + megabytes * _MEGABYTE
+    most = _data_kb() * 1024 + megabytes * _MEGABYTE
+    held = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if held != resource.RLIM_INFINITY:  # who started us is bounded, too
+        most = min(most, held)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -36,8 +36,18 @@ class Registry:
 EMPTY = Registry(MappingProxyType({}))
 
 
-def load_directories(directories: Iterable[Path], before: Registry = EMPTY) -> Registry:
-    """Load all strategy files of `directories`.
+Vet = Callable[[Path], None]
+"""Asked before a file is loaded; raises StrategyFileError where it must not be."""
+
+
+def let_pass(_: Path) -> None:
+    """Let every file pass: for a process that may hang or die."""
+
+
+def load_directories(
+    directories: Iterable[Path], before: Registry = EMPTY, vet: Vet = let_pass
+) -> Registry:
+    """Load all strategy files of `directories` that `vet` lets pass.
 
     A strategy whose file has not changed since `before` stays the very same object. A file that
     is broken now keeps the strategies that it gave to `before`, and is listed as refused. So is
@@ -47,6 +57,7 @@ def load_directories(directories: Iterable[Path], before: Registry = EMPTY) -> R
     refused: list[StrategyFileError] = []
     for path in (p.resolve() for d in directories for p in strategy_files(d)):
         try:
+            vet(path)
             found = load_file(path)
         except StrategyFileError as error:
             refused.append(error)

@@ -31,6 +31,9 @@ pytestmark = pytest.mark.timeout(600)
 def make(database_url: str, redis_url: str, tmp_path: Path) -> Any:
     (tmp_path / "strategies").mkdir()
     shutil.copy(unruly.__file__, tmp_path / "strategies")
+    (tmp_path / "strategies" / "dies.py").write_text(
+        "import os\nos.abort()\nclass Dies(Strategy): ...\n"
+    )
 
     def service(**changes: Any) -> FastAPI:
         return build(
@@ -134,6 +137,7 @@ async def test_a_strategy_that_breaks_rules_fails_alone_and_its_place_is_named(m
                 "memory": wish("unruly", mode=3),
                 "good": wish(),
                 "name": wish("sma_cros"),
+                "load": wish("dies"),
                 "param": wish(fsat=3),
                 "length": {"spec": {**wish()["spec"], "start": "2022-12-27"}},
             }.items()
@@ -151,6 +155,7 @@ async def test_a_strategy_that_breaks_rules_fails_alone_and_its_place_is_named(m
         assert "2018-05-24" in errors["range"]
         assert "emory" in errors["memory"]
         assert "did you mean sma_cross" in errors["name"]
+        assert "dies.py:2: ended by SIGABRT" in errors["load"]
         assert "did you mean fast?" in errors["param"]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.runtime.trial import Limits, try_file
+from libs.common.runtime.trial import Limits, OverrunError, try_file
+from libs.common.runtime.vetting import Vetting
 from libs.common.strategy.errors import StrategyFileError
 from libs.common.strategy.trial import Tried
 
@@ -37,7 +38,14 @@ BROKEN = {
     "kills itself": (
         PYTHON.format("import os; os.abort()"), 7, "00:00:00 UTC: ended by SIGABRT", 20,
     ),
-    "loops while loaded": ("x = 1\nwhile True: pass\n", 2, "(while it was loaded)", 1),
+}  # fmt: skip
+# Files that would take along whoever imports them: line that is to be named, what is to be said.
+UNLOADABLE = {
+    "x = 1\nwhile True: pass\n": (2, "took too much processor time"),
+    "import time\ntime.sleep(1000)\n": (2, "does it wait for something?"),
+    "x = []\nwhile True:\n    x.append(' ' * 10**8)\n": (3, "MemoryError"),
+    "import os\n\nos.abort()\n": (3, "ended by SIGABRT"),
+    "import os\nos._exit(0)\n": (0, "ended its process"),
 }  # fmt: skip
 GOOD = PYTHON.format("out.target = 1.0 if bar.close > bar.open else 0.0; print('noise')")
 
@@ -72,3 +80,53 @@ def test_broken_files_are_told_with_line_and_bar_and_good_ones_pass(tmp_path: Pa
     assert (one.name, one.kind) == ("mine", "python")
     assert one.bars > 500
     assert one.signals > 100
+
+
+@pytest.mark.timeout(300)
+def test_files_that_take_their_process_along_are_not_loaded_here(tmp_path: Path) -> None:
+    vet = Vetting(limits=Limits(load_s=1.5, wall_s=60, memory_mb=512))
+
+    def refusal(path: Path) -> StrategyFileError | None:
+        try:
+            vet(path)
+        except StrategyFileError as error:
+            return error
+        return None
+
+    paths = []
+    for i, source in enumerate(UNLOADABLE):
+        # Not the same from run to run: what is once known to load is not tried again.
+        paths.append(tmp_path / f"case{i}.py")
+        paths[-1].write_text(f"{source}# {tmp_path}\n")
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(refusal, paths))
+    for path, answer, (line, said) in zip(paths, answers, UNLOADABLE.values(), strict=True):
+        assert answer is not None, path.read_text()
+        assert (answer.path, answer.line) == (path, line), answer
+        assert said in answer.reason, answer
+    again = tmp_path / "copy.py"
+    again.write_bytes(paths[0].read_bytes())
+    with pytest.raises(OverrunError, match=r"copy\.py:2: took too much"):
+        vet(again)
+
+
+def test_a_file_that_has_loaded_once_is_not_tried_again_and_trusted_ones_never(
+    tmp_path: Path,
+) -> None:
+    ours, trusted = tmp_path / "ours", tmp_path / "trusted"
+    for folder in (ours, trusted):
+        folder.mkdir()
+    # Whoever loads it leaves a mark.
+    source = f"{GOOD}open({str(tmp_path / 'seen')!r}, 'a').write('x')\n"
+    for folder in (ours, trusted):
+        (folder / "mine.py").write_text(source)
+    vet = Vetting([trusted])
+    vet(trusted / "mine.py")
+    assert not (tmp_path / "seen").exists()
+    vet(ours / "mine.py")
+    vet(ours / "mine.py")
+    Vetting()(ours / "mine.py")
+    assert (tmp_path / "seen").read_text() == "x"
+    (ours / "mine.py").write_text(source + "1 / 0\n")
+    with pytest.raises(StrategyFileError, match="ZeroDivisionError"):
+        vet(ours / "mine.py")

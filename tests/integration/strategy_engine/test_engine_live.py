@@ -190,11 +190,13 @@ async def test_step_that_raises_stops_its_stream_only_and_tells_people(
 ) -> None:
     (tmp_path / "faulty.py").write_text(FAULTY)
     (tmp_path / "broken.py").write_text("def (")
+    (tmp_path / "loops.py").write_text("x = 1\nwhile True: pass\n")
+    (tmp_path / "dies.py").write_text("import os\nos.abort()\n")
     bars = daily_bars("AAPL", 100)
     faulty = {**SMA, "id": "mine", "class_name": "faulty"}
     unknown = {**SMA, "id": "typo", "class_name": "sma_cros"}
     folders = [str(BUILT_IN), str(tmp_path)]
-    async with desk(SMA, faulty, unknown, strategy_dirs=folders) as d:
+    async with desk(SMA, faulty, unknown, strategy_dirs=folders, load_timeout_s=5) as d:
         d.feed.close("AAPL", bars)
         await d.seen("sma_cross", "AAPL", bars[-1])
         assert d.targets("sma_cross") == looped(SmaCross.definition, bars)
@@ -212,7 +214,12 @@ async def test_step_that_raises_stops_its_stream_only_and_tells_people(
         (told,) = messages(redis_url, "log:notifications", Notification)
         assert told.payload.fingerprint == "strategy_fault:mine:AAPL"
         classes = (await d.client.get("/api/v1/strategies/classes")).json()
-        assert [(r["file"], r["line"]) for r in classes["refused"]] == [("broken.py", 1)]
+        refused = {r["file"]: (r["line"], r["reason"]) for r in classes["refused"]}
+        assert {name: line for name, (line, _) in refused.items()} == {
+            "broken.py": 1, "loops.py": 2, "dies.py": 2
+        }  # fmt: skip
+        assert "an endless loop? (while it was loaded)" in refused["loops.py"][1]
+        assert "SIGABRT" in refused["dies.py"][1]
 
 
 MINE = """
