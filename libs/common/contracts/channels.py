@@ -24,7 +24,8 @@ class Channel:
     """One topic. A message goes to `topic.key` (or `topic`) and, for logs, to `stream`.
 
     `acting` lists the consumer groups that must have acknowledged a message before it counts
-    as delivered.
+    as delivered. After that it is kept for `hours_max` at most, and no longer than the setting
+    `stream_days_max` says.
     """
 
     topic: str
@@ -34,6 +35,7 @@ class Channel:
     key: str
     acting: tuple[str, ...]
     meaning: str
+    hours_max: int = 24 * 365
 
     @property
     def stream(self) -> str:
@@ -107,6 +109,10 @@ AUDIT_EVENTS: Final = Channel(
     "audit.events", Kind.LOG, "every service", messages.AuditEvent, "", ("audit",),
     "Who did what to what, with which outcome",
 )  # fmt: skip
+AUDIT_OPERATIONS: Final = Channel(
+    "audit.operations", Kind.LOG, "every service", messages.AuditEvent, "", ("audit",),
+    "Calls of the API, starts of services, changes of their settings", hours_max=1,
+)  # fmt: skip
 COMMANDS: Final = Channel(
     "commands", Kind.LOG, "scheduler, API", messages.Command, "service",
     ("risk_manager", "trade_executor", "audit"),
@@ -120,7 +126,7 @@ SECURITY_REVOCATIONS: Final = Channel(
 CHANNELS: Final = (
     MARKET_DATA, SIGNALS, RISK_ASSESSMENTS, ORDERS_APPROVED, ORDERS_EVENTS, TRADES_EXECUTED,
     TRADES_REVERSED, POSITIONS_CHANGED, PORTFOLIO_UPDATES, RISK_ALERTS, SYSTEM_HEALTH,
-    NOTIFICATIONS, AUDIT_EVENTS, COMMANDS, SECURITY_REVOCATIONS,
+    NOTIFICATIONS, AUDIT_EVENTS, AUDIT_OPERATIONS, COMMANDS, SECURITY_REVOCATIONS,
 )  # fmt: skip
 LOG_CHANNELS: Final = tuple(channel for channel in CHANNELS if channel.kind is Kind.LOG)
 

@@ -34,6 +34,7 @@ from libs.common.runtime.middleware import RequestFrame
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
 from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.queries import known_query
+from libs.common.runtime.recording import CallRecorder
 from libs.common.runtime.runtime import Runtime, supervise
 from libs.common.runtime.settings import ServiceSettings
 from libs.common.runtime.tenure import Tenure
@@ -79,6 +80,16 @@ def create_app(
         lease_s=runtime.settings.desk_lease_s,
     )
 
+    calls = CallRecorder(
+        service=runtime.name,
+        database=runtime.database,
+        outbox=runtime.outbox,
+        clock=runtime.clock,
+        ids=runtime.ids,
+        every_s=runtime.settings.call_records_s,
+        calls_max=runtime.settings.call_records_max,
+    )
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         running = asyncio.create_task(_run_parts(), name=f"{runtime.name} parts")
@@ -87,7 +98,7 @@ def create_app(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await _shut_down(runtime, stop, tenure)
+            await _shut_down(runtime, [*stop, calls.flush], tenure)
 
     async def begin() -> None:
         await runtime.database.ping()
@@ -102,6 +113,7 @@ def create_app(
         parts += [("market clock", runtime.market_clock.run)]
         parts += [("database watch", lambda: watch_database(runtime))]
         parts += [("heartbeat", lambda: beat(runtime, figures))]
+        parts += [("call records", calls.run)]
         async with asyncio.TaskGroup() as group:
             for name, work in parts:
                 group.create_task(supervise(name, work, runtime.readiness), name=name)
@@ -129,7 +141,10 @@ def create_app(
         redoc_url=None,
     )
     app.add_middleware(
-        RequestFrame, ids=runtime.ids, body_bytes_max=runtime.settings.body_bytes_max
+        RequestFrame,
+        ids=runtime.ids,
+        calls=calls,
+        body_bytes_max=runtime.settings.body_bytes_max,
     )
     install_problem_handlers(app)
     app.include_router(_operations(runtime))

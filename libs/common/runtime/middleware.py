@@ -13,6 +13,7 @@ from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS
 from libs.common.runtime.problems import internal_problem, problem
+from libs.common.runtime.recording import CallRecorder
 
 HEADER = "X-Correlation-ID"
 _HEADER = HEADER.lower().encode()
@@ -27,11 +28,14 @@ class BodyTooLargeError(HTTPException):
 
 
 class RequestFrame:
-    """Pure ASGI middleware: takes or makes the correlation id, bounds the body, counts."""
+    """Pure ASGI middleware: takes or makes the correlation id, bounds the body, counts, records."""
 
-    def __init__(self, app: ASGIApp, *, ids: IdSource, body_bytes_max: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, ids: IdSource, calls: CallRecorder, body_bytes_max: int
+    ) -> None:
         self._app = app
         self._ids = ids
+        self._calls = calls
         self._body_bytes_max = body_bytes_max
         self._figures: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -42,7 +46,8 @@ class RequestFrame:
             return
         given, length = _read_headers(scope)
         correlation_id = _read_uuid(given) if given else self._ids.new()
-        token = correlation_id_var.set(correlation_id or self._ids.new())
+        known_as = correlation_id or self._ids.new()
+        token = correlation_id_var.set(known_as)
         started = time.perf_counter()
         status = 500
         answering = False
@@ -82,7 +87,9 @@ class RequestFrame:
                     await failure(scope, receive, counted_send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._count(scope["method"], route, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._count(scope["method"], route, status, seconds)
+            self._calls.note(scope, route, status, seconds, known_as)
             correlation_id_var.reset(token)
 
     def _count(self, method: str, route: str, status: int, seconds: float) -> None:

@@ -368,14 +368,22 @@ class Outbox:
 
     async def _trim(self) -> None:
         """Drop what is old: confirmed rows, and stream entries below every group's position."""
-        horizon = self._clock.now() - self._age_max
+        now = self._clock.now()
+        horizons = {
+            stream: now - min(self._age_max, dt.timedelta(hours=channel.hours_max))
+            for stream, channel in self._streams.items()
+        }
         async with self._database.write() as tx:
-            await tx.execute(
-                delete(outbox).where(
-                    outbox.c.source == self._source, outbox.c.confirmed_at < horizon
+            for horizon in set(horizons.values()):
+                streams = [name for name, until in horizons.items() if until == horizon]
+                await tx.execute(
+                    delete(outbox).where(
+                        outbox.c.source == self._source,
+                        outbox.c.stream.in_(streams),
+                        outbox.c.confirmed_at < horizon,
+                    )
                 )
-            )
-        for stream in self._streams:
+        for stream, horizon in horizons.items():
             positions = await self._bus.positions(stream)
             if positions:
                 oldest = (int(horizon.timestamp() * 1000), 0)

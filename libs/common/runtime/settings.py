@@ -90,6 +90,9 @@ class ServiceSettings(BaseSettings):
     # How long the event loop may stand still before the process ends itself.
     loop_blocked_s_max: float = Field(default=120.0, gt=1)
     body_bytes_max: int = Field(default=1_048_576, gt=0)
+    # How often the calls of the API that have gathered are put on record, and how many may gather.
+    call_records_s: float = Field(default=0.5, gt=0)
+    call_records_max: int = Field(default=10_000, ge=1)
     shutdown_timeout_s: float = Field(default=10.0, gt=0)
 
     claim_idle_s: float = Field(default=8.0, gt=0)

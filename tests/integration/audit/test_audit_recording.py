@@ -303,7 +303,13 @@ async def test_tampering_is_found_at_its_row(
         await ready(client)
         verdict = (await client.get("/api/v1/audit/verify")).json()
         await eventually(
-            lambda: count(database_url, "SELECT count(*) FROM outbox") == 1, what="an alarm"
+            lambda: (
+                count(
+                    database_url, "SELECT count(*) FROM outbox WHERE stream = 'log:notifications'"
+                )
+                == 1
+            ),
+            what="an alarm",
         )
     assert verdict["valid"] is False
     assert (verdict["broken"]["seq"], verdict["broken"]["code"]) == (seq, code)
@@ -321,7 +327,13 @@ async def test_a_chain_cut_off_at_its_end_is_noticed_by_its_writer(
         await recorded(database_url, 4)
         tamper(database_url, "DELETE FROM audit_log WHERE seq = 4")
         await eventually(
-            lambda: count(database_url, "SELECT count(*) FROM outbox") == 1, what="an alarm"
+            lambda: (
+                count(
+                    database_url, "SELECT count(*) FROM outbox WHERE stream = 'log:notifications'"
+                )
+                == 1
+            ),
+            what="an alarm",
         )
 
 

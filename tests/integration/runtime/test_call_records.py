@@ -1,0 +1,229 @@
+"""Calls of the API on record: all of them, beside the path, and what was lost is said."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from libs.common.contracts.messages import AuditEvent
+from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.app import create_app
+from libs.common.runtime.clocks import SystemClock, Uuid7Ids
+from libs.common.runtime.permissions import requires
+from libs.common.runtime.recording import CallRecorder, event_of
+from libs.common.runtime.runtime import Runtime
+from tests.support.runtimes import eventually, ready, runtime_for, serving
+from tests.support.servers import ServerProcess
+
+
+def app_of(runtime: Runtime) -> FastAPI:
+    router = APIRouter()
+
+    @router.get("/things/{name}", dependencies=[requires("things:read")])
+    async def thing(name: str) -> dict[str, str]:
+        if name == "bug":
+            raise RuntimeError("hunter2")
+        return {"name": name}
+
+    return create_app(runtime, routers=[router])
+
+
+def events(database_url: str) -> list[dict[str, Any]]:
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT message FROM outbox WHERE stream = 'log:audit.operations' ORDER BY seq"
+        ).fetchall()
+    return [json.loads(bytes(row[0])) for row in rows]
+
+
+def calls(database_url: str) -> list[dict[str, Any]]:
+    return [one for one in events(database_url) if one["payload"]["action"] == "GET"]
+
+
+async def test_each_call_is_recorded_once_with_who_what_and_how(
+    database_url: str, redis_url: str
+) -> None:
+    correlation = str(uuid.uuid4())
+    async with serving(app_of(runtime_for("portfolio", database_url, redis_url))) as client:
+        await ready(client)
+        await client.get("/metrics")
+        await client.get(
+            "/things/7?token=hunter2",
+            headers={
+                "X-Correlation-ID": correlation,
+                "User-Agent": "x" * 1000,
+                "X-Forwarded-For": "203.0.113.9",
+                "Authorization": "Bearer hunter2",
+            },
+        )
+        await client.get("/things/7?colour=blue")
+        await client.get("/nowhere/hunter2")
+        await client.get("/things/bug")
+        await eventually(lambda: len(calls(database_url)) == 4, what="four calls on record")
+    found = calls(database_url)
+    payloads = [one["payload"] for one in found]
+    assert [(p["resource"], p["details"]["status"], p["outcome"]) for p in payloads] == [
+        ("/things/{name}", "422", "refused"),
+        ("/things/{name}", "422", "refused"),
+        ("unmatched", "404", "refused"),
+        ("/things/{name}", "500", "failed"),
+    ]
+    assert found[0]["correlation_id"] == correlation
+    details = payloads[0]["details"]
+    assert (details["path"], details["ip"], details["service"]) == (
+        "/things/7",
+        "203.0.113.9",
+        "portfolio",
+    )
+    assert details["user_agent"] == "x" * 200
+    assert float(details["latency_ms"]) > 0
+    assert "hunter2" not in json.dumps(found)
+
+
+async def test_calls_wait_for_the_database_and_the_lost_are_counted(
+    pg_server: ServerProcess, database_url: str, redis_url: str
+) -> None:
+    runtime = runtime_for(
+        "portfolio", database_url, redis_url, database_timeout_s=1.0, call_records_max=20
+    )
+    async with serving(app_of(runtime)) as client:
+        await ready(client)
+        await client.get("/things/before")
+        await eventually(lambda: len(calls(database_url)) == 1, what="a call on record")
+        pg_server.stop()
+        try:
+            for number in range(50):
+                answer = await client.get(f"/things/{number}")
+                assert answer.status_code == 200
+        finally:
+            pg_server.start()
+
+        def lost() -> list[str]:
+            return [
+                one["payload"]["details"]["calls"]
+                for one in events(database_url)
+                if one["payload"]["event_type"] == "ApiCallsNotRecorded"
+            ]
+
+        await eventually(lambda: bool(lost()), within_s=30, what="the loss on record")
+        await eventually(
+            lambda: len(calls(database_url)) + sum(map(int, lost())) == 51,
+            within_s=30,
+            what="every call recorded or counted",
+        )
+    assert len(calls(database_url)) >= 21
+
+
+async def test_a_batch_whose_outcome_was_unknown_is_stored_once(
+    database_url: str, redis_url: str
+) -> None:
+    runtime = runtime_for("portfolio", database_url, redis_url)
+    recorder = CallRecorder(
+        service="portfolio",
+        database=runtime.database,
+        outbox=Dropping(runtime),  # type: ignore[arg-type]
+        clock=SystemClock(),
+        ids=Uuid7Ids(),
+        every_s=1.0,
+        calls_max=10,
+    )
+    recorder.note(scope(), "/things/{name}", 200, 0.001, uuid.uuid4())
+    with pytest.raises(UnavailableError):
+        await recorder.flush()
+    recorder.note(scope(), "/things/{name}", 200, 0.001, uuid.uuid4())
+    await recorder.flush()
+    assert len(calls(database_url)) == 2
+    await runtime.close()
+
+
+class Dropping:
+    """An outbox whose first transaction commits and whose connection then seems to be lost."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._dropped = False
+        self.prepare = runtime.outbox.prepare
+
+    async def store(self, tx: Any, messages: Any) -> None:
+        if self._dropped:
+            await self._runtime.outbox.store(tx, messages)
+            return
+        self._dropped = True
+        async with self._runtime.database.write() as other:
+            await self._runtime.outbox.store(other, messages)
+        raise UnavailableError("database: gone after the commit")
+
+
+def scope(**changes: Any) -> dict[str, Any]:
+    return {
+        "method": "GET", "path": "/things/1", "headers": [], "client": ("127.0.0.1", 1), **changes,
+    }  # fmt: skip
+
+
+class Noted(CallRecorder):
+    """Shows the event of the last call noted."""
+
+    def event(self) -> AuditEvent:
+        return event_of(self._calls[-1], "portfolio")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "ip"),
+    [
+        ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("10.1.2.3", "6.6.6.6, 198.51.100.7", "198.51.100.7"),
+        ("8.8.8.8", "6.6.6.6", "8.8.8.8"),
+        ("127.0.0.1", "not an address", "127.0.0.1"),
+        ("testclient", "6.6.6.6", "testclient"),
+    ],
+)
+def test_only_a_peer_that_can_be_the_gateway_is_believed(
+    peer: str, forwarded: str, ip: str
+) -> None:
+    recorder = noted(client=(peer, 1), headers=[(b"x-forwarded-for", forwarded.encode())])
+    assert recorder.event().details["ip"] == ip
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "outcome"),
+    [
+        (200, "ApiCall", "ok"),
+        (401, "PermissionDenied", "denied"),
+        (403, "PermissionDenied", "denied"),
+        (429, "ApiCall", "refused"),
+        (503, "ApiCall", "failed"),
+    ],
+)
+def test_a_denied_permission_has_its_own_type(status: int, kind: str, outcome: str) -> None:
+    event = noted(status=status).event()
+    assert (event.event_type, event.outcome, event.actor) == (kind, outcome, "anonymous")
+
+
+def noted(status: int = 200, **changes: Any) -> Noted:
+    recorder = Noted(
+        service="portfolio", database=None, outbox=None,  # type: ignore[arg-type]
+        clock=SystemClock(), ids=Uuid7Ids(), every_s=1.0, calls_max=10,
+    )  # fmt: skip
+    recorder.note(scope(**changes), "/things/{name}", status, 0.001, uuid.uuid4())
+    return recorder
+
+
+def test_memory_is_bounded() -> None:
+    recorder = noted()
+    for _ in range(20):
+        recorder.note(scope(), "/things/{name}", 200, 0.001, uuid.uuid4())
+    assert (len(recorder._calls), recorder._gap.calls) == (10, 11)
+
+
+async def test_calls_of_a_service_that_stops_are_kept(database_url: str, redis_url: str) -> None:
+    async with serving(app_of(runtime_for("portfolio", database_url, redis_url))) as client:
+        await ready(client)
+        assert isinstance(client, httpx.AsyncClient)
+        await client.get("/things/last")
+    assert len(calls(database_url)) == 1
