@@ -32,7 +32,7 @@ from cli.backtest_words import (
     strategy_directories,
     vetting,
 )
-from cli.errors import CommandError
+from cli.errors import in_a_sentence
 from cli.strategy import parameters
 from libs.common.domain.timeframes import Timeframe
 
@@ -62,9 +62,8 @@ def backtest(
     from libs.common.backtest.kept import write_report
     from libs.common.backtest.run import choices_of, read_history, reader_of, run_backtest
     from libs.common.backtest.shelf import load_named
-    from libs.common.kernel.errors import TradewindError
 
-    try:
+    with in_a_sentence():
         spec = spec_from(
             name, symbols=symbols, start=start, end=end, timeframe=timeframe,
             params=parameters(settings or []), data=data, cash=cash, models=models or [],
@@ -74,10 +73,6 @@ def backtest(
         chosen = choices_of(spec, load_named(names, strategy_directories(), vetting()))
         history = read_history(spec, chosen, reader_of(spec))
         result = run_backtest(spec, history, chosen)
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
     folder = run_folder(out, "backtest", names[0])
     result.save(folder)
     if report:

@@ -12,7 +12,7 @@ from cli import tables
 from cli.backtest import figure
 from cli.backtest_words import Json, console
 from cli.client import home
-from cli.errors import CommandError, Exit
+from cli.errors import CommandError, Exit, in_a_sentence
 
 
 def compare(
@@ -27,17 +27,12 @@ def compare(
         raise CommandError("name at least two results", Exit.USAGE)
     from libs.common.backtest.kept import kept_input
     from libs.common.backtest.report import comparison_json, render_comparison
-    from libs.common.kernel.errors import TradewindError
     from libs.common.quant.metrics import CATALOGUE
 
-    try:
+    with in_a_sentence():
         inputs = [kept_input(_folder(run)) for run in runs]
         page = render_comparison(inputs) if out is not None else ""
         data = comparison_json(inputs) if as_json else None
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
     if out is not None:
         out.write_text(page, encoding="utf-8")
     if as_json:

@@ -23,7 +23,7 @@ from cli.backtest_words import (
     strategy_directories,
     vetting,
 )
-from cli.errors import CommandError, Exit
+from cli.errors import Exit, in_a_sentence
 from cli.strategy import parameters
 from infra.embedded.view_panels import styled
 from libs.common.domain.timeframes import Timeframe
@@ -47,22 +47,22 @@ def lookahead(
     settings: Settings = None,
     data: Data = "sample",
     seed: Seed = 7,
+    strict: Annotated[bool, typer.Option(help="Fail on what is only doubtful, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Does it decide as before when later bars are missing or others? Exit code 1 if not."""
+    """Does it decide as before when later bars are missing or others? Exit code 1 if not.
+
+    What has an innocent explanation too (a rule by the calendar, a fitted model) is doubtful: it is
+    told, for a person to judge, and fails with --strict only.
+    """
     import numpy
 
-    from libs.common.kernel.errors import TradewindError
     from libs.common.strategy.honesty import check_lookahead
 
-    try:
+    with in_a_sentence():
         definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
         generator = numpy.random.default_rng(seed)
         found = check_lookahead(definition, params, history, generator, timeframe=timeframe)
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
     if as_json:
         _print({**dataclasses.asdict(found), "verdict": found.verdict})
     else:
@@ -72,7 +72,7 @@ def lookahead(
             table.add_row(check.name, answer, check.question, "" if check.passed else check.detail)
         tables.show(console, table)
         console.print(f"{found.strategy}:", styled(found.verdict))
-    if found.verdict != "clean":
+    if found.verdict == "looks ahead" or (strict and found.verdict != "clean"):
         raise typer.Exit(Exit.FAILED)
 
 
@@ -88,16 +88,11 @@ def warmup(
     as_json: Json = False,
 ) -> None:
     """After how many bars does it forget where it began? Exit code 1 if it declares too few."""
-    from libs.common.kernel.errors import TradewindError
     from libs.common.strategy.honesty import check_warmup
 
-    try:
+    with in_a_sentence():
         definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
         found = check_warmup(definition, params, history, timeframe=timeframe)
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
     if as_json:
         _print({**dataclasses.asdict(found), "needed": found.needed, "enough": found.enough})
     else:
@@ -131,17 +126,12 @@ def entry(
     """Is its timing better than chance: rotated in time, and on shuffled markets?"""
     import numpy
 
-    from libs.common.kernel.errors import TradewindError
     from libs.common.strategy.honesty import check_entry
 
-    try:
+    with in_a_sentence():
         definition, params, history = _subject(name, symbols, start, end, timeframe, settings, data)
         found = check_entry(definition, params, history, numpy.random.default_rng(seed),
                             timeframe=timeframe, permutations=permutations)  # fmt: skip
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
     rows = {
         symbol: (1e4 * rotated.score, rotated.p_value, found.permuted[symbol].p_value)
         for symbol, rotated in found.rotated.items()

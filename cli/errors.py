@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 from libs.common.kernel.errors import TradewindError
@@ -22,3 +24,14 @@ class CommandError(TradewindError):
     def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """Make an operational failure of the block one of the command; what is one already passes."""
+    try:
+        yield
+    except CommandError:
+        raise  # it has its own exit code
+    except TradewindError as error:
+        raise CommandError(str(error)) from error

@@ -27,7 +27,7 @@ from cli.backtest_words import (
     spec_from,
     strategy_directories,
 )
-from cli.errors import CommandError, Exit
+from cli.errors import CommandError, Exit, in_a_sentence
 from cli.sweep import Axes, CrewName, Method, Metric, Seed, Trials, Workers, bar, workshop_for
 from libs.common.domain.timeframes import Timeframe
 
@@ -62,11 +62,10 @@ def walk_forward(
     from libs.common.backtest.sweep.plan import plan_of
     from libs.common.backtest.sweep.space import axis_of
     from libs.common.backtest.walk import Steps, walk
-    from libs.common.kernel.errors import TradewindError
 
     if not axes:
         raise CommandError("name what to try, e.g. --set fast=5:50:5", Exit.USAGE)
-    try:
+    with in_a_sentence():
         spec = spec_from(
             name, symbols=symbols, start=start, end=end, timeframe=timeframe, params={},
             data=data, cash=cash, models=models or [], sizing=sizing or [], benchmark="",
@@ -85,10 +84,6 @@ def walk_forward(
                 directories=strategy_directories(), crew=crew, workers=workers,
                 tell=lambda done, count: progress.update(task, completed=done, total=count),
             )  # fmt: skip
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
     if as_json:
         typer.echo(json.dumps({**walked.to_json(), "folder": str(folder)}, indent=2))
         return

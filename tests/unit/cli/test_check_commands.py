@@ -36,8 +36,9 @@ class Cheater(PythonStrategy):
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cheater.py").write_text(CHEATER)
-    # Two strategies only: a misspelt name has all of them loaded.
-    (tmp_path / "sma_cross.py").symlink_to(ROOT / "strategies" / "sma_cross.py")
+    # A few strategies only: a misspelt name has all of them loaded.
+    for name in ("sma_cross.py", "equal_weight.py"):
+        (tmp_path / name).symlink_to(ROOT / "strategies" / name)
     monkeypatch.setenv("TRADEWIND_STRATEGY_DIRS", json.dumps([str(tmp_path)]))
     monkeypatch.setenv("TRADEWIND_HOME", str(tmp_path / "var"))
     monkeypatch.setenv("COLUMNS", "200")
@@ -47,6 +48,14 @@ def test_an_honest_strategy_is_clean() -> None:
     done = tradewind("check", "lookahead", "sma_cross", "--symbols", "KO", "--from", "2020-01-01")
     assert done.exit_code == 0, done.output
     assert "sma_cross: clean" in done.output
+
+
+def test_a_rule_by_the_calendar_is_doubtful_and_fails_only_if_that_is_asked_for() -> None:
+    words = ("check", "lookahead", "equal_weight", "--symbols", "KO,XOM", "--from", "2020-01-01")
+    done = tradewind(*words)
+    assert done.exit_code == 0, done.output
+    assert "equal_weight: doubtful" in done.output
+    assert tradewind(*words, "--strict").exit_code == 1
 
 
 def test_a_cheater_is_told_by_name_and_fails_the_command() -> None:

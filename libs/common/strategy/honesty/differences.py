@@ -10,6 +10,7 @@ import numpy as np
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.clock import from_ns
 from libs.common.quant.simulation.records import DECISION, SIGNAL
+from libs.common.strategy.cross_runner import CrossRunner
 from libs.common.strategy.definition import Definition
 from libs.common.strategy.kinds import runners_of
 from libs.common.strategy.parameters import Value
@@ -47,10 +48,15 @@ class Subject:
     timeframe: Timeframe | None
 
     def run(self, history: History) -> dict[str, np.ndarray]:
-        """Return the signals (SIGNAL) of each symbol. Raises StepError."""
+        """Return the signals (SIGNAL) of each symbol, each on the symbol's first bar that is not
+        older: where it has no bar, what is decided belongs to the next one. Raises StepError."""
         found: dict[str, np.ndarray] = {}
         for runner in runners_of(self.definition, self.params, tuple(history), self.timeframe):
-            found.update(runner.decide({symbol: history[symbol] for symbol in runner.symbols}))
+            own = {symbol: history[symbol] for symbol in runner.symbols}
+            if isinstance(runner, CrossRunner):
+                found.update(runner.decide_to_trade(own))
+            else:
+                found.update(runner.decide(own))
         return found
 
     def run_one_by_one(self, history: History) -> dict[str, np.ndarray]:
@@ -60,12 +66,12 @@ class Subject:
             own = {symbol: history[symbol] for symbol in runner.symbols}
             stated: dict[str, list[tuple[int, np.void]]] = {symbol: [] for symbol in own}
             for ts in np.unique(np.concatenate([bars["ts"] for bars in own.values()])).tolist():
-                places = {s: int(np.searchsorted(b["ts"], ts, side="right")) - 1
-                          for s, b in own.items()}  # fmt: skip
-                now = {s: own[s][i] for s, i in places.items()
-                       if i >= 0 and int(own[s]["ts"][i]) == ts}  # fmt: skip
+                places = {s: int(np.searchsorted(b["ts"], ts)) for s, b in own.items()}
+                left = {s: i for s, i in places.items() if i < len(own[s])}
+                now = {s: own[s][i] for s, i in left.items() if int(own[s]["ts"][i]) == ts}
                 for said in runner.take(now):
-                    stated[said.symbol].append((places[said.symbol], said.decision))
+                    if said.symbol in left:
+                        stated[said.symbol].append((left[said.symbol], said.decision))
             found.update({symbol: _signals(rows) for symbol, rows in stated.items()})
         return found
 
