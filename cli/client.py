@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from cli.errors import CommandError, Exit
 from infra.embedded import state
 from infra.embedded.home import Home
 from infra.routes import ROOT
+
+if TYPE_CHECKING:
+    import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 15.0
@@ -38,6 +39,9 @@ class Gateway:
     """Asks the gateway and turns every refusal into a CommandError that can be read."""
 
     def __init__(self, url: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        # A quarter of a second to import, which what needs no gateway should not wait for.
+        import httpx
+
         self.url = url or gateway_url()
         self._client = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
 
@@ -86,6 +90,8 @@ class Gateway:
         return self._body(path, self._send(method, path, **request))
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        import httpx
+
         try:
             return self._client.request(method, path, **request)
         except httpx.TimeoutException as error:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +37,8 @@ from cli.errors import CommandError, Exit
 from libs.common.domain.timeframes import Timeframe
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from libs.common.backtest.spec import BacktestSpec
     from libs.common.backtest.sweep.heat_map import HeatMap
     from libs.common.backtest.sweep.workshop import Trial, Workshop
@@ -143,6 +144,13 @@ def workshop_for(spec: BacktestSpec) -> Workshop:
 def bar(label: str) -> Progress:
     """Return a progress bar that shows the best so far; on stderr, so that --json stays clean."""
     from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn(label.removesuffix(" –")),

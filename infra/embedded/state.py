@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
 from infra.embedded.errors import AlreadyRunningError
 from infra.embedded.home import Home, read_json, write_private
 
@@ -50,6 +48,9 @@ def read(home: Home) -> RunState | None:
 
 def created(pid: int) -> float:
     """Return when process `pid` began; 0.0 if it is gone, or has ended and awaits its parent."""
+    # Imported where it is needed: every command imports this module, few look at processes.
+    import psutil  # type: ignore[import-untyped]
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -85,6 +86,8 @@ def end_leftovers(home: Home) -> list[str]:
 
     Only processes whose pid and start time it wrote down itself are touched.
     """
+    import psutil
+
     ours = []
     for name, facts in _children(read_json(home.state_file)):
         pid, began = facts.get("pid"), facts.get("created")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.layout import Layout
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +33,9 @@ STATE_STYLES = {
 
 def screen(seen: Snapshot, running: RunState, events: Sequence[str], hint: str) -> RenderableType:
     """Return the whole screen; `hint` says what Ctrl-C does."""
+    # Not above: commands draw their tables with this module, and a layout brings half of rich.
+    from rich.layout import Layout
+
     layout = Layout()
     layout.split_column(
         Layout(_account(seen, running, hint), size=5),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 ROWS = 8
 SOURCES: Mapping[str, str] = {
@@ -57,6 +57,8 @@ def rows_of(answer: Any) -> Sequence[Row]:
 
 async def collect(client: httpx.AsyncClient, before: Snapshot, symbols: Sequence[str]) -> Snapshot:
     """Ask every source at once; what does not answer keeps its former answer."""
+    import asyncio
+
     started = time.perf_counter()
     paths = {**SOURCES, "quotes": f"{SOURCES['quotes']}?symbols={','.join(symbols)}"}
     results = await asyncio.gather(*(_ask(client, path) for path in paths.values()))
@@ -79,6 +81,9 @@ async def collect(client: httpx.AsyncClient, before: Snapshot, symbols: Sequence
 
 
 async def _ask(client: httpx.AsyncClient, path: str) -> tuple[Any, str]:
+    # Not above: commands that only show a table import this module, and httpx takes longer.
+    import httpx
+
     try:
         response = await client.get(path)
     except httpx.HTTPError as error:

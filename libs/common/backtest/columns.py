@@ -24,6 +24,15 @@ def numbers_of(column: Any) -> np.ndarray:
     return array
 
 
+def as_type(column: Any, kind: Any) -> Any:
+    """Return the column as one of this Arrow type. Raises ArrowException where that cannot be.
+
+    A column that is one already is not cast: the first cast imports Arrow's compute functions,
+    which takes longer than most backtests.
+    """
+    return column if column.type == kind else column.cast(kind)
+
+
 def column_of(values: np.ndarray) -> Any:
     """Return whole numbers (as int64) or floats (as float64) of shape (k,) as a column."""
     kind = values.dtype.kind
@@ -34,13 +43,13 @@ def column_of(values: np.ndarray) -> Any:
 def words_of(names: Sequence[str], codes: np.ndarray) -> Any:
     """Return a text column: `names[code]` for each of `codes` (shape (k,))."""
     encoded = [name.encode() for name in names]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    words = pa.Array.from_buffers(pa.string(), len(encoded), buffers)
-    indices = pa.Array.from_buffers(
-        pa.int32(), len(codes), [None, pa.py_buffer(np.ascontiguousarray(codes, np.int32))]
+    lengths = np.array([len(word) for word in encoded], np.int32)
+    ends = np.zeros(len(codes) + 1, np.int32)
+    np.cumsum(lengths[codes], out=ends[1:])
+    text = b"".join([encoded[code] for code in codes.tolist()])
+    return pa.Array.from_buffers(
+        pa.string(), len(codes), [None, pa.py_buffer(ends), pa.py_buffer(text)]
     )
-    return words.take(indices)
 
 
 def table_of(columns: Mapping[str, Any]) -> Any:

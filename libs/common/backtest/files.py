@@ -14,11 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from libs.common.backtest.columns import numbers_of
+from libs.common.backtest.columns import as_type, numbers_of
 from libs.common.backtest.data import (
     History,
     Wanted,
@@ -160,6 +159,9 @@ def _by_symbol(path: Path, table: Any, at: Any) -> Iterator[tuple[str, Any]]:
     if "symbol" not in table.column_names:
         yield path.name.partition(".")[0].upper(), slice(None)
         return
+    # Imported where text is read: it takes longer than to read numbers.
+    import pyarrow.compute as pc
+
     symbols = pc.utf8_upper(table["symbol"].cast(pa.string()))
     if symbols.null_count:
         raise DataError(f"{at(_first_null(symbols))}: no symbol")
@@ -181,7 +183,7 @@ def _times(path: Path, table: Any, at: Any) -> np.ndarray:
     if pa.types.is_date(column.type):
         return midnights(column)
     if pa.types.is_integer(column.type):
-        whole: np.ndarray = numbers_of(column.cast(pa.int64()))
+        whole: np.ndarray = numbers_of(as_type(column, pa.int64()))
         return whole
     if not pa.types.is_timestamp(column.type):
         raise DataError(f"{path}: column {name}: {column.type} is no time")
@@ -192,6 +194,8 @@ def _times(path: Path, table: Any, at: Any) -> np.ndarray:
 
 
 def _times_of_text(column: Any, name: str, at: Any) -> Any:
+    import pyarrow.compute as pc
+
     daily = bool(pc.all(pc.equal(pc.utf8_length(column), 10)).as_py())
     target = pa.date32() if daily else pa.timestamp("ns", "UTC")
     index = _first_bad(column, target)
@@ -205,7 +209,7 @@ def _numbers(path: Path, column: Any, name: str, at: Any) -> np.ndarray:
     if column.null_count:
         raise DataError(f"{at(_first_null(column))}: column {name}: no value")
     try:
-        numbers: np.ndarray = numbers_of(column.cast(pa.float64()))
+        numbers: np.ndarray = numbers_of(as_type(column, pa.float64()))
     except pa.ArrowException as error:
         index = _first_bad(column, pa.float64()) or 0
         value = column[index].as_py()
@@ -214,7 +218,7 @@ def _numbers(path: Path, column: Any, name: str, at: Any) -> np.ndarray:
 
 
 def _first_null(column: Any) -> int:
-    marks: list[bool] = pc.is_null(column).to_pylist()
+    marks: list[bool] = column.is_null().to_pylist()
     return marks.index(True)
 
 

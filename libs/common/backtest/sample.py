@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
-from libs.common.backtest.columns import numbers_of
+from libs.common.backtest.columns import as_type, numbers_of
 from libs.common.backtest.data import (
     History,
     Wanted,
@@ -51,8 +50,11 @@ class SampleReader:
             if symbol not in known:
                 raise unknown_symbol(symbol, known, NAME)
             column = table[symbol]
-            there = np.from_dlpack(pc.indices_nonzero(column.is_valid())).astype(np.int64)
-            own = bars_of_closes(ts[there], numbers_of(column.drop_null()))
+            there = np.arange(len(ts))
+            if column.null_count:
+                there = np.flatnonzero(column.is_valid().to_pylist())
+                column = column.drop_null()
+            own = bars_of_closes(ts[there], numbers_of(column))
             place = partial(_place, path, there)
             check_bars(symbol, own, wanted, place, closes_only=True)
             bars[symbol] = own
@@ -91,7 +93,8 @@ def midnights(days: Any) -> np.ndarray:
 
     Arrow could do this too, but asks pandas for it, and importing that takes a second.
     """
-    numbers = numbers_of(days.cast(pa.date32()).cast(pa.int32()))
+    whole = as_type(days, pa.date32()).combine_chunks()
+    numbers = numbers_of(pa.chunked_array([whole.view(pa.int32())]))
     found, where = np.unique(numbers, return_inverse=True)
     starts = [_EPOCH + dt.timedelta(days=day) for day in found.tolist()]
     ns = np.array([to_ns(start.replace(tzinfo=_ZONE)) for start in starts], np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +105,19 @@ def test_files_that_are_cut_short_count_as_absent(
     after: Any = compiled(total.total)
     assert after((1.0, 2.0)) == 3.0
     assert sum(after.stats.cache_hits.values()) == 1
+
+
+def test_scipy_is_imported_by_what_needs_it_alone() -> None:
+    pytest.importorskip("scipy")
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from libs.common.quant.compile import compiled\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "dot = compiled(lambda a: np.dot(a, a))\n"
+        "assert dot(np.array([1.0, 2.0])) == 5.0\n"
+        "assert 'dgemm' in sys.modules['scipy.linalg.cython_blas'].__pyx_capi__\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
