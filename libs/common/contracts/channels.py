@@ -122,11 +122,16 @@ SECURITY_REVOCATIONS: Final = Channel(
     "security.revocations", Kind.BROADCAST, "security", messages.Revocation, "", (),
     "Who is admitted no more; the table `revocations` is the truth",
 )  # fmt: skip
+SECURITY_KEY_USES: Final = Channel(
+    "security.key_uses", Kind.BROADCAST, "every service", messages.KeyUse, "", (),
+    "An API key was used; told by each service at most once a minute a key",
+)  # fmt: skip
 
 CHANNELS: Final = (
     MARKET_DATA, SIGNALS, RISK_ASSESSMENTS, ORDERS_APPROVED, ORDERS_EVENTS, TRADES_EXECUTED,
     TRADES_REVERSED, POSITIONS_CHANGED, PORTFOLIO_UPDATES, RISK_ALERTS, SYSTEM_HEALTH,
     NOTIFICATIONS, AUDIT_EVENTS, AUDIT_OPERATIONS, COMMANDS, SECURITY_REVOCATIONS,
+    SECURITY_KEY_USES,
 )  # fmt: skip
 LOG_CHANNELS: Final = tuple(channel for channel in CHANNELS if channel.kind is Kind.LOG)
 

@@ -389,6 +389,14 @@ class Revocation(Payload, frozen=True, kw_only=True):
     expires_at: dt.datetime
 
 
+class KeyUse(Payload, frozen=True, kw_only=True):
+    """An API key was used, the last time at `ts`, from address `ip` (empty: unknown)."""
+
+    key_id: str
+    ts: dt.datetime
+    ip: str = ""
+
+
 class Command(Payload, frozen=True, kw_only=True):
     """An order to a service: reconcile, reload, halt; `arguments` are strings."""
 

@@ -258,5 +258,6 @@ EXAMPLES: tuple[m.Payload, ...] = (
         revoked_at=NOON,
         expires_at=NOON,
     ),
+    m.KeyUse(key_id="k7f3q2m5x4wa", ts=NOON, ip="192.0.2.7"),
     m.Command(command="reconcile", actor="operator", ts=NOON, arguments={"symbol": "AAPL"}),
 )
