@@ -35,7 +35,7 @@ from infra.embedded.home import Home
 from libs.common.kernel.clock import parse_ns
 from libs.common.runtime.settings import DEFAULT_SYMBOLS
 from tests.support.simulator import start_simulator_process
-from tests.support.system import ROOT, System, running_system
+from tests.support.system import ROOT, System, http, running_system
 from tests.support.tcp_proxy import tcp_proxy
 
 REPEATS, CALLERS, RESTING, HELD = 20, 4, 100, 10
@@ -223,7 +223,7 @@ def _allow(system: System) -> None:
     """Lift the limit of the order rate, which a load of its own would meet."""
     limit = {"name": "orders_per_window_account", "value": "1000000", "reason": "drill"}
     url = f"{system.url('gateway')}/api/v1/risk/limits"
-    httpx.put(url, json=limit, timeout=15).raise_for_status()
+    http.put(url, json=limit, timeout=15).raise_for_status()
 
 
 def _switch(system: System, verb: str, *, flatten: bool = False) -> int:

@@ -19,7 +19,7 @@ import httpx
 from benchmarks.http_load import Load, run_load
 from benchmarks.results import Measurement, percentiles
 from infra.embedded.ports import free_port
-from tests.support.system import ROOT, running_system
+from tests.support.system import ROOT, TRUST, running_system
 
 PATH = "/api/v1/portfolio/account"
 SECONDS = 5.0
@@ -42,10 +42,10 @@ def run() -> list[Measurement]:
         with running_system(directory, FACTOR="1") as system, _ping() as ping:
             system.until(lambda: bool(system.get(PATH)), 60, "an account")
             for url in (ping, system.url("portfolio") + PATH, system.url("gateway") + PATH):
-                run_load(url, seconds=1.0)
+                run_load(url, seconds=1.0, trust=TRUST)
             floor = run_load(ping, seconds=SECONDS)
             direct = run_load(system.url("portfolio") + PATH, seconds=SECONDS)
-            gateway = run_load(system.url("gateway") + PATH, seconds=SECONDS)
+            gateway = run_load(system.url("gateway") + PATH, seconds=SECONDS, trust=TRUST)
     return [
         *_figures("read at the service", direct, floor, None),
         *_figures("read through the gateway", gateway, floor, 0.6),

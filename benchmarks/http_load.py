@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -25,12 +26,18 @@ class Load:
         return self.requests / self.seconds if self.seconds else 0.0
 
 
-def run_load(url: str, *, connections: int = 32, seconds: float = 5.0) -> Load:
-    """Ask for `url` on `connections` connections for `seconds`."""
-    return uvloop.run(_run(url, connections, seconds))
+def run_load(
+    url: str,
+    *,
+    connections: int = 32,
+    seconds: float = 5.0,
+    trust: ssl.SSLContext | None = None,
+) -> Load:
+    """Ask for `url` on `connections` connections for `seconds`; HTTPS is held against `trust`."""
+    return uvloop.run(_run(url, connections, seconds, trust))
 
 
-async def _run(url: str, connections: int, seconds: float) -> Load:
+async def _run(url: str, connections: int, seconds: float, trust: ssl.SSLContext | None) -> Load:
     load = Load()
     parts = urlsplit(url)
     assert parts.hostname is not None
@@ -41,7 +48,14 @@ async def _run(url: str, connections: int, seconds: float) -> Load:
     deadline = begin + seconds
     await asyncio.gather(
         *(
-            _connection(parts.hostname, parts.port, request, deadline, load)
+            _connection(
+                parts.hostname,
+                parts.port,
+                trust if parts.scheme == "https" else None,
+                request,
+                deadline,
+                load,
+            )
             for _ in range(connections)
         )
     )
@@ -49,8 +63,15 @@ async def _run(url: str, connections: int, seconds: float) -> Load:
     return load
 
 
-async def _connection(host: str, port: int, request: bytes, deadline: float, load: Load) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _connection(
+    host: str,
+    port: int,
+    trust: ssl.SSLContext | None,
+    request: bytes,
+    deadline: float,
+    load: Load,
+) -> None:
+    reader, writer = await asyncio.open_connection(host, port, ssl=trust)
     try:
         while time.perf_counter() < deadline:
             begin = time.perf_counter()

@@ -12,11 +12,14 @@ from cli.errors import CommandError, Exit
 from infra.embedded import state
 from infra.embedded.home import Home
 from infra.routes import ROOT
+from infra.tls.errors import TlsError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_URL = "https://127.0.0.1:8443"
 TIMEOUT_S = 15.0
 
 
@@ -35,6 +38,18 @@ def gateway_url() -> str:
     return DEFAULT_URL if running is None else running.gateway
 
 
+def verification(url: str) -> ssl.SSLContext | bool:
+    """Return what to hold the certificate of `url` against; plain HTTP needs nothing."""
+    from infra.tls.trust import client_context
+
+    if not url.startswith("https:"):
+        return False
+    try:
+        return client_context(home().tls, url)
+    except TlsError as error:
+        raise CommandError(f"{error}; {error.remedy}") from error
+
+
 class Gateway:
     """Asks the gateway and turns every refusal into a CommandError that can be read."""
 
@@ -43,7 +58,9 @@ class Gateway:
         import httpx
 
         self.url = url or gateway_url()
-        self._client = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+        self._client = httpx.Client(
+            base_url=self.url, timeout=timeout_s, trust_env=False, verify=verification(self.url)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +116,11 @@ class Gateway:
                 f"{self.url} did not answer in time; `tradewind doctor` looks closer"
             ) from error
         except httpx.HTTPError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise CommandError(
+                    f"{self.url} shows a certificate that is not trusted here ({error}); "
+                    "TRADEWIND_TLS_CA names a file with the authority that signed it"
+                ) from error
             raise CommandError(
                 f"nothing answers at {self.url} ({error}); start it with `make run` or "
                 "`tradewind up`, or name another address with TRADEWIND_URL",
@@ -107,6 +129,9 @@ class Gateway:
 
     def _body(self, path: str, response: httpx.Response) -> Any:
         """Return the JSON of an answer. Raises CommandError for a refusal."""
+        if response.is_redirect:
+            leads_to = response.headers["Location"].partition(path)[0]
+            raise CommandError(f"{self.url} leads to HTTPS: set TRADEWIND_URL={leads_to}")
         try:
             body = response.json() if response.content else None
         except ValueError as error:

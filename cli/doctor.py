@@ -11,11 +11,12 @@ from enum import StrEnum
 import httpx
 from rich.text import Text
 
-from cli.client import DEFAULT_URL, gateway_url, home
+from cli.client import DEFAULT_URL, gateway_url, home, verification
+from cli.errors import CommandError
 from infra.embedded import gateway, postgres_install, redis_server, state
 from infra.embedded.errors import EmbeddedError
 from infra.embedded.home import MEBIBYTE, Home
-from infra.embedded.layout import GATEWAY_PORT
+from infra.embedded.layout import GATEWAY_HTTP_PORT, GATEWAY_PORT
 from infra.embedded.plan import reasons_of
 from infra.embedded.ports import LOOPBACK, holder, is_free
 from infra.embedded.state import RunState
@@ -128,7 +129,8 @@ def _stopped() -> Iterator[Finding]:
     )
     if gateway_url() != DEFAULT_URL:
         return
-    for name, port in {"gateway": GATEWAY_PORT, **PORTS}.items():
+    gateways = {"gateway": GATEWAY_PORT, "gateway_http": GATEWAY_HTTP_PORT}
+    for name, port in {**gateways, **PORTS}.items():
         if not is_free(port):
             yield Finding(
                 f"port {port}",
@@ -166,7 +168,7 @@ def _services(running: RunState) -> Iterator[Finding]:
         for name, port in running.ports.items():
             if name in PORTS:
                 yield _readiness(client, name, f"http://{LOOPBACK}:{port}/ready")
-        yield _gateway(client, running)
+    yield _gateway(running)
 
 
 def _readiness(client: httpx.Client, name: str, url: str) -> Finding:
@@ -198,10 +200,13 @@ def remedy_of(reasons: str) -> str:
     return next((remedy for word, remedy in REMEDIES if word in lower), "")
 
 
-def _gateway(client: httpx.Client, running: RunState) -> Finding:
+def _gateway(running: RunState) -> Finding:
     try:
-        response = client.get(f"{running.gateway}/health")
-    except httpx.HTTPError as error:
+        with httpx.Client(
+            timeout=TIMEOUT_S, trust_env=False, verify=verification(running.gateway)
+        ) as client:
+            response = client.get(f"{running.gateway}/health")
+    except (httpx.HTTPError, CommandError) as error:
         seen = f"{running.gateway}: {error}"
         return Finding("gateway", Verdict.WRONG, seen, "look at `tradewind logs gateway`")
     if response.status_code == 200:

@@ -19,7 +19,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM python:${PYTHON}-slim
 RUN groupadd --gid 10001 tradewind \
     && useradd --uid 10001 --gid tradewind --no-create-home --shell /usr/sbin/nologin tradewind \
-    && install -d -o tradewind -g tradewind /var/lib/tradewind
+    && install -d -o tradewind -g tradewind /var/lib/tradewind \
+    && install -d -o 101 -g 101 -m 700 /out/authority /out/gateway
 COPY --from=packages /opt/tradewind /opt/tradewind
 ENV PATH=/opt/tradewind/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -31,8 +32,11 @@ ENV PATH=/opt/tradewind/bin:$PATH \
 WORKDIR /app
 COPY alembic.ini ./
 COPY migrations migrations
-COPY infra/containers/healthcheck.py infra/containers/
-COPY infra/__init__.py infra/migrate.py infra/
+COPY infra/containers/__init__.py infra/containers/healthcheck.py infra/containers/certificate.py \
+    infra/containers/
+COPY infra/__init__.py infra/migrate.py infra/routes.py infra/gateway_policy.py \
+    infra/nginx_config.py infra/
+COPY infra/tls infra/tls
 COPY libs libs
 COPY strategies strategies
 COPY services/__init__.py services/

@@ -7,14 +7,15 @@ stack up.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +23,7 @@ from typing import Any
 
 from infra.embedded.ports import LOOPBACK, free_ports
 from infra.routes import PORTS, ROOT, ROUTES, TITLES
+from infra.tls.trust import AUTHORITY
 
 PROJECT = "tradewind-check"
 UP_TIMEOUT_S = 1500.0
@@ -30,7 +32,9 @@ TRADES_TIMEOUT_S = 240.0
 TARGETS_TIMEOUT_S = 60.0
 QUERIES_TIMEOUT_S = 240.0
 POLL_S = 2.0
-JOBS = frozenset({"secrets", "migrate", "gotify_token"})
+JOBS = frozenset({"secrets", "certificate", "migrate", "gotify_token"})
+PROMETHEUS = "http://127.0.0.1:9090"
+CLOSED = ("/metrics", "/docs", "/openapi.json", "/ready", "/sim/clock", "/api/v1/query")
 DASHBOARDS = ROOT / "grafana" / "dashboards"
 
 
@@ -42,14 +46,13 @@ class Stack:
     """One Compose project and where it publishes."""
 
     def __init__(self) -> None:
-        self.gateway, self.prometheus, self.grafana, self.gotify = free_ports(4)
+        self.port, self.plain_port = free_ports(2)
         self._env = {
             **os.environ,
-            "TRADEWIND_GATEWAY_PORT": str(self.gateway),
-            "TRADEWIND_PROMETHEUS_PORT": str(self.prometheus),
-            "TRADEWIND_GRAFANA_PORT": str(self.grafana),
-            "TRADEWIND_GOTIFY_PORT": str(self.gotify),
+            "TRADEWIND_GATEWAY_PORT": str(self.port),
+            "TRADEWIND_GATEWAY_HTTP_PORT": str(self.plain_port),
         }
+        self._trust: ssl.SSLContext | None = None
 
     def compose(self, *arguments: str, timeout_s: float = 300.0) -> str:
         """Run `docker compose …` and return its output; raises CheckError when it fails."""
@@ -80,10 +83,27 @@ class Stack:
             return rows
         return [json.loads(line) for line in text.splitlines()]
 
-    def get(self, port: int, path: str) -> Any:
-        """Return the JSON answer; raises OSError or ValueError."""
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=10) as answer:
+    def get(self, path: str) -> Any:
+        """Return the gateway's JSON answer; raises OSError or ValueError."""
+        url = f"https://{LOOPBACK}:{self.port}{path}"
+        with urllib.request.urlopen(url, timeout=10, context=self.trust()) as answer:
             return json.load(answer)
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what holds the gateway's certificate against the stack's own authority."""
+        if self._trust is None:
+            pem = self.compose("exec", "-T", "gateway", "cat", f"/run/secrets/{AUTHORITY}")
+            self._trust = ssl.create_default_context(cadata=pem)
+        return self._trust
+
+    def figures(self, expression: str) -> list[dict[str, Any]]:
+        """Return what Prometheus, which is not published, answers to an expression."""
+        text = self.compose(
+            "exec", "-T", "prometheus",
+            "promtool", "query", "instant", "--format=json", PROMETHEUS, expression,
+        )  # fmt: skip
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
 
 
 def until(what: str, timeout_s: float, condition: Callable[[], str]) -> None:
@@ -125,16 +145,15 @@ def not_trading(stack: Stack) -> str:
             "/api/v1/orders/trades?limit=1",
             "/api/v1/portfolio/positions",
         )
-        if not stack.get(stack.gateway, path)["items"]
+        if not stack.get(path)["items"]
     ]
     return f"nothing yet at {', '.join(missing)}" if missing else ""
 
 
 def targets_down(stack: Stack) -> str:
     """Return which services Prometheus cannot scrape."""
-    active = stack.get(stack.prometheus, "/api/v1/targets")["data"]["activeTargets"]
-    health = {target["labels"]["job"]: target["health"] for target in active}
-    return ", ".join(f"{name} {health.get(name)}" for name in PORTS if health.get(name) != "up")
+    up = {row["metric"]["job"]: row["value"][1] for row in stack.figures("up")}
+    return ", ".join(name for name in PORTS if up.get(name) != "1")
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -147,21 +166,44 @@ def expressions() -> Iterator[tuple[str, str]]:
                 yield f"{dashboard['title']} / {panel['title']}", expression
 
 
-def empty_panels(stack: Stack) -> str:
-    """Return which panels' queries give no data."""
-    empty = []
-    for name, expression in expressions():
-        query = urllib.parse.urlencode({"query": expression})
-        result = stack.get(stack.prometheus, f"/api/v1/query?{query}")["data"]["result"]
-        if not result:
-            empty.append(name)
-    return f"no data in {'; '.join(empty)}" if empty else ""
+def empty_panels(stack: Stack, waiting: dict[str, str]) -> str:
+    """Return which queries of `waiting` give no data; what has given some is taken out."""
+    for name, expression in list(waiting.items()):
+        if stack.figures(expression):
+            del waiting[name]
+    return f"no data in {'; '.join(waiting)}" if waiting else ""
 
 
 def wide_open(stack: Stack) -> str:
-    """Return published addresses that are not on the loopback interface."""
-    found = re.findall(r"(\S+):\d+->", stack.compose("ps", "--format", "{{.Ports}}"))
-    return ", ".join(address for address in found if address != LOOPBACK)
+    """Return what is published beside the gateway, or not on the loopback interface."""
+    rows = stack.compose("ps", "--format", "{{.Service}} {{.Ports}}").splitlines()
+    return ", ".join(
+        f"{service} {address}"
+        for service, _, ports in (row.partition(" ") for row in rows)
+        for address in re.findall(r"(\S+):\d+->", ports)
+        if service != "gateway" or address != LOOPBACK
+    )
+
+
+def unhardened(stack: Stack) -> str:
+    """Return a complaint unless HTTP leads to HTTPS and what must not be reached is not."""
+    connection = http.client.HTTPConnection(LOOPBACK, stack.plain_port, timeout=10)
+    connection.request("GET", "/api/v1/orders?limit=1")
+    answer = connection.getresponse()
+    leads_to = answer.getheader("Location")
+    connection.close()
+    wanted = f"https://{LOOPBACK}:{stack.port}/api/v1/orders?limit=1"
+    if answer.status != 308 or leads_to != wanted:
+        return f"HTTP answers {answer.status} {leads_to}"
+    for path in CLOSED:
+        try:
+            stack.get(path)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                continue
+            return f"{path} answers {error.code}"
+        return f"{path} is open"
+    return ""
 
 
 def check(stack: Stack) -> None:
@@ -170,13 +212,15 @@ def check(stack: Stack) -> None:
     stack.compose("up", "--build", "--detach", timeout_s=UP_TIMEOUT_S)
     print(f"ok   built and started ({time.monotonic() - started:.0f} s)", flush=True)
     until("all containers healthy", HEALTHY_TIMEOUT_S, lambda: unhealthy(stack))
-    until("published on the loopback only", 5, lambda: wide_open(stack))
+    until("only the gateway is published, on the loopback", 5, lambda: wide_open(stack))
+    until("HTTPS only, and nothing beside the routes", 10, lambda: unhardened(stack))
     for route in ROUTES:
         until(f"{route.path} is routed", 30, partial(unrouted, stack, route.path))
     until("it trades", TRADES_TIMEOUT_S, lambda: not_trading(stack))
     until("Prometheus scrapes every service", TARGETS_TIMEOUT_S, lambda: targets_down(stack))
-    until("every panel has data", QUERIES_TIMEOUT_S, lambda: empty_panels(stack))
-    until("Grafana answers", 60, lambda: grafana_away(stack))
+    waiting = dict(expressions())
+    until("every panel has data", QUERIES_TIMEOUT_S, lambda: empty_panels(stack, waiting))
+    until("Grafana and Gotify answer under their paths", 60, lambda: boards_away(stack))
     stack.compose("stop", timeout_s=UP_TIMEOUT_S)
     stack.compose("up", "--detach", timeout_s=UP_TIMEOUT_S)
     print("ok   stopped and started again", flush=True)
@@ -188,7 +232,7 @@ def check(stack: Stack) -> None:
 def unrouted(stack: Stack, path: str) -> str:
     """Return a complaint unless the answer below `path` comes from a service of ours."""
     try:
-        stack.get(stack.gateway, f"{path}/no/such/thing")
+        stack.get(f"{path}/no/such/thing")
     except urllib.error.HTTPError as error:
         detail = str(json.load(error).get("detail"))
         return detail if detail in {text for _, text in TITLES.values()} else ""
@@ -197,14 +241,17 @@ def unrouted(stack: Stack, path: str) -> str:
 
 def differences(stack: Stack) -> str:
     """Return what differs between our books and the broker's."""
-    found = stack.get(stack.gateway, "/api/v1/orders/reconciliation")["discrepancies"]
+    found = stack.get("/api/v1/orders/reconciliation")["discrepancies"]
     return json.dumps(found) if found else ""
 
 
-def grafana_away(stack: Stack) -> str:
-    """Return a complaint unless Grafana is healthy."""
-    health = stack.get(stack.grafana, "/api/health")
-    return "" if health.get("database") == "ok" else f"it says {health}"
+def boards_away(stack: Stack) -> str:
+    """Return a complaint unless Grafana and Gotify are healthy behind the gateway."""
+    health = stack.get("/grafana/api/health")
+    if health.get("database") != "ok":
+        return f"Grafana says {health}"
+    health = stack.get("/gotify/health")
+    return "" if health.get("health") == "green" else f"Gotify says {health}"
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The gateway's routes, once: Nginx (Compose) and Caddy (embedded) are rendered from here.
 
-`python -m infra.gateway` writes `nginx/nginx.conf` and `infra/embedded/Caddyfile`.
+`python -m infra.gateway` writes `nginx/nginx.conf` and `infra/embedded/Caddyfile`. What it lets
+through, and how much of it, is `infra/gateway_policy.py`.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ HEALTH = "/health"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`/api/v1/<area>` and everything below it goes to `service`."""
+    """`/api/v1/<area>` and everything below it goes to `service`.
+
+    `streams` and `logins` are regular expressions of what follows the area: answers that flow for
+    as long as they are read (server-sent events, WebSockets), and requests that try a password.
+    """
 
     area: str
     service: str
+    streams: tuple[str, ...] = ()
+    logins: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -53,16 +60,23 @@ ROUTES: tuple[Route, ...] = (
     Route("risk", "risk_manager"),
     Route("orders", "trade_executor"),
     Route("portfolio", "portfolio"),
-    Route("backtests", "backtester"),
+    Route("backtests", "backtester", streams=("/[^/]+/events",)),
     Route("monitoring", "monitoring"),
     Route("audit", "audit"),
 )
 
 TITLES: Mapping[int, tuple[str, str]] = {
+    400: ("Bad Request", "the path is not written plainly: no empty or dotted parts, no %2F"),
+    403: ("Forbidden", "only pages of the gateway itself may ask, not those of another origin"),
     404: ("Not Found", "the gateway has no route for this path"),
+    405: ("Method Not Allowed", "this method is not used here"),
     413: ("Content Too Large", f"the body is larger than {BODY_BYTES_MAX} bytes"),
+    421: ("Misdirected Request", "the gateway does not answer to this host name"),
+    429: ("Too Many Requests", "too many requests; wait as long as Retry-After says"),
+    431: ("Request Header Fields Too Large", "the header is too large"),
     502: ("Bad Gateway", "the service behind this path cannot be reached"),
     504: ("Gateway Timeout", f"the service did not answer within {ANSWER_TIMEOUT_S} s"),
+    505: ("HTTP Version Not Supported", "the gateway speaks HTTP/1.1"),
 }
 """Errors that the gateway itself answers. 503 is left to the services, which say why."""
 

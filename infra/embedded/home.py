@@ -36,6 +36,11 @@ class Home:
         return self.root / "credentials"
 
     @property
+    def tls(self) -> Path:
+        """Return the directory of the gateway's certificates."""
+        return self.credentials / "tls"
+
+    @property
     def run(self) -> Path:
         """Return the directory of what only matters while the system runs."""
         return self.root / "run"
@@ -65,6 +70,7 @@ class Home:
         for directory in (self.root, self.logs, self.run, self.data):
             self._make(directory, 0o755)
         self._make(self.credentials, 0o700)
+        self._make(self.tls, 0o700)
         for directory in (self.logs, self.run, self.credentials, self.data):
             self._probe(directory)
         free_mb = self.free_mb()

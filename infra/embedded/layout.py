@@ -9,7 +9,8 @@ from infra.embedded.ports import claim, free_port, free_ports, is_free
 from infra.embedded.settings import Broker, EmbeddedSettings, PortChoice
 from infra.routes import PORTS
 
-GATEWAY_PORT = 8000
+GATEWAY_PORT = 8443
+GATEWAY_HTTP_PORT = 8000
 POSTGRES_PORT = 5432
 REDIS_PORT = 6379
 
@@ -50,9 +51,12 @@ def choose_ports(settings: EmbeddedSettings) -> dict[str, int]:
     """
     needed = [name for name in PORTS if _is_needed(name, settings)]
     if settings.ports is PortChoice.AUTO:
-        names = ("gateway", "postgres", "redis", *needed)
+        names = ("gateway", "gateway_http", "postgres", "redis", *needed)
         return dict(zip(names, free_ports(len(names)), strict=True))
-    ports = {"gateway": _wanted("gateway", GATEWAY_PORT)}
+    ports = {
+        "gateway": _wanted("gateway", GATEWAY_PORT),
+        "gateway_http": _wanted("gateway_http", GATEWAY_HTTP_PORT),
+    }
     ports |= {name: _wanted(name, PORTS[name]) for name in needed}
     for name, port in ports.items():
         claim(port, name, _port_variable(name))

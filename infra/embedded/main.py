@@ -124,6 +124,8 @@ def print_addresses(console: Console, running: RunState) -> None:
     for name, port in running.ports.items():
         if name in ("postgres", "redis"):
             console.print(f"  {name:<17} 127.0.0.1:{port}")
+        elif name == "gateway_http":
+            console.print(f"  {'leads to it':<17} http://127.0.0.1:{port}")
         elif name != "gateway":
             console.print(f"  {name:<17} http://127.0.0.1:{port}/docs")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,8 +98,9 @@ class Plan:
         return tuple(group for group in groups if group)
 
     def url(self, service: str) -> str:
-        """Return where a part answers HTTP."""
-        return f"http://{LOOPBACK}:{self.ports[service]}"
+        """Return where a part answers: the gateway by HTTPS, the services behind it by HTTP."""
+        scheme = "https" if service == "gateway" else "http"
+        return f"{scheme}://{LOOPBACK}:{self.ports[service]}"
 
     def child(self, service: str) -> Child:
         """Return the process of a service; it is up when its /health answers."""
@@ -230,10 +232,12 @@ def encryption_keys(credentials: Credentials) -> dict[str, str]:
     return given or {ENCRYPTION_KEYS: credentials.key("encryption_keys")}
 
 
-async def http_not_ok(url: str) -> str | None:
+async def http_not_ok(url: str, verify: ssl.SSLContext | bool = True) -> str | None:
     """Return None when `url` answers 200, else what it says or why it does not."""
     try:
-        async with httpx.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=HEALTH_TIMEOUT_S, trust_env=False, verify=verify
+        ) as client:
             response = await client.get(url)
     except httpx.HTTPError as error:
         return f"{url}: {type(error).__name__} {error}".strip()

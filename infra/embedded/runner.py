@@ -18,11 +18,13 @@ from infra.embedded.settings import Feed
 from infra.embedded.state import RunState
 from infra.embedded.supervisor import RestartPolicy, Supervisor
 from infra.halt.switch import honour_mark
+from infra.tls.files import Served
 from libs.common.kernel.clock import Clock
 from libs.common.runtime.settings import DEFAULT_SYMBOLS
 
 READY_POLL_S = 0.25
 DISK_POLL_S = 30.0
+CERTIFICATE_POLL_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Runner:
 
     async def start(self) -> None:
         """Bring everything up; raises EmbeddedError at the first part that does not come."""
+        served = await asyncio.to_thread(gateway.certificate, self.plan, self.journal.clock.now())
         self._write_state()
         self._chores = [
             asyncio.create_task(self.supervisor.rotate_logs()),
@@ -74,7 +77,8 @@ class Runner:
             await self._until_ready(group)
             if "broker_simulator" in group and self.plan.settings.feed is Feed.REPLAY:
                 await self._take_symbols()
-        await self.supervisor.start(gateway.child(self.plan))
+        await self.supervisor.start(gateway.child(self.plan, served))
+        self._chores.append(asyncio.create_task(self._renew_certificate(served)))
         self._phase = "running"
         self._write_state()
 
@@ -167,6 +171,23 @@ class Runner:
             was_low = free_mb < least_mb
             await asyncio.sleep(DISK_POLL_S)
 
+    async def _renew_certificate(self, served: Served) -> None:
+        """Look each hour for a certificate that was renewed, by us or by its owner, and show it."""
+        shown = served.content()
+        while True:
+            await asyncio.sleep(CERTIFICATE_POLL_S)
+            now = self.journal.clock.now()
+            try:
+                served = await asyncio.to_thread(gateway.certificate, self.plan, now)
+                if served.content() == shown:
+                    continue
+                shown = served.content()
+                self.journal("info", f"a new certificate, until {served.ends:%Y-%m-%d}")
+                await self.supervisor.stop("gateway")
+                await self.supervisor.start(gateway.child(self.plan, served))
+            except (EmbeddedError, OSError) as error:
+                self.journal("error", f"the gateway's certificate was not renewed: {error}")
+
     def _report(self, level: str, text: str) -> None:
         self.journal(level, text)
         self._write_state()
@@ -193,6 +214,7 @@ class Runner:
                 gateway=plan.url("gateway"),
                 ports=plan.ports,
                 symbols=plan.settings.symbols or DEFAULT_SYMBOLS,
+                certificates=str(plan.home.tls),
                 children=children,
             ).write(plan.home)
         except OSError as error:

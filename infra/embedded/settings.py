@@ -45,6 +45,13 @@ class PortChoice(StrEnum):
     AUTO = "auto"
 
 
+class TlsVersion(StrEnum):
+    """The oldest TLS that the gateway speaks."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
 def _either(name: str) -> AliasChoices:
     return AliasChoices(f"TRADEWIND_{name}", name)
 
@@ -84,6 +91,13 @@ class EmbeddedSettings(BaseSettings):
     via: Annotated[dict[tuple[str, str], int], NoDecode] = Field(
         default={}, validation_alias=AliasChoices("TRADEWIND_VIA")
     )
+    # The gateway: the owner's certificate, TLS 1.2 beside 1.3, more names to answer to.
+    tls_cert: Path | None = Field(default=None, validation_alias=AliasChoices("TRADEWIND_TLS_CERT"))
+    tls_key: Path | None = Field(default=None, validation_alias=AliasChoices("TRADEWIND_TLS_KEY"))
+    tls_min: TlsVersion = Field(
+        default=TlsVersion.TLS_1_3, validation_alias=AliasChoices("TRADEWIND_TLS_MIN")
+    )
+    gateway_names: str = Field(default="", validation_alias=AliasChoices("TRADEWIND_GATEWAY_NAMES"))
     free_mb_min: int = Field(
         default=512, ge=1, validation_alias=AliasChoices("TRADEWIND_DISK_FREE_MB_MIN")
     )
@@ -101,10 +115,10 @@ class EmbeddedSettings(BaseSettings):
         default=90.0, gt=0, validation_alias=AliasChoices("TRADEWIND_READY_TIMEOUT_S")
     )
 
-    @field_validator("home", mode="after")
+    @field_validator("home", "tls_cert", "tls_key", mode="after")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @field_validator("file", mode="before")
     @classmethod

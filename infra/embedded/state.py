@@ -29,6 +29,7 @@ class RunState:
     gateway: str
     ports: Mapping[str, int]
     symbols: Sequence[str] = ()
+    certificates: str = ""
     children: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def write(self, home: Home) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -12,6 +13,7 @@ from infra.embedded.logs import LogFiles
 from infra.embedded.state import RunState
 from infra.embedded.view_panels import plain_line, screen
 from infra.embedded.view_snapshot import Snapshot, collect
+from infra.tls.trust import client_context
 
 REFRESH_S = 1.0
 PLAIN_REFRESH_S = 10.0
@@ -24,8 +26,9 @@ async def show(running: RunState, logs: LogFiles, console: Console, hint: str) -
 
     `hint` says what Ctrl-C does.
     """
+    verify = client_context(Path(running.certificates), running.gateway)
     async with httpx.AsyncClient(
-        base_url=running.gateway, timeout=TIMEOUT_S, trust_env=False
+        base_url=running.gateway, timeout=TIMEOUT_S, trust_env=False, verify=verify
     ) as client:
         if console.is_terminal:
             await _draw(client, running, logs, console, hint)

@@ -73,7 +73,7 @@ class Stage:
                 reasons[name] = "the system is not up"
                 continue
             path = "/health" if name == "gateway" else "/ready"
-            url = f"http://127.0.0.1:{state['ports'][name]}{path}"
+            url = f"{self.system.url(name)}{path}"
             try:
                 answer = http.get(url, timeout=READY_S_MAX)
             except httpx.HTTPError as error:

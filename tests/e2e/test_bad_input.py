@@ -27,7 +27,7 @@ from infra.embedded.home import Home
 from libs.common.contracts.channels import DEAD_LETTERS
 from tests.e2e.test_embedded_lifecycle import command
 from tests.support.full_disk import SmallDisk, small_disk
-from tests.support.system import System, running_system
+from tests.support.system import TRUST, System, running_system
 from tests.support.tie_out import differences, truth
 
 pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
@@ -158,7 +158,7 @@ REQUESTS: list[tuple[str, str, Any, int, str]] = [
 @pytest.mark.usefixtures("whole")
 def test_bad_requests_are_refused_by_name(system: System) -> None:
     wrong = []
-    with httpx.Client(base_url=system.url("gateway"), timeout=15) as client:
+    with httpx.Client(base_url=system.url("gateway"), timeout=15, verify=TRUST) as client:
         for method, path, body, status, named in REQUESTS:
             content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             headers = {"content-type": "application/json", **key()}

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.support.system import System, running_system
+from tests.support.system import System, http, running_system
 from tests.support.tie_out import differences, truth
 from tests.support.tutorial import strategy_code
 
@@ -152,7 +151,7 @@ def test_books_equal_the_brokers_and_go_on_after_a_restart(system: System) -> No
     cash = Decimal(truth(system)["cash"])
     assert system.stop() == 0
     system.start()
-    system.until(lambda: httpx.get(f"{system.url('gateway')}/health").status_code == 200, 30, "up")
+    system.until(lambda: http.get(f"{system.url('gateway')}/health").status_code == 200, 30, "up")
     assert len(system.all("/api/v1/orders/trades")) >= trades
     assert system.get("/api/v1/risk/state")["state"] == "halted"
     assert Decimal(truth(system)["cash"]) == cash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import stat
 import threading
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.containers import gotify_token, make_secrets
+from infra.containers import certificate, gotify_token, make_secrets
+from infra.tls.errors import TlsError
 
 
 @pytest.fixture
@@ -89,3 +91,66 @@ def test_no_token_leaves_an_empty_file_and_may_be_tried_again(
         gotify_token.store_token("http://127.0.0.1:1", tmp_path / "password", tmp_path / "token", 0)
     assert (tmp_path / "token").read_text() == "\n"
     assert "monitoring will not notify" in capsys.readouterr().out
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    """The volumes of the gateway's certificate, empty."""
+    for name in ("authority", "gateway"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def test_certificate_is_laid_out_once_and_kept(volumes: Path) -> None:
+    now = dt.datetime.now(dt.UTC)
+    said = certificate.lay_out(volumes, volumes / "own", {}, now)
+    assert said.startswith("a certificate for localhost, 127.0.0.1, ::1, gateway, until ")
+    gateway = volumes / "gateway"
+    first = {path.name: path.read_bytes() for path in gateway.iterdir()}
+    assert set(first) == {"tls.crt", "tls.key", "ca.crt", "gateway.conf"}
+    assert stat.S_IMODE((gateway / "tls.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((volumes / "authority" / "ca.key").stat().st_mode) == 0o600
+    certificate.lay_out(volumes, volumes / "own", {}, now)
+    assert {path.name: path.read_bytes() for path in gateway.iterdir()} == first
+
+
+def test_chosen_names_port_and_rates_reach_the_gateway(volumes: Path) -> None:
+    environment = {
+        "TRADEWIND_GATEWAY_NAMES": "desk.example.com, 192.0.2.7",
+        "TRADEWIND_GATEWAY_PORT": "9443",
+        "TRADEWIND_TLS_MIN": "1.2",
+        "TRADEWIND_REQUESTS_PER_SECOND": "7",
+    }
+    certificate.lay_out(volumes, volumes / "own", environment, dt.datetime.now(dt.UTC))
+    settings = (volumes / "gateway" / "gateway.conf").read_text()
+    for told in ('"desk.example.com" 1;', '"192.0.2.7" 1;', "default 9443;", "TLSv1.2 TLSv1.3",
+                 "rate=7r/s"):  # fmt: skip
+        assert told in settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRADEWIND_GATEWAY_NAMES", "a name; }"),
+        ("TRADEWIND_GATEWAY_PORT", "0"),
+        ("TRADEWIND_REQUESTS_PER_SECOND", "-1"),
+        ("TRADEWIND_TLS_MIN", "1.1"),
+        ("TRADEWIND_TLS_OWN", "11"),
+    ],
+)
+def test_unfit_setting_is_named_and_nothing_is_laid_out(
+    volumes: Path, name: str, value: str
+) -> None:
+    with pytest.raises(TlsError) as caught:
+        certificate.lay_out(volumes, volumes / "own", {name: value}, dt.datetime.now(dt.UTC))
+    wanted = "TRADEWIND_TLS_CERT" if name == "TRADEWIND_TLS_OWN" else value
+    assert wanted in str(caught.value) + caught.value.remedy
+    assert not (volumes / "gateway" / "gateway.conf").exists()
+
+
+def test_a_volume_is_opened_to_who_is_not_root(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "gotify.db").write_text("")
+    make_secrets.open_to_others(tmp_path)
+    assert stat.S_IMODE((tmp_path / "images").stat().st_mode) == 0o777
+    assert stat.S_IMODE((tmp_path / "gotify.db").stat().st_mode) == 0o666

@@ -20,6 +20,8 @@ from libs.common.runtime.secrets import SecretBox
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = STACK["services"]
+ROOT_JOBS = frozenset({"secrets", "gotify_token"})
+"""They write into new volumes, which belong to root; they have no capability and end at once."""
 
 
 @pytest.mark.parametrize("name", PORTS)
@@ -40,16 +42,78 @@ def test_every_container_is_hardened(name: str) -> None:
     assert "pids_limit" in service
 
 
+def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway"]
+    for port in SERVICES["gateway"]["ports"]:
+        assert port.startswith("${TRADEWIND_GATEWAY_ADDRESS:-127.0.0.1}:")
+
+
 @pytest.mark.parametrize("name", SERVICES)
-def test_published_on_the_loopback_only(name: str) -> None:
-    for port in SERVICES[name].get("ports", []):
-        assert port.startswith("127.0.0.1:")
+def test_no_container_is_root_but_jobs_that_write_into_new_volumes(name: str) -> None:
+    service = SERVICES[name]
+    if service.get("image", "").startswith("tradewind/") and "user" not in service:
+        return  # the image says it: test_the_service_image_is_not_root
+    if name in ROOT_JOBS:
+        assert service["restart"] == "no"
+    else:
+        assert not service["user"].startswith(("0", "root"))
 
 
-def test_stores_and_services_are_on_an_internal_network() -> None:
-    assert STACK["networks"]["inside"] == {"internal": True}
-    outside = {name for name, service in SERVICES.items() if "front" in service.get("networks", [])}
-    assert outside == {"gateway", "prometheus", "grafana", "gotify"}
+def test_the_service_image_is_not_root() -> None:
+    lines = (ROOT / "docker" / "service.Dockerfile").read_text().splitlines()
+    assert [line for line in lines if line.startswith("USER")] == ["USER 10001:10001"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_is_given_the_machine(name: str) -> None:
+    service = SERVICES[name]
+    for key in ("privileged", "cap_add", "devices", "pid", "ipc", "userns_mode", "volumes_from"):
+        assert key not in service
+    assert service.get("network_mode", "none") == "none"
+    for volume in service.get("volumes", []):
+        assert "docker.sock" not in volume
+        source = volume.split(":")[0]
+        if source.startswith(("/", ".", "$")):
+            assert volume.endswith(":ro"), volume
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned_by_version(name: str) -> None:
+    image = SERVICES[name]["image"]
+    if not image.startswith("tradewind/"):
+        assert re.fullmatch(r"[a-z/]+:v?\d[\w.-]*", image), image
+
+
+def reach() -> dict[str, set[str]]:
+    """Whom each container shares a network with."""
+    members = {name: set(service.get("networks", [])) for name, service in SERVICES.items()}
+    return {
+        name: {other for other in members if other != name and members[other] & networks}
+        for name, networks in members.items()
+    }
+
+
+def test_networks_join_exactly_who_must_talk() -> None:
+    services = {name for name in PORTS if name != "broker_simulator"}
+    sees = reach()
+    assert sees["gateway"] == services | {"grafana", "gotify"}
+    assert sees["prometheus"] == set(PORTS) | {"grafana"}
+    assert sees["grafana"] == {"gateway", "gotify", "prometheus"}
+    assert sees["gotify"] == {"gateway", "grafana", "monitoring", "gotify_token"}
+    assert sees["gotify_token"] == {"monitoring", "gotify"}
+    assert sees["postgres"] == set(PORTS) | {"migrate", "redis"}
+    assert sees["redis"] == set(PORTS) | {"migrate", "postgres"}
+    assert sees["secrets"] == sees["certificate"] == set()
+
+
+def test_there_is_one_way_in_and_no_way_out() -> None:
+    networks = STACK["networks"]
+    assert {name for name, facts in networks.items() if not facts.get("internal")} == {"front"}
+    masquerade = "com.docker.network.bridge.enable_ip_masquerade"
+    assert networks["front"]["driver_opts"] == {masquerade: "false"}
+    assert [name for name, facts in SERVICES.items() if "front" in facts.get("networks", [])] == [
+        "gateway"
+    ]
 
 
 def test_no_secret_is_in_the_file() -> None:

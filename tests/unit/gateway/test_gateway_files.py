@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from infra.caddy_config import NOT_BY_CADDY
 from infra.gateway import CADDY_FILE, NGINX_FILE, files
 from infra.routes import BODY_BYTES_MAX, PORTS, ROUTES, TITLES
 
@@ -23,9 +24,11 @@ def nginx_routes() -> dict[str, str]:
 
 def caddy_routes() -> dict[str, str]:
     text = CADDY_FILE.read_text()
-    paths = dict(re.findall(r"@(\w+) path (\S+) \2/\*", text))
+    paths = dict(re.findall(r"@(\w+) path_regexp \^(\S+)\(/\|\$\)\n", text))
     targets = re.findall(
-        r"handle @(\w+) \{\s+reverse_proxy 127\.0\.0\.1:\{\$TRADEWIND_(\w+)_PORT:(\d+)\}", text
+        r"handle @(\w+) \{\s+request_header -Upgrade\s+"
+        r"reverse_proxy 127\.0\.0\.1:\{\$TRADEWIND_(\w+)_PORT:(\d+)\}",
+        text,
     )
     return {paths[name]: f"{service.lower()}:{port}" for name, service, port in targets}
 
@@ -43,7 +46,9 @@ def test_both_limit_bodies_alike() -> None:
 @pytest.mark.parametrize("status", TITLES)
 def test_both_answer_their_own_errors_as_problems(status: int) -> None:
     assert f"location @problem_{status} {{" in NGINX_FILE.read_text()
-    assert f"handle @problem_{status} {{" in CADDY_FILE.read_text()
+    assert (f"handle @problem_{status} {{" in CADDY_FILE.read_text()) == (
+        status not in NOT_BY_CADDY
+    )
 
 
 def test_the_simulator_is_not_behind_the_gateway() -> None:

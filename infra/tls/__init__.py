@@ -1,0 +1,1 @@
+"""The gateway's certificate: made here by an authority of this installation, or the owner's own."""
