@@ -55,12 +55,47 @@ lock: $(READY) ## renew requirements.lock from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--all-extras pyproject.toml -o requirements.lock
 
+# The types take longest, so they come first and the rest runs beside them.
 .PHONY: lint
-lint: $(READY) ## style, types, import rules
+lint: $(READY) ## style, types, import rules, and what security-check needs no network for
+	@$(MAKE) --no-print-directory -j $(TEST_WORKERS) types secret-scan bandit style hadolint
+
+.PHONY: types
+types: $(READY)
+	$(BIN)/mypy
+
+.PHONY: style
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: security-check
+security-check: bandit hadolint secret-scan sbom audit-deps ## all checks of code, images and packages
+
+# bandit tells on stderr of each exclusion that excuses more lines than one.
+.PHONY: bandit
+bandit: $(READY) ## look for unsafe calls (what is excused stands in pyproject.toml or beside the line)
+	@said=$$($(BIN)/bandit -q -c pyproject.toml -r libs services cli infra strategies migrations benchmarks 2>&1) \
+		&& echo "bandit: nothing found" || { echo "$$said" | grep -v "no failed test on file"; exit 1; }
+
+.PHONY: hadolint
+hadolint: $(READY) ## check the Dockerfiles
+	$(BIN)/hadolint docker/*.Dockerfile
+
+# HISTORY=1 looks through every line that any commit ever added.
+.PHONY: secret-scan
+secret-scan: $(READY) ## look for secrets in what git tracks (HISTORY=1: ever tracked)
+	@$(BIN)/python -m infra.supply.secret_scan $(if $(HISTORY),--history)
+
+# Error 1: holes are known. Error 3: nobody answered, so nothing was checked.
+.PHONY: audit-deps
+audit-deps: $(READY) ## ask an advisory service about every package of the lock (needs the network)
+	@$(BIN)/python -m infra.supply.advisories
+
+.PHONY: sbom
+sbom: $(READY) ## write bills of materials (CycloneDX) of the lock, the images, the stack: build/sbom
+	@$(BIN)/python -m infra.supply.sbom
 
 .PHONY: test
 test: lint ## everything that checks the project

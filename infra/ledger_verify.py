@@ -122,7 +122,7 @@ CHECKS: Final = (
            WHERE o.hold_id IS NOT NULL
              AND (NOT EXISTS (SELECT 1 FROM ledger_transfers p
                               WHERE p.id = o.hold_id AND p.kind = 'pending')
-                  OR EXISTS (SELECT 1 FROM ledger_transfers r WHERE r.pending_id = o.hold_id))""",
+                  OR EXISTS (SELECT 1 FROM ledger_transfers r WHERE r.pending_id = o.hold_id))""",  # nosec B608 # our constants
     ),
     Check(
         "positions are the balances of their instruments",
@@ -198,7 +198,7 @@ CHECKS: Final = (
                       FROM {_STANDING} s GROUP BY order_id) t ON t.order_id = o.id
            WHERE (NOT o.external AND (o.filled_quantity <> coalesce(t.quantity, 0)
                                       OR o.filled_value <> coalesce(t.amount, 0)))
-              OR (o.external AND o.filled_quantity < coalesce(t.quantity, 0))""",
+              OR (o.external AND o.filled_quantity < coalesce(t.quantity, 0))""",  # nosec B608 # our own constants
     ),
     Check(
         "no transfer names an order or an execution that is not there",

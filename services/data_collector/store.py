@@ -242,7 +242,8 @@ class MarketStore:
 
 def _merge(source: str, *, replace: bool) -> str:
     """The statement that writes the bars of `source` and counts those written."""
-    update = "UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _BAR_VALUES)
+    values = ", ".join(f"{name} = excluded.{name}" for name in _BAR_VALUES)
+    update = "UPDATE SET " + values  # nosec B608 # our own constants
     return f"""
         WITH written AS (
             INSERT INTO market_ohlcv ({", ".join(_BAR_COLUMNS)})
@@ -251,7 +252,7 @@ def _merge(source: str, *, replace: bool) -> str:
             RETURNING 1
         )
         SELECT count(*) FROM written
-        """
+        """  # nosec B608 # our own constants
 
 
 async def _driver(tx: WriteSession) -> AsyncConnection[object]:

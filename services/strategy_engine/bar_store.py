@@ -24,14 +24,14 @@ _SINCE: Final = text(
         ORDER BY ts LIMIT :rows_max
     ) AS bars
     ORDER BY wanted.symbol, ts
-    """
+    """  # nosec B608 # our own constants
 )
 _BEFORE: Final = text(
     f"""
     SELECT {_COLUMNS} FROM market_ohlcv
     WHERE symbol = :symbol AND timeframe = :timeframe AND ts < :end
     ORDER BY ts DESC LIMIT :count
-    """
+    """  # nosec B608 # our own constants
 )
 
 

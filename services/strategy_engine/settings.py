@@ -57,7 +57,7 @@ class EngineSettings(ServiceSettings):
     @property
     def url(self) -> str:
         """Return where the other replicas reach this one."""
-        everywhere = self.host in {"0.0.0.0", "::"}
+        everywhere = self.host in {"0.0.0.0", "::"}  # nosec B104 # compared, not bound
         return f"http://{socket.gethostname() if everywhere else self.host}:{self.port}"
 
     @property

@@ -68,7 +68,7 @@ _SAVE_TURN: Final = text(
         ORDER BY m.place
     )
     SELECT new.id FROM fenced LEFT JOIN new ON fenced.held WHERE fenced.held
-    """
+    """  # nosec B608 # our own constants
 )
 # In a transaction of several statements, first of all.
 FENCE: Final = text(

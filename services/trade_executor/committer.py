@@ -34,7 +34,7 @@ _log = get_logger(__name__)
 # The kill switch is read with every batch: the orders of the batch are asked for it next.
 _WRITE: Final = text(
     "SELECT CAST(executor_write(CAST(:batch AS jsonb), :lift) AS text) AS written,"
-    f" t.state, t.generation, t.flatten FROM {FENCE}"
+    f" t.state, t.generation, t.flatten FROM {FENCE}"  # nosec B608 # our own constants
     " LEFT JOIN trading_state t ON t.account_id = :account"
 )
 _OVERDRAFT: Final = "no_overdraft"

@@ -24,7 +24,7 @@ from services.trade_executor.ports import (
 from services.trade_executor.rows import gate_from
 
 _GATE = text(
-    f"SELECT t.state, t.generation, t.flatten FROM {FENCE}"
+    f"SELECT t.state, t.generation, t.flatten FROM {FENCE}"  # nosec B608 # our own constants
     " LEFT JOIN trading_state t ON t.account_id = :account"
 )
 

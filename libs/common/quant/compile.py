@@ -164,7 +164,8 @@ def _with_global(template: Callable[..., Any], name: str, value: Any) -> Functio
     ast.increment_lineno(tree, template.__code__.co_firstlineno - 1)
     scope = {**template.__globals__, name: value}
     # This module's own __future__ annotations hold for the copy too.
-    exec(compile(tree, template.__code__.co_filename, "exec"), scope)
+    code = compile(tree, template.__code__.co_filename, "exec")
+    exec(code, scope)  # nosec B102 # a copy of one of our own functions
     made = scope[template.__name__]
     assert isinstance(made, FunctionType)
     return made

@@ -18,7 +18,7 @@ from libs.common.runtime.metrics import CIRCUIT_STATE
 T = TypeVar("T")
 
 # Where all jitter comes from; a simulation seeds it, so that a run can be had again.
-jitter: Final = random.Random()
+jitter: Final = random.Random()  # nosec B311 # spreads retries, guards nothing
 
 _CIRCUIT_LEVEL = {"closed": 0, "half-opened": 1, "opened": 2}
 

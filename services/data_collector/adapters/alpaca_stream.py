@@ -114,7 +114,7 @@ class AlpacaStream:
 
     def _delay_s(self, failures: int) -> float:
         ceiling = min(self._limits.delay_s_max, self._limits.delay_s * 2 ** min(failures - 1, 16))
-        return random.uniform(ceiling / 2, ceiling)
+        return random.uniform(ceiling / 2, ceiling)  # nosec B311 # spreads retries, guards nothing
 
     async def _session(self, sink: TickSink, connected: Callable[[], None]) -> None:
         self._sessions += 1

@@ -79,7 +79,8 @@ _own: list[Workshop] = []
 
 def _settle(path: str) -> None:
     """Make this process's workshop from the file that all read."""
-    _own.append(workshop_of(pickle.loads(Path(path).read_bytes())))
+    job = pickle.loads(Path(path).read_bytes())  # nosec B301 # our parent wrote it
+    _own.append(workshop_of(job))
 
 
 def _work(batch: Points) -> list[Trial]:
