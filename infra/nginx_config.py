@@ -79,7 +79,7 @@ def render(
     listen_plain: str = LISTEN_PLAIN,
     resolver: str = DOCKER_RESOLVER,
     upstream: Callable[[Route], str] = lambda route: f"{route.service}:{PORTS[route.service]}",
-    directory: str = "/tmp",
+    directory: str = "/tmp",  # nosec B108 # a tmpfs of its own container
     secrets: str = SECRETS,
     routes: Sequence[Route] = ROUTES,
     limits: Limits | None = None,
