@@ -87,7 +87,7 @@ class Stack:
         """Return the gateway's JSON answer; raises OSError or ValueError."""
         url = f"https://{LOOPBACK}:{self.port}{path}"
         trust = self.trust()
-        with urllib.request.urlopen(url, timeout=10, context=trust) as answer:  # nosec B310 # https
+        with urllib.request.urlopen(url, timeout=10, context=trust) as answer:  # nosec B310 # our stack
             return json.load(answer)
 
     def trust(self) -> ssl.SSLContext:
