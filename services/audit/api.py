@@ -87,6 +87,8 @@ def outcome(verification: Verification) -> dict[str, Any]:
         "rows": verification.rows,
         "head": verification.head,
         "broken": verification.broken,
+        "anchors": verification.anchors,
+        "anchored_seq": verification.anchored_seq,
     }
 
 

@@ -85,21 +85,31 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """The first row that does not fit: `code` is SEQ_GAP, PREV_HASH_MISMATCH or HASH_MISMATCH."""
+    """The first row that does not fit.
+
+    `code` is SEQ_GAP, PREV_HASH_MISMATCH or HASH_MISMATCH, or, found by the anchors only,
+    ANCHOR_MISMATCH, ANCHORED_ROWS_GONE or ANCHORS_BROKEN. `day` is the UTC day that an anchor
+    speaks of; not `exact`: the row is this one or one of the same day after it.
+    """
 
     seq: int
     code: str
     expected: str
     found: str
+    day: str | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The outcome of reading a chain: how many rows fit, the last good head, the first break."""
+    """The outcome of reading a chain: how many rows fit, the last good head, the first break, and
+    how many anchors held, the last of them up to which row."""
 
     rows: int
     head: Head
     broken: Break | None
+    anchors: int = 0
+    anchored_seq: int = 0
 
     @property
     def valid(self) -> bool:

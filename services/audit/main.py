@@ -9,8 +9,11 @@ from libs.common.runtime.app import create_app, run
 from libs.common.runtime.runtime import Runtime
 from services.audit.adapters.streams import StreamTail
 from services.audit.api import router
+from services.audit.evidence import Anchorage
 from services.audit.guard import ChainGuard
 from services.audit.handlers import Recorder
+from services.audit.jobs import jobs_of
+from services.audit.schedule import Schedule
 from services.audit.settings import AuditSettings
 from services.audit.store import AuditStore
 from services.audit.story_store import StoryStore
@@ -35,14 +38,16 @@ def build(settings: AuditSettings) -> FastAPI:
         gather_s=settings.audit_gather_ms / 1000,
         claim_idle_s=settings.claim_idle_s,
     )
-    guard = ChainGuard(runtime, settings, recorder, tail)
+    anchorage = Anchorage.of(settings)
+    guard = ChainGuard(runtime, settings, recorder, tail, anchorage)
+    schedule = Schedule(runtime, jobs_of(runtime, settings, anchorage, store, guard))
     return create_app(
         runtime,
         routers=[router(store, StoryStore(runtime.database), guard)],
         tasks=[
             ("record", lambda: tail.run(recorder.record)),
             ("measure", guard.measure),
-            ("patrol", guard.patrol),
+            ("schedule", schedule.run),
         ],
         stop=[guard.stop],
         figures=lambda: {"audit_head_seq": float(recorder.head.seq)},

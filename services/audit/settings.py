@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from libs.common.runtime.settings import ServiceSettings
 
@@ -21,3 +24,24 @@ class AuditSettings(ServiceSettings):
     """How often the backlog is measured and the known head is looked up again."""
     audit_verify_s: float = Field(default=3600.0, gt=0)
     """How often the whole chain is verified in the background."""
+    audit_key: SecretStr = SecretStr("")
+    """The seed of the key that anchors are signed with, 64 hex digits. Empty: none are made."""
+    audit_keys_former: Annotated[tuple[str, ...], NoDecode] = ()
+    """Public keys of the time before the last change of `audit_key`, comma-separated."""
+    audit_anchors: str = ""
+    """The folder of the anchors. Empty: none are made."""
+    audit_anchor_s: float = Field(default=3600.0, gt=0)
+    """How often what is new today is anchored; each day's last word follows after midnight."""
+    audit_deliver_s: float = Field(default=60.0, gt=0)
+    """How often what a target of the anchors has not got yet is sent again."""
+    audit_anchor_git: str = ""
+    """A Git repository that every anchor is committed to; pushed where it has a remote."""
+    audit_anchor_post_url: str = ""
+    """Where every new anchor is sent by HTTP POST."""
+
+    @field_validator("audit_keys_former", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        return value

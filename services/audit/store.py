@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final, cast
 from uuid import UUID
@@ -13,11 +14,14 @@ from sqlalchemy.engine import RowMapping
 
 from libs.common.runtime.database import Database, ReadSession, WriteSession
 from libs.common.runtime.schema.audit import audit_log
+from services.audit.anchoring import HistoryError, Stretch
 from services.audit.logic import Entry, Head, Row, link
 from services.audit.ports import Appended, Filters
 
 APPEND_LOCK: Final = 0x7472_6164_6175_6469
 """Key of the advisory lock that makes one writer of many."""
+
+_STRETCH_ROWS: Final = 50_000
 
 _NAMES: Final = Row.__struct_fields__
 _COLUMNS: Final = ", ".join(_NAMES)
@@ -32,6 +36,16 @@ _TYPES: Final = [
 _HEAD: Final = text("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1")
 _AT: Final = text("SELECT seq, hash FROM audit_log WHERE seq = :seq")
 _KNOWN: Final = text("SELECT message_id FROM audit_log WHERE message_id = ANY(:ids)")
+_STRETCH: Final = text(
+    "SELECT seq, hash, prev_hash FROM audit_log WHERE seq > :after AND seq <= :up_to ORDER BY seq"
+)
+_LAST_BEFORE: Final = text(
+    "SELECT seq FROM audit_log WHERE CAST(:moment AS timestamptz) IS NULL"
+    " OR recorded_at < :moment ORDER BY seq DESC LIMIT 1"
+)
+_NEXT_RECORDED: Final = text(
+    "SELECT recorded_at FROM audit_log WHERE seq > :after ORDER BY seq LIMIT 1"
+)
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
 
 
@@ -60,6 +74,35 @@ class AuditStore:
         async with self._database.read() as tx:
             row = await tx.row(_AT, {"seq": head.seq})
         return row is not None and row["hash"].hex() == head.hash
+
+    async def stretch(self, after: int, up_to: int) -> Stretch:
+        """Return the rows after `after` up to `up_to`. Raises HistoryError where one is missing."""
+        before, last, hashes = "", after, list[bytes]()
+        while last < up_to:
+            part = {"after": last, "up_to": min(up_to, last + _STRETCH_ROWS)}
+            async with self._database.read() as tx:
+                rows = await tx.rows(_STRETCH, part)
+            for row in rows:
+                if row["seq"] != last + 1:
+                    break
+                before = before or row["prev_hash"].hex()
+                hashes.append(bytes(row["hash"]))
+                last = row["seq"]
+            if last != part["up_to"]:
+                raise HistoryError(f"row {last + 1} is missing")
+        return Stretch(before, hashes, last)
+
+    async def last_before(self, moment: dt.datetime | None) -> int:
+        """Return the last row recorded before `moment` (at all: None), 0 where there is none."""
+        async with self._database.read() as tx:
+            row = await tx.row(_LAST_BEFORE, {"moment": moment})
+        return 0 if row is None else int(row["seq"])
+
+    async def first_day(self, after: int) -> dt.date | None:
+        """Return the day on which the row that follows `after` was recorded."""
+        async with self._database.read() as tx:
+            row = await tx.row(_NEXT_RECORDED, {"after": after})
+        return None if row is None else row["recorded_at"].astimezone(dt.UTC).date()
 
     async def events(self, filters: Filters, after: int | None, limit: int) -> list[Row]:
         """Return rows with `seq` below `after`, newest first."""

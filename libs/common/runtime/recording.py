@@ -45,6 +45,8 @@ SLICE: Final = 50
 AGENT_CHARS_MAX: Final = 200
 PATH_CHARS_MAX: Final = 300
 NOBODY: Final = "anonymous"
+PRINCIPAL: Final = "tradewind.principal"
+"""Where the scope of a request names who makes it."""
 
 
 class Call(NamedTuple):
@@ -60,7 +62,7 @@ class Call(NamedTuple):
     correlation_id: uuid.UUID
     headers: Sequence[tuple[bytes, bytes]]
     client: tuple[str, int] | None
-    state: dict[str, Any]
+    principal: Any
 
 
 @dataclass
@@ -123,7 +125,7 @@ class CallRecorder:
                 correlation_id,
                 scope["headers"],
                 scope.get("client"),
-                scope.get("state") or {},
+                scope.get(PRINCIPAL),
             )
         )
 
@@ -207,12 +209,9 @@ def event_of(call: Call, service: str) -> AuditEvent:
         "ip": _address(call),
         "user_agent": _header(call, b"user-agent")[:AGENT_CHARS_MAX],
     }
-    principal = call.state.get("principal")
-    if principal is not None:
-        details["actor_kind"] = str(principal.kind)
     return AuditEvent(
         event_type="PermissionDenied" if denied else "ApiCall",
-        actor=NOBODY if principal is None else str(principal.name),
+        actor=NOBODY if call.principal is None else str(call.principal.actor),
         action=call.method,
         resource=call.route,
         outcome=_outcome(call.status),

@@ -1,24 +1,33 @@
 """The chain read out by COPY: the whole table at hundreds of thousands of rows a second.
 
 One row is one line of text, taken apart here rather than by a driver's type adapters: those
-cost several times what the hash costs. Runs in the caller's thread and blocks it.
+cost several times what the hash costs. It is read in parts, by processes side by side if there are
+processors for them; the parts are joined, and held against the anchors, in order.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import re
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import msgspec
 import psycopg
+from psycopg import sql
 
 from libs.common.kernel.errors import UnavailableError
-from services.audit.logic import Canonical, Claim, Head, Verification, find_break
+from services.audit.anchors import Anchor, AnchorError, read_line
+from services.audit.logic import Break, Canonical, Claim, Head, Verification, find_break
+from services.audit.watch import AnchorWatch, Hashes
 
 CONNECT_TIMEOUT_S: Final = 5
-PROGRESS_ROWS: Final = 20_000
+SPAN_ROWS: Final = 20_000
 _LAST_SEQ: Final = 2**62
 # A nullable text gets a leading "=", so that the empty field can only mean null.
 _QUERY: Final = """
@@ -40,31 +49,80 @@ class ScanStoppedError(Exception):
     """The caller's `progress` asked to stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is kept outside the database: anchors, and where the hashes of anchored rows are."""
+
+    anchors: Sequence[Anchor] = ()
+    hashes: Hashes = lambda day: b""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of the chain as it was read: the hashes of the rows that fit, where it starts and
+    ends, and the first row that does not fit to the one before it within the part."""
+
+    first: Head
+    last: Head
+    rows: int
+    hashes: bytes
+    broken: Break | None
+
+
 def verify_chain(
     url: str,
     first_seq: int = 1,
     last_seq: int | None = None,
     progress: Callable[[int], bool] | None = None,
+    *,
+    evidence: Evidence | None = None,
+    jobs: int = 1,
 ) -> Verification:
     """Read the chain of database `url` and stop at the first row that does not fit.
 
-    The row before `first_seq` is taken on trust. `progress` is called with the rows read so far
-    and returns whether to go on. Raises UnavailableError, and ScanStoppedError when stopped.
+    Rows before `first_seq`, and those dropped behind a checkpoint, are taken on trust. With
+    `evidence` the rows are held against the anchors too. With more than one of `jobs` processes of
+    their own read and hash. `progress` is called with the rows read so far and returns whether to
+    go on. Raises UnavailableError, and ScanStoppedError when stopped.
     """
+    given = evidence or Evidence()
     with _reading(url) as connection:
-        return _verify(connection, first_seq, last_seq or _LAST_SEQ, progress)
+        head, checkpointed = _start(connection, first_seq, given.anchors)
+        if checkpointed is not None:
+            return Verification(0, Head(), checkpointed)
+        end = min(last_seq or _LAST_SEQ, _last(connection))
+        snapshot = _snapshot(connection)
+        watch = AnchorWatch(given.anchors, head.seq + 1, given.hashes)
+        starts = range(head.seq + 1, end + 1, SPAN_ROWS)
+        ask = [(url, snapshot, at, min(at + SPAN_ROWS - 1, end)) for at in starts]
+        count = 0
+        for span in _spans(connection, ask, jobs):
+            broken = _joined(head, span) or watch.feed(head.seq + 1, span.hashes)
+            broken = broken or span.broken
+            if broken is not None:
+                fitting = min(span.rows, max(0, broken.seq - 1 - head.seq))
+                at = head if not fitting else _head_within(span, fitting)
+                return Verification(
+                    count + fitting, at, watch.earlier(broken), watch.held, watch.held_seq
+                )
+            head = span.last if span.rows else head
+            count += span.rows
+            if progress is not None and not progress(count):
+                raise ScanStoppedError
+        gone = watch.finish(head) if last_seq is None else None
+        return Verification(count, head, gone, watch.held, watch.held_seq)
 
 
 def row_count(url: str, first_seq: int = 1, last_seq: int | None = None) -> int:
     """Return about how many rows a verification will read: the span up to the last row."""
     with _reading(url) as connection:
-        row = connection.execute("SELECT coalesce(max(seq), 0) FROM audit_log").fetchone()
-    last = min(row[0] if row else 0, last_seq or _LAST_SEQ)
-    return max(0, last - first_seq + 1)
+        row = connection.execute("SELECT coalesce(min(seq), 1) FROM audit_log").fetchone()
+        last = min(_last(connection), last_seq or _LAST_SEQ)
+    return max(0, last - max(first_seq, row[0] if row else 1) + 1)
 
 
 @contextmanager
-def _reading(url: str) -> Iterator[psycopg.Connection]:
+def _reading(url: str, snapshot: str = "") -> Iterator[psycopg.Connection]:
     scheme, _, rest = url.partition("://")
     try:
         with psycopg.connect(
@@ -72,6 +130,8 @@ def _reading(url: str) -> Iterator[psycopg.Connection]:
         ) as connection:
             connection.read_only = True
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            if snapshot:
+                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
             connection.execute("SET LOCAL TIME ZONE 'UTC'")
             connection.execute("SET LOCAL DateStyle = 'ISO'")
             connection.execute("SET LOCAL statement_timeout = 0")
@@ -80,31 +140,109 @@ def _reading(url: str) -> Iterator[psycopg.Connection]:
         raise UnavailableError(f"database: {str(error).splitlines()[0]}") from error
 
 
-def _verify(
-    connection: psycopg.Connection,
-    first_seq: int,
-    last_seq: int,
-    progress: Callable[[int], bool] | None,
-) -> Verification:
-    head = _before(connection, first_seq)
+def _snapshot(connection: psycopg.Connection) -> str:
+    row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _last(connection: psycopg.Connection) -> int:
+    row = connection.execute("SELECT coalesce(max(seq), 0) FROM audit_log").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _start(
+    connection: psycopg.Connection, first_seq: int, anchors: Sequence[Anchor]
+) -> tuple[Head, Break | None]:
+    """Return the head to begin after; what is wrong with the checkpoint, if rows were dropped."""
+    if first_seq > 1:
+        query = "SELECT encode(hash, 'hex') FROM audit_log WHERE seq = %s"
+        row = connection.execute(query, (first_seq - 1,)).fetchone()
+        if row is not None:
+            return Head(first_seq - 1, row[0]), None
+    found = connection.execute(
+        "SELECT statement FROM audit_checkpoints ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
+    if found is None:
+        # Nothing was dropped: a row missing at the start is a gap.
+        return (Head() if first_seq <= 1 else Head(first_seq - 2)), None
+    try:
+        checkpoint = read_line(found[0].encode())
+    except AnchorError as error:
+        return Head(), Break(1, "CHECKPOINT_BROKEN", "a signed checkpoint", f"one that {error}")
+    known = {one.key for one in anchors}
+    if known and checkpoint not in anchors:
+        return Head(), Break(
+            checkpoint.last_seq, "CHECKPOINT_BROKEN", "a checkpoint that is anchored", "another"
+        )
+    if first_seq > checkpoint.last_seq + 1:
+        return Head(first_seq - 2), None
+    return Head(checkpoint.last_seq, checkpoint.head), None
+
+
+def _spans(
+    connection: psycopg.Connection, ask: Sequence[tuple[str, str, int, int]], jobs: int
+) -> Iterator[Span]:
+    if jobs <= 1 or len(ask) <= 1:
+        for _, _, first, last in ask:
+            yield read_span(connection, first, last)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting: deque[Future[Span]] = deque()
+        rest = iter(ask)
+        try:
+            for part in islice(rest, jobs * 2):
+                waiting.append(pool.submit(_span_of, *part))
+            while waiting:
+                span = waiting.popleft().result()
+                for part in islice(rest, 1):
+                    waiting.append(pool.submit(_span_of, *part))
+                yield span
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _span_of(url: str, snapshot: str, first: int, last: int) -> Span:
+    """Read a part in a process of its own."""
+    with _reading(url, snapshot) as connection:
+        return read_span(connection, first, last)
+
+
+def read_span(connection: psycopg.Connection, first_seq: int, last_seq: int) -> Span:
+    """Read rows `first_seq` to `last_seq`; that the first one follows what is before the part is
+    for the caller to see: `first` is what it claims to follow."""
     count = 0
+    begin = head = Head(first_seq - 1)
+    hashes: list[str] = []
     for claim in _claims(connection, first_seq, last_seq):
+        if not count:
+            begin = head = Head(claim[0].seq - 1, claim[0].prev_hash)
         broken = find_break(claim, head)
         if broken is not None:
-            return Verification(count, head, broken)
+            return Span(begin, head, count, bytes.fromhex("".join(hashes)), broken)
         head = Head(claim[0].seq, claim[1])
+        hashes.append(claim[1])
         count += 1
-        if progress is not None and count % PROGRESS_ROWS == 0 and not progress(count):
-            raise ScanStoppedError
-    return Verification(count, head, None)
+    return Span(begin, head, count, bytes.fromhex("".join(hashes)), None)
 
 
-def _before(connection: psycopg.Connection, first_seq: int) -> Head:
-    if first_seq <= 1:
-        return Head()
-    query = "SELECT encode(hash, 'hex') FROM audit_log WHERE seq = %s"
-    row = connection.execute(query, (first_seq - 1,)).fetchone()
-    return Head(first_seq - 2) if row is None else Head(first_seq - 1, row[0])
+def _joined(head: Head, span: Span) -> Break | None:
+    """Return what is wrong with a part as the successor of `head`."""
+    if not span.rows and span.broken is None:
+        return None
+    first = span.first.seq + 1
+    if first != head.seq + 1:
+        return Break(first, "SEQ_GAP", str(head.seq + 1), str(first))
+    if span.first.hash != head.hash:
+        return Break(first, "PREV_HASH_MISMATCH", head.hash, span.first.hash)
+    return None
+
+
+def _head_within(span: Span, rows: int) -> Head:
+    """Return the head after the first `rows` rows of a part."""
+    return Head(span.first.seq + rows, span.hashes[(rows - 1) * 32 : rows * 32].hex())
 
 
 def _claims(connection: psycopg.Connection, first_seq: int, last_seq: int) -> Iterator[Claim]:

@@ -251,15 +251,18 @@ async def test_the_services_own_role_can_append_and_nothing_else(
         "UPDATE audit_log SET outcome = 'other' WHERE seq = 3",
         "DELETE FROM audit_log WHERE seq = 3",
         "TRUNCATE audit_log",
+        "TRUNCATE audit_checkpoints CASCADE",
     ],
 )
-async def test_even_the_owner_is_refused_a_change(database_url: str, change: str) -> None:
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_even_a_superuser_is_refused_a_change(
+    database_url: str, change: str, role: str
+) -> None:
     await fill(database_url, 5)
-    with (
-        psycopg.connect(database_url) as connection,
-        pytest.raises(psycopg.errors.RestrictViolation),
-    ):
-        connection.execute(change)  # type: ignore[arg-type]
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"SET session_replication_role = {role}")  # type: ignore[arg-type]
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            connection.execute(change)  # type: ignore[arg-type]
     assert verify_chain(database_url).rows == 5
 
 
@@ -271,7 +274,7 @@ async def fill(database_url: str, rows: int) -> None:
 def tamper(database_url: str, change: str) -> None:
     """As a superuser who switches the triggers off."""
     with psycopg.connect(database_url) as connection:
-        connection.execute("SET session_replication_role = replica")
+        connection.execute("ALTER TABLE audit_log DISABLE TRIGGER ALL")
         connection.execute(change)  # type: ignore[arg-type]
 
 
@@ -353,12 +356,7 @@ async def test_a_part_of_the_chain_can_be_verified(database_url: str, redis_url:
     tamper(database_url, "UPDATE audit_log SET actor = 'eve' WHERE seq = 2")
     async with serving(service(database_url, redis_url)) as client:
         part = await client.get("/api/v1/audit/verify?first_seq=3&last_seq=7")
-    assert part.json() == {
-        "valid": True,
-        "rows": 5,
-        "head": part.json()["head"],
-        "broken": None,
-    }
+    assert (part.json()["valid"], part.json()["rows"], part.json()["broken"]) == (True, 5, None)
 
 
 async def test_events_are_filtered_and_paged(database_url: str, redis_url: str) -> None:

@@ -123,6 +123,8 @@ async def test_each_way_of_spoiling_is_found(books: str) -> None:
             )
             connection.execute(f"CREATE DATABASE {copy} TEMPLATE {original}")  # type: ignore[arg-type]
         with psycopg.connect(f"{server}/{copy}") as connection:
+            for table in ("ledger_transfers", "trades", "order_events"):
+                connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")  # type: ignore[arg-type]
             connection.execute("SET session_replication_role = replica")
             connection.execute(damage)  # type: ignore[arg-type]
         assert name in wrong(f"{server}/{copy}"), name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from libs.common.runtime.schema import (
     audit,
     backtests,
+    deployments,
     desks,
     execution,
     market,
@@ -23,6 +24,7 @@ __all__ = [
     "WRITERS",
     "audit",
     "backtests",
+    "deployments",
     "desks",
     "execution",
     "market",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, func
 
 from libs.common.runtime.schema.base import Id, Instant, table
 
@@ -33,4 +33,27 @@ audit_log = table(
     Index("ix_audit_log_resource", "resource"),
     writers=WRITER,
     append_only=True,
+)
+
+# Behind a checkpoint rows were dropped after their export. `statement` is the signed line that
+# stands among the anchors too: the chain goes on after row `seq`, whose hash it names.
+audit_checkpoints = table(
+    "audit_checkpoints",
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("statement", Text, nullable=False),
+    Column("made_at", Instant, nullable=False, server_default=func.now()),
+    writers=WRITER,
+    append_only=True,
+)
+
+# The keys that a month's personal data are encrypted with, themselves encrypted. Without its key
+# (`wrapped` null) what was encrypted in that month can be read no more, and the chain stands.
+audit_keys = table(
+    "audit_keys",
+    Column("period", Text, primary_key=True),
+    Column("wrapped", Text),
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    Column("erased_at", Instant),
+    writers=WRITER,
+    private=True,
 )
