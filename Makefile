@@ -118,6 +118,12 @@ unit: $(READY) ## the fast tests only
 chaos: $(READY) ## break everything for MINUTES=10 while it trades, then look at the books (SEED=)
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+# SEED= begins with that round; SERVICE= tries one service only.
+.PHONY: fuzz
+fuzz: $(READY) ## send every service what its OpenAPI allows and forbids (MINUTES=10 SEED= SERVICE=)
+	@$(BIN)/python -W ignore -m tests.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SERVICE),--service $(SERVICE))
+
 # SEED= replays one session; SEEDS= or MINUTES= play many, from SEED= on or from a fresh one.
 .PHONY: sim
 sim: $(READY) ## play seeded simulated sessions (SEED= STEPS= SEEDS= MINUTES=)

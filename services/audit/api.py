@@ -12,11 +12,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.kernel.errors import NotFoundError
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.audit.guard import ChainGuard
 from services.audit.logic import Row, Verification
 from services.audit.ports import AuditLog, Filters, Stories
-from services.audit.story import tell
+from services.audit.shapes import EventShape, VerificationShape
+from services.audit.story import Story, tell
 
 SEQ_MAX = 2**62
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,7 +55,9 @@ def router(log: AuditLog, stories: Stories, guard: ChainGuard) -> APIRouter:
     """Return the routes under `/api/v1/audit`."""
     routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
-    @routes.get("/events", dependencies=[requires("audit:read")])
+    @routes.get(
+        "/events", dependencies=[requires("audit:read")], responses=answers(page_of(EventShape))
+    )
     async def events(query: Annotated[EventsQuery, Query()]) -> Response:
         """Recorded events, newest first."""
         filters = Filters(**query.model_dump(exclude={"after", "limit"}))
@@ -64,12 +68,16 @@ def router(log: AuditLog, stories: Stories, guard: ChainGuard) -> APIRouter:
             {"items": [_shown(row) for row in shown], "next": shown[-1].seq if more else None}
         )
 
-    @routes.get("/verify", dependencies=[requires("audit:read")])
+    @routes.get(
+        "/verify", dependencies=[requires("audit:read")], responses=answers(VerificationShape)
+    )
     async def verify(query: Annotated[VerifyQuery, Query()]) -> Response:
         """Read the hash chain and name the first row that does not fit, if any."""
         return json_response(outcome(await guard.verify(query.first_seq, query.last_seq)))
 
-    @routes.get("/trace/{story_id}", dependencies=[requires("audit:read")])
+    @routes.get(
+        "/trace/{story_id}", dependencies=[requires("audit:read")], responses=answers(Story)
+    )
     async def trace(story_id: UUID) -> Response:
         """The whole story of a correlation, message, signal, order or trade id, in order."""
         story = tell(str(story_id), await stories.steps(story_id))
@@ -80,7 +88,7 @@ def router(log: AuditLog, stories: Stories, guard: ChainGuard) -> APIRouter:
     return routes
 
 
-def outcome(verification: Verification) -> dict[str, Any]:
+def outcome(verification: Verification) -> VerificationShape:
     """Return a verification as it is shown to people and programs."""
     return {
         "valid": verification.valid,

@@ -12,9 +12,11 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.backtest.request import Request as BacktestRequest
 from libs.common.backtest.request import request_of
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, body_of, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.problems import problem
 from services.backtester import handlers
@@ -22,12 +24,24 @@ from services.backtester.desk import Desk
 from services.backtester.hub import Hub
 from services.backtester.ports import FINISHED, QueueFullError, Run, Runs, Status
 from services.backtester.settings import BacktesterSettings
+from services.backtester.shapes import BriefShape, ComparisonShape
 
 KEEPALIVE_S: Final = 10.0
 RETRY_AFTER_S: Final = 5
 READ: Final = requires("backtests:read")
 WRITE: Final = requires("backtests:write")
 _TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
+_EVENT: Final = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {"event": {"enum": ["progress", "end"]}, "data": {"type": "string"}},
+}
+_BYTES: Final = "application/octet-stream"
+_FILES: Final = {
+    "text/html": {"type": "string"},
+    "application/json": {"type": "object"},
+    _BYTES: {"type": "string", "format": "binary"},
+}
 FileName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,200}$", max_length=200)
@@ -82,7 +96,13 @@ def router(
     routes = APIRouter(prefix="/api/v1/backtests", tags=["backtests"])
     queue_max = settings.backtests_queue_max
 
-    @routes.post("", status_code=202, dependencies=[WRITE])
+    @routes.post(
+        "",
+        status_code=202,
+        openapi_extra=body_of(BacktestRequest),
+        dependencies=[WRITE],
+        responses=answers(Run, 409, 429, status=202),
+    )
     async def submit(request: Request, key: Key = None) -> Response:
         """Queue a backtest; one Idempotency-Key gives one run. 429 if the queue is full."""
         asked = request_of(await request.body())
@@ -97,7 +117,7 @@ def router(
         answer.headers.update(where)
         return answer
 
-    @routes.get("", dependencies=[READ])
+    @routes.get("", dependencies=[READ], responses=answers(page_of(BriefShape)))
     async def listed(query: Annotated[RunsQuery, Query()]) -> Response:
         """Runs, newest first."""
         found = await runs.page(query.status, query.kind, query.after, query.limit + 1)
@@ -105,18 +125,23 @@ def router(
         following = shown[-1].id if len(found) > query.limit else None
         return json_response({"items": [brief(run, hub) for run in shown], "next": following})
 
-    @routes.get("/compare", dependencies=[READ])
+    @routes.get("/compare", dependencies=[READ], responses=answers(ComparisonShape, 404))
     async def compare(query: Annotated[CompareQuery, Query()]) -> Response:
         """The metrics of several finished runs side by side."""
         named = [handlers.id_of(part) for part in query.ids.split(",") if part]
         return json_response(await handlers.compare(runs, named))
 
-    @routes.get("/{run_id}", dependencies=[READ])
+    @routes.get("/{run_id}", dependencies=[READ], responses=answers(Run))
     async def detail(run_id: UUID) -> Response:
         """One run with its request, progress, result or error, and files."""
         return json_response(view(await runs.get(run_id), hub))
 
-    @routes.get("/{run_id}/events", dependencies=[READ])
+    @routes.get(
+        "/{run_id}/events",
+        dependencies=[READ],
+        responses=answers(None, media={"text/event-stream": _EVENT}),
+        response_class=StreamingResponse,
+    )
     async def events(run_id: UUID) -> Response:
         """Progress as server-sent events, until the run has ended."""
         await runs.get(run_id)
@@ -125,12 +150,17 @@ def router(
             _events(runs, hub, run_id), media_type="text/event-stream", headers=headers
         )
 
-    @routes.post("/{run_id}/cancel", dependencies=[WRITE])
+    @routes.post("/{run_id}/cancel", dependencies=[WRITE], responses=answers(Run, 409))
     async def cancel(run_id: UUID) -> Response:
         """Cancel a run that waits or works."""
         return json_response(view(await handlers.cancel(runs, desk, run_id), hub))
 
-    @routes.post("/{run_id}/resume", dependencies=[WRITE])
+    @routes.post(
+        "/{run_id}/resume",
+        status_code=202,
+        dependencies=[WRITE],
+        responses=answers(Run, 409, 429, status=202),
+    )
     async def resume(request: Request, run_id: UUID) -> Response:
         """Queue an interrupted, failed or cancelled run again; what it has kept is not redone."""
         try:
@@ -139,17 +169,21 @@ def router(
             return _full(request, error)
         return json_response(view(run, hub), status=202)
 
-    @routes.delete("/{run_id}", status_code=204, dependencies=[WRITE])
+    @routes.delete(
+        "/{run_id}", status_code=204, dependencies=[WRITE], responses=answers(None, 409, status=204)
+    )
     async def remove(run_id: UUID) -> Response:
         """Forget a finished run and delete its files."""
         await handlers.remove(runs, desk, run_id)
         return Response(status_code=204)
 
-    @routes.get("/{run_id}/artefacts/{name}", dependencies=[READ])
+    @routes.get(
+        "/{run_id}/artefacts/{name}", dependencies=[READ], responses=answers(None, media=_FILES)
+    )
     async def artefact(run_id: UUID, name: FileName) -> Response:
         """A file that the run left; `artefacts` of the run lists them."""
         path = await handlers.artefact(runs, desk, run_id, name)
-        kind = _TYPES.get(path.suffix[1:], "application/octet-stream")
+        kind = _TYPES.get(path.suffix[1:], _BYTES)
         return FileResponse(path, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
 
     return routes

@@ -172,7 +172,7 @@ class DataStream:
             try:
                 decode = msgspec.json.decode if client.text else msgspec.msgpack.decode
                 request = decode(message, type=dict[str, Any])
-            except (msgspec.DecodeError, msgspec.ValidationError):
+            except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
                 _fail(client, 400)
                 continue
             match request.get("action"):

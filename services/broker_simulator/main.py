@@ -22,6 +22,7 @@ from libs.common.kernel.ids import IdSource
 from libs.common.runtime.app import end_cleanly_on_signals, json_response, load_settings
 from libs.common.runtime.clocks import Uuid7Ids
 from libs.common.runtime.logging import configure_logging, get_logger
+from libs.common.runtime.openapi import READINESS, ServiceApp
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
 from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.readiness import Readiness
@@ -93,7 +94,7 @@ class Simulator:
                 if self.broker.failure is None:
                     self.broker.close()
 
-        app = FastAPI(title="Tradewind broker_simulator", lifespan=lifespan, redoc_url=None)
+        app = ServiceApp(title="Tradewind broker_simulator", lifespan=lifespan, redoc_url=None)
         app.add_middleware(AlpacaFront, simulator=self)
         install_problem_handlers(app)
         app.include_router(self._operations())
@@ -124,7 +125,7 @@ class Simulator:
             """Tell that the process is alive."""
             return {"status": "alive", "service": NAME}
 
-        @router.get("/ready")
+        @router.get("/ready", responses=READINESS)
         async def ready() -> Response:
             """Tell whether the exchange moves and can store: 200, or 503 with the reason."""
             ready = self.readiness.ready

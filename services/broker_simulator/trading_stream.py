@@ -94,7 +94,7 @@ class TradingStream:
                 request = msgspec.json.decode(message, type=dict[str, Any])
                 action = request.get("action")
                 data = msgspec.convert(request.get("data") or {}, dict[str, Any])
-            except (msgspec.DecodeError, msgspec.ValidationError):
+            except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
                 _reply(client, "error", {"error_message": "message is not a JSON object"})
                 continue
             if action in ("authenticate", "auth"):

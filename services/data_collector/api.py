@@ -15,21 +15,36 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from libs.common.domain.sessions import OutsideCalendarError, SessionCalendar
+from libs.common.domain.instruments import Instrument
+from libs.common.domain.sessions import OutsideCalendarError, Session, SessionCalendar
 from libs.common.domain.timeframes import Timeframe
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.data_collector import handlers
 from services.data_collector.history import Backfill
 from services.data_collector.instrument_book import InstrumentBook
-from services.data_collector.latest import LatestTicks
-from services.data_collector.ports import BarPage, HistoryProvider, PageStore, ProviderHealth
+from services.data_collector.latest import LatestTick, LatestTicks
+from services.data_collector.ports import (
+    BarPage,
+    HistoryProvider,
+    PageStore,
+    ProviderHealth,
+    QuarantineRow,
+    QuoteRow,
+)
+from services.data_collector.shapes import ProviderShape
 
 READ = requires("market:read")
 WRITE = requires("market:write")
 BAR_ROWS_MAX = 10_000
 CALENDAR_DAYS_MAX = 400
+_ARROW_STREAM = "application/vnd.apache.arrow.stream"
+_OTHER_FORMS = {
+    "text/csv": {"type": "string"},
+    _ARROW_STREAM: {"type": "string", "format": "binary"},
+}
 
 SymbolParam = Annotated[str, Query(pattern=r"^[A-Za-z0-9./-]{1,32}$")]
 LimitParam = Annotated[int, Query(ge=1, le=BAR_ROWS_MAX)]
@@ -76,14 +91,14 @@ def router(market: Callable[[], Market]) -> APIRouter:
     """The routes; `market()` raises UnavailableError until the service has started."""
     routes = APIRouter(prefix="/api/v1/market", tags=["market"])
 
-    @routes.get("/quotes/latest", dependencies=[READ])
+    @routes.get("/quotes/latest", dependencies=[READ], responses=answers(page_of(LatestTick), 404))
     async def latest_quotes(symbols: Annotated[str, Query(max_length=8000)]) -> Response:
         """The last good quote and trade of each symbol; symbols without one are absent."""
         desk = market()
         wanted = handlers.symbols_of(desk.book(), symbols)
         return json_response({"items": handlers.latest_of(desk.latest, wanted), "next": None})
 
-    @routes.get("/quotes", dependencies=[READ])
+    @routes.get("/quotes", dependencies=[READ], responses=answers(page_of(QuoteRow), 404))
     async def quotes(
         symbol: SymbolParam,
         start: AwareDatetime | None = None,
@@ -99,7 +114,9 @@ def router(market: Callable[[], Market]) -> APIRouter:
         )
         return json_response({"items": rows, "next": following})
 
-    @routes.get("/bars", dependencies=[READ])
+    @routes.get(
+        "/bars", dependencies=[READ], responses=answers(page_of(BarPage), 404, media=_OTHER_FORMS)
+    )
     async def bars(
         symbol: SymbolParam,
         timeframe: Timeframe = Timeframe.MINUTE,
@@ -119,10 +136,10 @@ def router(market: Callable[[], Market]) -> APIRouter:
         if format is Format.CSV:
             return Response(_csv(rows), media_type="text/csv")
         if format is Format.ARROW:
-            return Response(_arrow(rows), media_type="application/vnd.apache.arrow.stream")
+            return Response(_arrow(rows), media_type=_ARROW_STREAM)
         return json_response({"items": rows, "next": rows[-1].ts if len(rows) == limit else None})
 
-    @routes.get("/instruments", dependencies=[READ])
+    @routes.get("/instruments", dependencies=[READ], responses=answers(page_of(Instrument)))
     async def instruments(
         search: Annotated[str, Query(max_length=32)] = "",
         after: Annotated[str, Query(max_length=32)] = "",
@@ -133,12 +150,12 @@ def router(market: Callable[[], Market]) -> APIRouter:
         following = found[-1].symbol if len(found) == limit else None
         return json_response({"items": [asdict(item) for item in found], "next": following})
 
-    @routes.get("/instruments/{symbol:path}", dependencies=[READ])
+    @routes.get("/instruments/{symbol:path}", dependencies=[READ], responses=answers(Instrument))
     async def instrument(symbol: str) -> Response:
         """One instrument."""
         return json_response(asdict(handlers.known(market().book(), symbol.upper())))
 
-    @routes.get("/providers", dependencies=[READ])
+    @routes.get("/providers", dependencies=[READ], responses=answers(page_of(ProviderShape)))
     async def providers() -> Response:
         """The configured providers and how the live one is doing."""
         desk = market()
@@ -150,7 +167,7 @@ def router(market: Callable[[], Market]) -> APIRouter:
         ]
         return json_response({"items": items, "next": None})
 
-    @routes.get("/quarantine", dependencies=[READ])
+    @routes.get("/quarantine", dependencies=[READ], responses=answers(page_of(QuarantineRow)))
     async def quarantine(
         symbol: SymbolParam | None = None,
         code: Annotated[str | None, Query(pattern=r"^[A-Z_]{1,40}$")] = None,
@@ -161,7 +178,7 @@ def router(market: Callable[[], Market]) -> APIRouter:
         rows = await market().store.quarantined(symbol, code, after, limit)
         return json_response({"items": rows, "next": rows[-1].id if len(rows) == limit else None})
 
-    @routes.get("/calendar", dependencies=[READ])
+    @routes.get("/calendar", dependencies=[READ], responses=answers(page_of(Session)))
     async def calendar(start: date | None = None, end: date | None = None) -> Response:
         """Sessions of the exchange from `start` to `end`; the next ten days unless said."""
         desk = market()
@@ -175,7 +192,12 @@ def router(market: Callable[[], Market]) -> APIRouter:
         found = desk.calendar().sessions_between(first, last)
         return json_response({"items": found, "next": None})
 
-    @routes.post("/backfill", dependencies=[WRITE])
+    @routes.post(
+        "/backfill",
+        dependencies=[WRITE],
+        status_code=201,
+        responses=answers(handlers.BackfillJob, 404, 409, status=201),
+    )
     async def backfill(body: BackfillRequest) -> Response:
         """Fetch closed bars of a range into the store and wait for it."""
         desk = market()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.domain.vocabulary import Level
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.monitoring.alerts import AlertState
 from services.monitoring.board import Board, ServiceHealth
-from services.monitoring.ports import Alerts
+from services.monitoring.ports import Alert, Alerts, DeliveryRow
+from services.monitoring.shapes import HealthShape, ServiceShape
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
@@ -54,14 +56,18 @@ def router(board: Board, alerts: Alerts, channels: Sequence[str]) -> APIRouter:
     """Return the routes under `/api/v1/monitoring`."""
     routes = APIRouter(prefix="/api/v1/monitoring", tags=["monitoring"])
 
-    @routes.get("/health", dependencies=[requires("monitoring:read")])
+    @routes.get(
+        "/health", dependencies=[requires("monitoring:read")], responses=answers(HealthShape)
+    )
     async def health(query: Annotated[NoQuery, Query()]) -> Response:
         """How every service is, by the freshness of its heartbeat and its own word."""
         return json_response(
             {"state": board.state, "services": [_service(line) for line in board.lines]}
         )
 
-    @routes.get("/alerts", dependencies=[requires("monitoring:read")])
+    @routes.get(
+        "/alerts", dependencies=[requires("monitoring:read")], responses=answers(page_of(Alert))
+    )
     async def listed(query: Annotated[AlertsQuery, Query()]) -> Response:
         """Alerts, newest first."""
         found = await alerts.page(query.state, query.level, query.after, query.limit + 1)
@@ -69,17 +75,29 @@ def router(board: Board, alerts: Alerts, channels: Sequence[str]) -> APIRouter:
         following = shown[-1].id if len(found) > query.limit else None
         return json_response({"items": shown, "next": following})
 
-    @routes.post("/alerts/{alert_id}/acknowledge", dependencies=[requires("monitoring:write")])
+    @routes.post(
+        "/alerts/{alert_id}/acknowledge",
+        dependencies=[requires("monitoring:write")],
+        responses=answers(Alert, 409),
+    )
     async def acknowledge(alert_id: UUID, body: Acknowledgement) -> Response:
         """Mark an alert as seen: it is told again only if it gets worse."""
         return json_response(await alerts.acknowledge(alert_id, body.by))
 
-    @routes.post("/alerts/{alert_id}/resolve", dependencies=[requires("monitoring:write")])
+    @routes.post(
+        "/alerts/{alert_id}/resolve",
+        dependencies=[requires("monitoring:write")],
+        responses=answers(Alert, 409),
+    )
     async def resolve(alert_id: UUID) -> Response:
         """Close an alert; the next occurrence opens a new one."""
         return json_response(await alerts.resolve(alert_id))
 
-    @routes.get("/notifications", dependencies=[requires("monitoring:read")])
+    @routes.get(
+        "/notifications",
+        dependencies=[requires("monitoring:read")],
+        responses=answers(page_of(DeliveryRow, channels=list[str])),
+    )
     async def notifications(query: Annotated[DeliveriesQuery, Query()]) -> Response:
         """What was sent to people and how it ended, newest first; `channels` are set up."""
         found = await alerts.deliveries(query.after, query.limit + 1)
@@ -90,7 +108,7 @@ def router(board: Board, alerts: Alerts, channels: Sequence[str]) -> APIRouter:
     return routes
 
 
-def _service(line: ServiceHealth) -> dict[str, Any]:
+def _service(line: ServiceHealth) -> ServiceShape:
     found = line.judgement
     return {
         "service": found.service,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,11 +15,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from libs.common.kernel.money import plain
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.portfolio.day import Snapshot, day_return
 from services.portfolio.handlers import Keeper, Present
 from services.portfolio.logic import ValuedPosition
-from services.portfolio.ports import Days, Statements, Wanted
+from services.portfolio.ports import Days, EquityPoint, StatementLine, Statements, Wanted
+from services.portfolio.shapes import AccountShape, ShareShape, SnapshotShape
 from services.portfolio.shares import ValuedShare
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
@@ -68,18 +70,24 @@ def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/portfolio", tags=["portfolio"])
     account_id = keeper.settings.account_id
 
-    @routes.get("/account", dependencies=[requires(PERMISSION)])
+    @routes.get("/account", dependencies=[requires(PERMISSION)], responses=answers(AccountShape))
     async def account() -> Response:
         """The account's values at their last valuation."""
         return json_response(_account(account_id, _present(keeper)))
 
-    @routes.get("/positions", dependencies=[requires(PERMISSION)])
+    @routes.get(
+        "/positions",
+        dependencies=[requires(PERMISSION)],
+        responses=answers(page_of(ValuedPosition)),
+    )
     async def positions() -> Response:
         """Open positions at their marks; `stale` where the mark is old or none at all."""
         values = _present(keeper).values
         return json_response({"items": [_position(p) for p in values.positions], "next": None})
 
-    @routes.get("/strategies", dependencies=[requires(PERMISSION)])
+    @routes.get(
+        "/strategies", dependencies=[requires(PERMISSION)], responses=answers(page_of(ShareShape))
+    )
     async def strategies(query: Annotated[SharesQuery, Query()]) -> Response:
         """What each strategy holds and has made in each symbol; null for no strategy's orders.
 
@@ -88,13 +96,17 @@ def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
         valued = await keeper.shares(query.strategy_id)
         return json_response({"items": [_share(one) for one in valued], "next": None})
 
-    @routes.get("/snapshots", dependencies=[requires(PERMISSION)])
+    @routes.get(
+        "/snapshots", dependencies=[requires(PERMISSION)], responses=answers(page_of(SnapshotShape))
+    )
     async def snapshots(query: Annotated[PageQuery, Query()]) -> Response:
         """Daily snapshots, newest first."""
         found = await days.snapshots(query.after, query.limit + 1)
         return _page([_snapshot(s) for s in found], query.limit, "date")
 
-    @routes.get("/equity", dependencies=[requires(PERMISSION)])
+    @routes.get(
+        "/equity", dependencies=[requires(PERMISSION)], responses=answers(page_of(EquityPoint))
+    )
     async def equity(query: Annotated[EquityQuery, Query()]) -> Response:
         """The equity series, oldest first; the newest `limit` points of the stretch."""
         if query.start is not None and query.end is not None and query.start >= query.end:
@@ -102,7 +114,9 @@ def router(keeper: Keeper, days: Days, statements: Statements) -> APIRouter:
         points = await days.equity(query.start, query.end, query.limit)
         return json_response({"items": points, "next": None})
 
-    @routes.get("/ledger", dependencies=[requires(PERMISSION)])
+    @routes.get(
+        "/ledger", dependencies=[requires(PERMISSION)], responses=answers(page_of(StatementLine))
+    )
     async def ledger(query: Annotated[LedgerQuery, Query()]) -> Response:
         """The account's ledger lines, newest first."""
         if query.start is not None and query.end is not None and query.start >= query.end:
@@ -120,13 +134,13 @@ def _present(keeper: Keeper) -> Present:
     return keeper.present
 
 
-def _page(items: Sequence[dict[str, Any]], limit: int, cursor: str) -> Response:
+def _page(items: Sequence[Mapping[str, Any]], limit: int, cursor: str) -> Response:
     shown = items[:limit]
     following = shown[-1][cursor] if len(items) > limit else None
     return json_response({"items": shown, "next": following})
 
 
-def _account(account_id: str, present: Present) -> dict[str, Any]:
+def _account(account_id: str, present: Present) -> AccountShape:
     values, opening = present.values, present.opening
     return {
         "account_id": account_id,
@@ -169,7 +183,7 @@ def _position(position: ValuedPosition) -> dict[str, Any]:
     }
 
 
-def _share(valued: ValuedShare) -> dict[str, Any]:
+def _share(valued: ValuedShare) -> ShareShape:
     return {
         "strategy_id": valued.share.strategy_id,
         "symbol": valued.share.symbol,
@@ -181,7 +195,7 @@ def _share(valued: ValuedShare) -> dict[str, Any]:
     }
 
 
-def _snapshot(snapshot: Snapshot) -> dict[str, Any]:
+def _snapshot(snapshot: Snapshot) -> SnapshotShape:
     return {
         "account_id": snapshot.account_id,
         "date": snapshot.date,

@@ -17,8 +17,10 @@ from libs.common.domain.ledger import CURRENCY, AccountCode, AccountKey
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.kernel.money import ZERO
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.portfolio.ports import Statements
+from services.portfolio.shapes import AccountName, BalancesShape
 from services.portfolio.statement_store import AccountLine, AccountStatement, StatementStore
 
 READ = requires("portfolio:read")
@@ -53,7 +55,15 @@ def statement_routes(statements: Statements, store: StatementStore, account_id: 
     """Return the routes."""
     router = APIRouter(prefix="/api/v1/portfolio/ledger", tags=["portfolio"])
 
-    @router.get("/statement", dependencies=[READ])
+    @router.get(
+        "/statement",
+        dependencies=[READ],
+        responses=answers(
+            page_of(AccountLine, account=AccountName, opening=Decimal, closing=Decimal),
+            404,
+            media={"text/csv": {"type": "string"}},
+        ),
+    )
     async def statement(query: Annotated[AccountQuery, Query()]) -> Response:
         """One account's lines, oldest first, each with the balance after it, and its balances at
         both ends. Our cash unless `ledger`, `owner`, `code` name another; `format=csv` is the
@@ -81,7 +91,7 @@ def statement_routes(statements: Statements, store: StatementStore, account_id: 
         }
         return json_response(body)
 
-    @router.get("/balances", dependencies=[READ])
+    @router.get("/balances", dependencies=[READ], responses=answers(BalancesShape))
     async def balances(query: Annotated[BalancesQuery, Query()]) -> Response:
         """Every ledger account now, or just before `at`, and the sum of each ledger: zero."""
         if query.at is None:

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.contracts.risk_api import (
+    AssessmentReply,
     AssessmentRequest,
     Name,
     PreviewRequest,
@@ -22,12 +23,19 @@ from libs.common.domain.vocabulary import TradingState, Verdict
 from libs.common.kernel.money import plain
 from libs.common.runtime.app import json_response
 from libs.common.runtime.logging import correlation_id_var
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.risk_manager import controls, handlers
 from services.risk_manager.desk import Switch
 from services.risk_manager.handlers import Office
 from services.risk_manager.limits import DEFINITIONS, LimitKey, Scope
 from services.risk_manager.ports import Assessment
+from services.risk_manager.shapes import (
+    ExposureShape,
+    LimitChangeShape,
+    LimitSetShape,
+    LimitShape,
+)
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Seq = Annotated[int, Query(ge=1, le=2**63 - 1)]
@@ -90,19 +98,27 @@ def routes(office: Office, records: Records, tables: LimitTables) -> APIRouter:
 
 
 def _judgement_routes(router: APIRouter, office: Office, records: Records) -> None:
-    @router.post("/assessments", dependencies=[requires("risk:assess")])
+    @router.post(
+        "/assessments",
+        dependencies=[requires("risk:assess")],
+        responses=answers(AssessmentReply, 404, 409),
+    )
     async def assess(request: AssessmentRequest) -> Response:
         """Judge an order before its deadline; an approval sets its headroom aside. 200 with the
         verdict, approved or denied; 503 when the deadline passed or no judgement is possible."""
         reply = await handlers.judge_request(office, request, _correlation_id(office))
         return json_response(reply)
 
-    @router.post("/preview", dependencies=[requires("risk:read")])
+    @router.post(
+        "/preview", dependencies=[requires("risk:read")], responses=answers(AssessmentReply, 404)
+    )
     async def preview(request: PreviewRequest) -> Response:
         """Say what the judgement would be; nothing is set aside or stored."""
         return json_response(await handlers.preview(office, request, _correlation_id(office)))
 
-    @router.get("/assessments", dependencies=[requires("risk:read")])
+    @router.get(
+        "/assessments", dependencies=[requires("risk:read")], responses=answers(page_of(Assessment))
+    )
     async def assessments(
         limit: Limit = 50,
         after: UUID | None = None,
@@ -129,36 +145,40 @@ def _state_routes(router: APIRouter, office: Office) -> None:
         )
         return json_response(_state_of(office, switch))
 
-    @router.get("/state", dependencies=[requires("risk:read")])
+    @router.get("/state", dependencies=[requires("risk:read")], responses=answers(RiskState))
     async def state() -> Response:
         """Show the kill switch: state, generation, who set it and why."""
         return json_response(_state_of(office, office.desk.switch))
 
-    @router.post("/halt", dependencies=[requires("risk:halt")])
+    @router.post("/halt", dependencies=[requires("risk:halt")], responses=answers(RiskState))
     async def halt(request: HaltRequest) -> Response:
         """Stop everything: no order is approved, those approved before are void, open orders are
         cancelled but for protective exits. With `flatten` these go too, and every position is
         closed, the largest first."""
         return await change(TradingState.HALTED, request, flatten=request.flatten)
 
-    @router.post("/reduce", dependencies=[requires("risk:halt")])
+    @router.post("/reduce", dependencies=[requires("risk:halt")], responses=answers(RiskState, 409))
     async def reduce(request: StateChange) -> Response:
         """Approve only what reduces a position."""
         return await change(TradingState.REDUCING, request)
 
-    @router.post("/resume", dependencies=[requires("risk:resume")])
+    @router.post(
+        "/resume", dependencies=[requires("risk:resume")], responses=answers(RiskState, 409)
+    )
     async def resume(request: StateChange) -> Response:
         """Trade again."""
         return await change(TradingState.ACTIVE, request)
 
-    @router.get("/exposure", dependencies=[requires("risk:read")])
+    @router.get("/exposure", dependencies=[requires("risk:read")], responses=answers(ExposureShape))
     async def exposure() -> Response:
         """Show the book that judgements are made from: sums, positions, what is pending."""
         return json_response(_exposure_of(office))
 
 
 def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> None:
-    @router.get("/limits", dependencies=[requires("risk:read")])
+    @router.get(
+        "/limits", dependencies=[requires("risk:read")], responses=answers(page_of(LimitShape))
+    )
     async def limits(scope: Scope | None = None, scope_key: str | None = None) -> Response:
         """List the limits with their meaning."""
         rows = [
@@ -168,7 +188,7 @@ def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> Non
         ]
         return json_response({"items": [_limit_of(row) for row in rows], "next": None})
 
-    @router.put("/limits", dependencies=[requires("risk:limits")])
+    @router.put("/limits", dependencies=[requires("risk:limits")], responses=answers(LimitSetShape))
     async def set_limit(request: LimitRequest) -> Response:
         """Set or remove one limit; the answer tells the value before."""
         change = await controls.set_limit(
@@ -191,7 +211,11 @@ def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> Non
             }
         )
 
-    @router.get("/limits/history", dependencies=[requires("risk:read")])
+    @router.get(
+        "/limits/history",
+        dependencies=[requires("risk:read")],
+        responses=answers(page_of(LimitChangeShape)),
+    )
     async def history(limit: Limit = 50, after: Seq | None = None) -> Response:
         """List the changes of limits, newest first; `after` is the last id seen."""
         rows = await tables.limit_history(limit=limit, after=after)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.strategy_engine.configuration import Change, NewStrategy
 from services.strategy_engine.configurator import Configurator
@@ -24,6 +25,15 @@ from services.strategy_engine.handlers import (
     swap_strategy,
 )
 from services.strategy_engine.ports import Book, Leases, Performances, Signals
+from services.strategy_engine.shapes import (
+    ClassShape,
+    PerformanceShape,
+    RefusedShape,
+    SignalShape,
+    StrategyShape,
+    SwapShape,
+    ValidShape,
+)
 from services.strategy_engine.swap import Swap
 from services.strategy_engine.swapper import Swapper
 from services.strategy_engine.views import classes_view, detail_view, member_view, performance_view
@@ -76,7 +86,9 @@ def router(
         route_class=forwarding_route(engine, leases),
     )
 
-    @routes.get("", dependencies=[requires("strategies:read")])
+    @routes.get(
+        "", dependencies=[requires("strategies:read")], responses=answers(page_of(StrategyShape))
+    )
     async def listed() -> Response:
         """All configured strategies with their state on each symbol.
 
@@ -84,13 +96,22 @@ def router(
         """
         return json_response({"items": await list_strategies(engine, book, leases), "next": None})
 
-    @routes.post("", status_code=201, dependencies=[requires("strategies:write")])
+    @routes.post(
+        "",
+        status_code=201,
+        dependencies=[requires("strategies:write")],
+        responses=answers(StrategyShape, 404, 409, status=201),
+    )
     async def add(body: NewStrategy) -> Response:
         """Run one more strategy from the next bar on, warmed up from stored history."""
         member = await add_strategy(configurator, body)
         return json_response(detail_view(member, engine.collected), status=201)
 
-    @routes.get("/signals", dependencies=[requires("strategies:read")])
+    @routes.get(
+        "/signals",
+        dependencies=[requires("strategies:read")],
+        responses=answers(page_of(SignalShape)),
+    )
     async def stored(query: Annotated[SignalsQuery, Query()]) -> Response:
         """Stored signals, newest first."""
         page = await list_signals(
@@ -98,24 +119,38 @@ def router(
         )
         return json_response(page)
 
-    @routes.get("/performance", dependencies=[requires("strategies:read")])
+    @routes.get(
+        "/performance",
+        dependencies=[requires("strategies:read")],
+        responses=answers(page_of(PerformanceShape)),
+    )
     async def performance() -> Response:
         """What each strategy has made of its executions, when it was last looked at."""
         rows = await performances.list()
         return json_response({"items": [performance_view(*row) for row in rows], "next": None})
 
-    @routes.get("/classes", dependencies=[requires("strategies:read")])
+    @routes.get(
+        "/classes",
+        dependencies=[requires("strategies:read")],
+        responses=answers(page_of(ClassShape, refused=list[RefusedShape])),
+    )
     async def classes() -> Response:
         """Every strategy that the files define, with its parameters; and the refused files."""
         return json_response(classes_view(engine.roster.registry))
 
-    @routes.post("/validate", dependencies=[requires("strategies:read")])
+    @routes.post(
+        "/validate", dependencies=[requires("strategies:read")], responses=answers(ValidShape, 404)
+    )
     async def validate(body: ParamsBody) -> Response:
         """Check parameters; 422 lists everything that is wrong with them."""
         params = check_params(engine, body.class_name, body.params)
         return json_response({"class_name": body.class_name, "params": params})
 
-    @routes.post("/reload", dependencies=[requires("strategies:write")])
+    @routes.post(
+        "/reload",
+        dependencies=[requires("strategies:write")],
+        responses=answers(page_of(ClassShape, refused=list[RefusedShape]), 409),
+    )
     async def reload(request: Request) -> Response:
         """Load the strategy files anew; what runs is restarted from its saved state.
 
@@ -127,14 +162,22 @@ def router(
                 await forward(request, url)
         return json_response(view)
 
-    @routes.get("/{strategy_id}", dependencies=[requires("strategies:read")])
+    @routes.get(
+        "/{strategy_id}",
+        dependencies=[requires("strategies:read")],
+        responses=answers(StrategyShape),
+    )
     async def detail(strategy_id: StrategyPath) -> Response:
         """One strategy with parameters, their ranges, and the state on each symbol."""
         view = detail_view(engine.member(strategy_id), engine.collected)
         view["swap"] = swapper.last(strategy_id)
         return json_response(view)
 
-    @routes.patch("/{strategy_id}", dependencies=[requires("strategies:write")])
+    @routes.patch(
+        "/{strategy_id}",
+        dependencies=[requires("strategies:write")],
+        responses=answers(StrategyShape, 409),
+    )
     async def change(strategy_id: StrategyPath, body: Change) -> Response:
         """Change parameters, universe, weight, mode, or whether it runs, from the next bar on.
 
@@ -143,13 +186,21 @@ def router(
         member = await change_strategy(configurator, strategy_id, body)
         return json_response(detail_view(member, engine.collected))
 
-    @routes.delete("/{strategy_id}", dependencies=[requires("strategies:write")])
+    @routes.delete(
+        "/{strategy_id}",
+        dependencies=[requires("strategies:write")],
+        responses=answers(StrategyShape, 409),
+    )
     async def disable(strategy_id: StrategyPath) -> Response:
         """Stop a strategy; its signals stay, and it can be enabled again."""
         member = await change_strategy(configurator, strategy_id, Change(enabled=False))
         return json_response(detail_view(member, engine.collected))
 
-    @routes.post("/{strategy_id}/swap", dependencies=[requires("strategies:write")])
+    @routes.post(
+        "/{strategy_id}/swap",
+        dependencies=[requires("strategies:write")],
+        responses={**answers(StrategyShape, 409), **answers(StrategyShape, status=202)},
+    )
     async def swap(strategy_id: StrategyPath, body: Swap) -> Response:
         """Exchange code or parameters between two bars, once the new one has proven itself.
 
@@ -160,12 +211,20 @@ def router(
         view["swap"] = candidate.view()
         return json_response(view, status=202 if candidate.status == "shadowing" else 200)
 
-    @routes.delete("/{strategy_id}/swap", dependencies=[requires("strategies:write")])
+    @routes.delete(
+        "/{strategy_id}/swap",
+        dependencies=[requires("strategies:write")],
+        responses=answers(SwapShape, 409),
+    )
     async def cancel_swap(strategy_id: StrategyPath) -> Response:
         """Give up a swap whose new version still goes along in shadow."""
         return json_response((await swapper.cancel(strategy_id)).view())
 
-    @routes.post("/{strategy_id}/mode", dependencies=[requires("strategies:write")])
+    @routes.post(
+        "/{strategy_id}/mode",
+        dependencies=[requires("strategies:write")],
+        responses=answers(StrategyShape, 409),
+    )
     async def mode(strategy_id: StrategyPath, body: ModeBody) -> Response:
         """Trade the strategy's signals from now on (`live`), or only record them (`shadow`)."""
         member = await change_strategy(configurator, strategy_id, Change(mode=body.mode))

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from libs.common.contracts.risk_api import Name
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of, schema_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.amends import Amends
@@ -27,6 +28,13 @@ from services.trade_executor.placing import Placing
 from services.trade_executor.quarantine import Quarantine
 from services.trade_executor.reconciliation import Reconciliation
 from services.trade_executor.rows import paged
+from services.trade_executor.shapes import (
+    RECONCILIATION,
+    FindingsShape,
+    TradeShape,
+    UnreadableShape,
+    object_of,
+)
 from services.trade_executor.trigger_store import TriggerStore
 from services.trade_executor.triggers import Triggers
 
@@ -68,7 +76,7 @@ def _record_routes(
 ) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["records"])
 
-    @router.get("/trades", dependencies=[READ])
+    @router.get("/trades", dependencies=[READ], responses=answers(page_of(TradeShape)))
     async def list_trades(
         limit: Limit = 50,
         after: str | None = None,
@@ -83,18 +91,30 @@ def _record_routes(
         )
         return paged(page)
 
-    @router.get("/quarantine", dependencies=[READ])
+    @router.get("/quarantine", dependencies=[READ], responses=answers(page_of(UnreadableShape)))
     async def list_quarantine(limit: Limit = 50, after: str | None = None) -> Response:
         """List what the broker said and nobody could read, newest first: where it came from, the
         reason, and its first 64 KiB."""
         return paged(await quarantine.page(limit=limit, after=after))
 
-    @router.get("/reconciliation", dependencies=[READ])
+    @router.get(
+        "/reconciliation",
+        dependencies=[READ],
+        responses=answers(object_of(**RECONCILIATION, blocks=schema_of(dict[str, list[str]]))),
+    )
     async def show_reconciliation() -> Response:
         """Show the last comparisons with the broker, open discrepancies, blocked symbols."""
         return json_response({**await lists.reconciliation(), "blocks": blocks()})
 
-    @router.post("/reconciliation", dependencies=[requires("orders:reconcile")])
+    @router.post(
+        "/reconciliation",
+        dependencies=[requires("orders:reconcile")],
+        responses=answers(
+            object_of(
+                **schema_of(FindingsShape)["$defs"]["FindingsShape"]["properties"], **RECONCILIATION
+            )
+        ),
+    )
     async def reconcile() -> Response:
         """Compare everything with the broker now; returns what was found."""
         findings = await reconciliation.run("request", balances=True, deep=True)

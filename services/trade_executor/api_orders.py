@@ -14,6 +14,7 @@ from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource, OrderId
 from libs.common.runtime.app import json_response
 from libs.common.runtime.logging import correlation_id_var
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.amending import AmendFields
@@ -24,6 +25,7 @@ from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
 from services.trade_executor.rows import paged, shown
+from services.trade_executor.shapes import ORDER_EVENT, DossierShape, OrderShape
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Key = Annotated[
@@ -52,7 +54,9 @@ def order_routes(
     """Return the routes of the list: place, list, cancel all."""
     router = APIRouter(prefix=PREFIX, tags=["orders"])
 
-    @router.post("", dependencies=[WRITE], status_code=201)
+    @router.post(
+        "", dependencies=[WRITE], status_code=201, responses=answers(OrderShape, 409, status=201)
+    )
     async def place_order(fields: OrderFields, idempotency_key: Key) -> Response:
         """Place an order. It is judged by the risk manager; a denial is an order with status
         `denied` and its reason. The same key gives the same order; 409 if the key was used for
@@ -63,7 +67,7 @@ def order_routes(
         order = await answer.of(placing.place(fields, idempotency_key, correlation_id))
         return json_response(shown(order), status=201)
 
-    @router.get("", dependencies=[READ])
+    @router.get("", dependencies=[READ], responses=answers(page_of(OrderShape)))
     async def list_orders(
         limit: Limit = 50,
         after: str | None = None,
@@ -82,7 +86,12 @@ def order_routes(
         )
         return paged(page)
 
-    @router.delete("", dependencies=[requires("orders:cancel")])
+    @router.delete(
+        "",
+        status_code=202,
+        dependencies=[requires("orders:cancel")],
+        responses=answers(page_of(OrderShape), 409, status=202),
+    )
     async def cancel_all_orders(symbol: Name | None = None) -> Response:
         """Ask for the cancel of every open order, of one symbol where it is given; lists those
         that were asked for."""
@@ -106,23 +115,28 @@ def one_order_routes(
     """Return the routes of one order."""
     router = APIRouter(prefix=PREFIX, tags=["orders"])
 
-    @router.get("/{order_id}", dependencies=[READ])
+    @router.get("/{order_id}", dependencies=[READ], responses=answers(OrderShape))
     async def show_order(order_id: UUID) -> Response:
         """Show one order."""
         return json_response(shown(await lists.order(order_id)))
 
-    @router.get("/{order_id}/events", dependencies=[READ])
+    @router.get("/{order_id}/events", dependencies=[READ], responses=answers(page_of(ORDER_EVENT)))
     async def list_order_events(order_id: UUID) -> Response:
         """List everything that happened to an order, oldest first."""
         return paged(await lists.events(OrderId(order_id)))
 
-    @router.get("/{order_id}/dossier", dependencies=[READ])
+    @router.get("/{order_id}/dossier", dependencies=[READ], responses=answers(DossierShape))
     async def show_order_dossier(order_id: UUID) -> Response:
         """Show an order's whole story: what led to it, its judgement, events, executions and
         ledger lines, how long each leg took, and its cost against the arrival price."""
         return json_response(await dossiers.dossier(order_id))
 
-    @router.patch("/{order_id}", dependencies=[WRITE], status_code=202)
+    @router.patch(
+        "/{order_id}",
+        dependencies=[WRITE],
+        status_code=202,
+        responses=answers(OrderShape, 409, status=202),
+    )
     async def amend_order(order_id: UUID, fields: AmendFields, idempotency_key: Key) -> Response:
         """Amend an order: quantity (the total, executions included), prices, time in force. It is
         judged as an order is; the answer is the order that is to take its place, and until that
@@ -134,7 +148,12 @@ def one_order_routes(
         )
         return json_response(shown(order), status=202)
 
-    @router.delete("/{order_id}", dependencies=[requires("orders:cancel")])
+    @router.delete(
+        "/{order_id}",
+        status_code=202,
+        dependencies=[requires("orders:cancel")],
+        responses=answers(OrderShape, 409, status=202),
+    )
     async def cancel_order(order_id: UUID) -> Response:
         """Ask for a cancel. 202: a cancel is a wish until the order says `canceled`, a fill may
         come first. 409 where the order has ended or is just being sent."""

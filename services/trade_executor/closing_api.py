@@ -11,6 +11,7 @@ from libs.common.contracts.risk_api import Name
 from libs.common.kernel.ids import IdSource, Symbol
 from libs.common.runtime.app import json_response
 from libs.common.runtime.logging import correlation_id_var
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.answering import Answering
@@ -18,6 +19,7 @@ from services.trade_executor.api_orders import PREFIX, READ, Key, Limit, require
 from services.trade_executor.closing import CloseFields
 from services.trade_executor.closing_store import ClosingStore, shown
 from services.trade_executor.closings import Closings
+from services.trade_executor.shapes import ClosingShape
 
 CLOSE = requires("orders:close")
 
@@ -28,7 +30,12 @@ def closing_routes(
     """Return the routes of closings."""
     router = APIRouter(prefix=PREFIX, tags=["positions"])
 
-    @router.post("/positions/close", dependencies=[CLOSE], status_code=202)
+    @router.post(
+        "/positions/close",
+        dependencies=[CLOSE],
+        status_code=202,
+        responses=answers(page_of(ClosingShape), 409, status=202),
+    )
     async def close_all_positions(idempotency_key: Key) -> Response:
         """Close every position, the largest first. 202: each is on record and goes on by itself;
         ask for it under `/closings/{id}`."""
@@ -36,7 +43,12 @@ def closing_routes(
         begun = await answer.of(closings.close_all(idempotency_key))
         return json_response({"items": [shown(one) for one in begun], "next": None}, status=202)
 
-    @router.post("/positions/{symbol}/close", dependencies=[CLOSE], status_code=202)
+    @router.post(
+        "/positions/{symbol}/close",
+        dependencies=[CLOSE],
+        status_code=202,
+        responses=answers(ClosingShape, 409, status=202),
+    )
     async def close_position(
         symbol: Name, idempotency_key: Key, fields: CloseFields | None = None
     ) -> Response:
@@ -50,13 +62,13 @@ def closing_routes(
         )
         return json_response(shown(begun), status=202)
 
-    @router.get("/closings", dependencies=[READ])
+    @router.get("/closings", dependencies=[READ], responses=answers(page_of(ClosingShape)))
     async def list_closings(limit: Limit = 50) -> Response:
         """List closings, newest first."""
         found = await store.recent(limit)
         return json_response({"items": [shown(one) for one in found], "next": None})
 
-    @router.get("/closings/{closing_id}", dependencies=[READ])
+    @router.get("/closings/{closing_id}", dependencies=[READ], responses=answers(ClosingShape))
     async def show_closing(closing_id: UUID) -> Response:
         """Show how far a closing has come: `open`, `closed`, or `failed` with the reason."""
         return json_response(shown(await store.get(closing_id)))

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.contracts.risk_api import Name
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers
 from libs.common.runtime.permissions import requires
 from services.trade_executor.discrepancies import DiscrepancyDesk
+from services.trade_executor.shapes import DISCREPANCY
 
 PREFIX = "/api/v1/orders/reconciliation/discrepancies"
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
@@ -32,14 +34,18 @@ def discrepancy_routes(desk: DiscrepancyDesk) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["records"])
     settle = requires("orders:reconcile")
 
-    @router.post("/{discrepancy_id}/acknowledge", dependencies=[settle])
+    @router.post(
+        "/{discrepancy_id}/acknowledge", dependencies=[settle], responses=answers(DISCREPANCY, 409)
+    )
     async def acknowledge(discrepancy_id: UUID, said: Statement) -> Response:
         """Note that somebody looks after it. It goes on blocking; 409 if it is resolved."""
         return json_response(
             await desk.acknowledge(discrepancy_id, reason=said.reason, actor=said.actor)
         )
 
-    @router.post("/{discrepancy_id}/resolve", dependencies=[settle])
+    @router.post(
+        "/{discrepancy_id}/resolve", dependencies=[settle], responses=answers(DISCREPANCY, 409)
+    )
     async def resolve(discrepancy_id: UUID, said: Statement) -> Response:
         """Close it with a reason: its symbol trades again, an order that the broker does not know
         ends as `canceled`. What still differs comes back as a new one; 409 if it is resolved."""

@@ -15,12 +15,14 @@ from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFound
 from libs.common.kernel.ids import Symbol, derived_id
 from libs.common.kernel.money import ZERO, plain
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.api_orders import PREFIX, Key, require_started
 from services.trade_executor.ports import Books
 from services.trade_executor.protection import ProtectionDesk
 from services.trade_executor.protection_store import Protection, ProtectionStore, shown
+from services.trade_executor.shapes import ProtectionShape
 
 
 class ProtectionFields(BaseModel):
@@ -54,13 +56,20 @@ def protection_routes(
         }  # fmt: skip
         return {**shown(one), "ended": one.ended, **figures}
 
-    @router.get("", dependencies=[requires("orders:read")])
+    @router.get(
+        "", dependencies=[requires("orders:read")], responses=answers(page_of(ProtectionShape))
+    )
     async def list_protections() -> Response:
         """List what is guarded, with how much of it has its exits at the broker."""
         items = [body(one) for one in await store.open()]
         return json_response({"items": items, "next": None})
 
-    @router.post("", dependencies=[requires("orders:write")], status_code=201)
+    @router.post(
+        "",
+        dependencies=[requires("orders:write")],
+        status_code=201,
+        responses=answers(ProtectionShape, 409, status=201),
+    )
     async def protect(fields: ProtectionFields, idempotency_key: Key) -> Response:
         """Guard a position: exits are placed and kept until it is closed. 409 where there is no
         position; the same key gives the same protection."""
@@ -91,7 +100,12 @@ def protection_routes(
             desk.look_soon()
         return json_response(body(known), status=201)
 
-    @router.delete("/{protection_id}", dependencies=[requires("orders:write")])
+    @router.delete(
+        "/{protection_id}",
+        status_code=202,
+        dependencies=[requires("orders:write")],
+        responses=answers(ProtectionShape, 409, status=202),
+    )
     async def unprotect(protection_id: UUID) -> Response:
         """Give a protection up; the exits that were placed for it are cancelled."""
         one = await store.one(protection_id)

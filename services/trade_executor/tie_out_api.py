@@ -9,10 +9,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
 from libs.common.runtime.app import json_response
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
 from services.trade_executor.api_orders import PREFIX, READ, Limit, require_started
 from services.trade_executor.rows import paged
+from services.trade_executor.shapes import TIE_OUT
 from services.trade_executor.tie_out_store import TieOutStore
 from services.trade_executor.tie_outs import TieOuts
 
@@ -29,7 +31,7 @@ def tie_out_routes(tie_outs: TieOuts, store: TieOutStore, readiness: Readiness) 
     """Return the routes."""
     router = APIRouter(prefix=f"{PREFIX}/tieouts", tags=["records"])
 
-    @router.get("", dependencies=[READ])
+    @router.get("", dependencies=[READ], responses=answers(page_of(TIE_OUT)))
     async def list_tie_outs(
         limit: Limit = 50, after: str | None = None, day: dt.date | None = None
     ) -> Response:
@@ -37,7 +39,12 @@ def tie_out_routes(tie_outs: TieOuts, store: TieOutStore, readiness: Readiness) 
         from the tie-out of the day before to this one."""
         return paged(await store.page(limit=limit, after=after, day=day))
 
-    @router.post("", dependencies=[requires("orders:reconcile")], status_code=201)
+    @router.post(
+        "",
+        dependencies=[requires("orders:reconcile")],
+        status_code=201,
+        responses=answers(TIE_OUT, 409, status=201),
+    )
     async def tie_out(fields: TieOutFields | None = None) -> Response:
         """Tie out a closed market day now, the last one unless `day` says otherwise. Every
         attempt is kept; 409 for a day that has not closed or was before the books began."""

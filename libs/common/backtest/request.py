@@ -37,7 +37,22 @@ def request_of(data: Mapping[str, Any] | bytes) -> Request:
     """Return the checked request. Raises SpecError that names the field."""
     try:
         if isinstance(data, bytes):
-            return msgspec.json.decode(data, type=Request)
-        return msgspec.convert(data, Request)
+            request = msgspec.json.decode(data, type=Request)
+        else:
+            request = msgspec.convert(data, Request)
+        if _holds_nul(request.to_json()):
+            raise SpecError("request: a text holds a NUL, which no table takes")
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise SpecError(f"request: {error}") from error
+    except RecursionError as error:
+        raise SpecError("request: nested too deeply") from error
+    return request
+
+
+def _holds_nul(value: Any) -> bool:
+    """Tell whether a text of JSON data holds a NUL."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(map(_holds_nul, (*value, *value.values())))
+    return isinstance(value, list | tuple) and any(map(_holds_nul, value))

@@ -31,6 +31,7 @@ from libs.common.runtime.consumers import (
 from libs.common.runtime.heartbeat import beat, watch_database
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.middleware import RequestFrame
+from libs.common.runtime.openapi import READINESS, ServiceApp
 from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
 from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.queries import known_query
@@ -135,7 +136,7 @@ def create_app(
             async with httpx.AsyncClient(trust_env=False) as client:
                 await runtime.market_clock.synchronise(client)
 
-    app = FastAPI(
+    app = ServiceApp(
         title=f"Tradewind {runtime.name}",
         lifespan=lifespan,
         redoc_url=None,
@@ -204,7 +205,7 @@ def _operations(runtime: Runtime) -> APIRouter:
         """Tell that the process is alive."""
         return {"status": "alive", "service": runtime.name}
 
-    @router.get("/ready")
+    @router.get("/ready", responses=READINESS)
     async def ready() -> Response:
         """Tell whether the service can work: 200, or 503 with the reasons."""
         body = {

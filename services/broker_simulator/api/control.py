@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from libs.common.kernel.clock import NS_PER_SECOND, format_ns, from_ns, parse_ns
 from libs.common.kernel.errors import InvalidInputError
+from libs.common.runtime.openapi import answers, body_of
 from libs.common.runtime.permissions import requires
 from services.broker_simulator.api.control_models import (
     ClockChange,
@@ -48,12 +49,18 @@ def control_router(broker: Broker, tell: Callable[[str, Any], None]) -> APIRoute
             await broker.step_to(_target(broker, change.to))
         return clock_body(broker)
 
-    @router.get("/faults", dependencies=[_READ])
+    @router.get("/faults", dependencies=[_READ], responses=answers(dict[str, Any]))
     async def faults() -> Response:
         """List the switches that are on, with how often they struck, and what a plan did."""
         return _json(_faults_body(broker))
 
-    @router.post("/faults", dependencies=[_CONTROL], openapi_extra=_body_of("FaultRequest"))
+    @router.post(
+        "/faults",
+        dependencies=[_CONTROL],
+        status_code=201,
+        openapi_extra=body_of(FaultRequest),
+        responses=answers(dict[str, Any], status=201),
+    )
     async def add_faults(request: Request) -> Response:
         """Turn faults on; carry out disconnections and refusals now; begin a plan."""
         added = broker.switches.on(read_faults(await request.body(), "faults"))
@@ -93,7 +100,7 @@ def control_router(broker: Broker, tell: Callable[[str, Any], None]) -> APIRoute
         ]
         return {"items": items, "next": None}
 
-    @router.get("/ledger", dependencies=[_READ])
+    @router.get("/ledger", dependencies=[_READ], responses=answers(dict[str, Any]))
     async def ledger() -> Response:
         """Return the truth: every account with its cash, positions, orders and executions."""
         accounts = [ledger_body(broker, a) for a in broker.registry.accounts.values()]
@@ -148,9 +155,3 @@ def _faults_body(broker: Broker) -> dict[str, Any]:
 
 def _json(body: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
-
-
-def _body_of(name: str) -> dict[str, Any]:
-    _, components = msgspec.json.schema_components([FaultRequest])
-    schema = components[name]
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

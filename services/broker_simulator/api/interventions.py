@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.kernel.errors import InvalidInputError, NotFoundError
 from libs.common.kernel.money import MONEY_QUANTUM, plain
+from libs.common.runtime.openapi import answers
 from libs.common.runtime.permissions import requires
 from services.broker_simulator.broker import Broker
 from services.broker_simulator.engine import actions, amendments
@@ -77,7 +78,7 @@ def interventions_router(broker: Broker) -> APIRouter:
         await broker.settle()
         return fill_json(amended)
 
-    @router.post("/activities", status_code=201)
+    @router.post("/activities", status_code=201, responses=answers(dict[str, Any], 404, status=201))
     async def journal(wanted: JournalIn) -> dict[str, Any]:
         """Move cash of an account, the first one unless `key` says otherwise."""
         if wanted.type in SHARE_ACTIVITIES or wanted.type == "FILL":
