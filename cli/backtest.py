@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -20,6 +19,7 @@ from cli.backtest_words import (
     Json,
     Name,
     Out,
+    Remote,
     Settings,
     SizingWords,
     SpecFile,
@@ -33,12 +33,9 @@ from cli.backtest_words import (
     vetting,
 )
 from cli.errors import in_a_sentence
+from cli.remote import run_remotely
 from cli.strategy import parameters
 from libs.common.domain.timeframes import Timeframe
-
-if TYPE_CHECKING:
-    from libs.common.backtest.result import BacktestResult
-    from libs.common.quant.metrics import Metrics
 
 
 def backtest(
@@ -56,6 +53,7 @@ def backtest(
     spec_file: SpecFile = None,
     out: Out = None,
     report: Annotated[bool, typer.Option(help="Write the HTML tear sheet too.")] = True,
+    remote: Remote = False,
     as_json: Json = False,
 ) -> None:
     """Run a strategy over history and keep the result: metrics, equity, fills, trades, report."""
@@ -69,6 +67,10 @@ def backtest(
             params=parameters(settings or []), data=data, cash=cash, models=models or [],
             sizing=sizing or [], benchmark=benchmark, spec_file=spec_file,
         )  # fmt: skip
+        if remote:
+            run = run_remotely("backtest", spec=spec, report=report)
+            tell_of(run["result"], run["folder"], as_json=as_json)
+            return
         names = [choice.class_name for choice in spec.strategies]
         chosen = choices_of(spec, load_named(names, strategy_directories(), vetting()))
         history = read_history(spec, chosen, reader_of(spec))
@@ -77,31 +79,30 @@ def backtest(
     result.save(folder)
     if report:
         write_report(result, folder)
-    if as_json:
-        typer.echo(json.dumps({**result.summary(), "folder": str(folder)}, indent=2))
-    else:
-        show_result(result, folder)
+    tell_of(result.summary(), str(folder), as_json=as_json)
 
 
-def show_result(result: BacktestResult, folder: Path) -> None:
+def tell_of(found: Mapping[str, Any], folder: str, *, as_json: bool) -> None:
     """Print what came of a run."""
-    outcome, cash = result.outcome, result.spec.cash
-    tables.show(console, metrics_table(result.metrics))
+    if as_json:
+        typer.echo(json.dumps({**found, "folder": folder}, indent=2))
+        return
+    tables.show(console, metrics_table(found["metrics"]))
     console.print(
-        f"\nequity {cash:,.2f} → {float(outcome.equity[-1]):,.2f}   {result.bars:,} bars, "
-        f"{len(outcome.fills):,} fills, {len(outcome.trades):,} trades",
+        f"\nequity {found['equity_first']:,.2f} → {found['equity_last']:,.2f}   "
+        f"{found['data']['bars']:,} bars, {found['fills']:,} fills, {found['trades']:,} trades",
         soft_wrap=True,
     )
-    if refused := result.refusals():
+    if refused := found["refused"]:
         told = ", ".join(f"{code} {count:,}" for code, count in refused.items())
         console.print(f"orders not carried out: {told}", style="yellow", soft_wrap=True)
-    for note in result.notes:
+    for note in found["notes"]:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"kept in {folder}", soft_wrap=True)
 
 
-def metrics_table(metrics: Metrics) -> Table:
-    """Return the metrics in two columns of names and figures."""
+def metrics_table(metrics: Mapping[str, Any]) -> Table:
+    """Return metrics by name (as JSON has them) in two columns of names and figures."""
     table = tables.grid("metric", "value>", "  metric", "value>")
     rows = list(_lines(metrics))
     half = (len(rows) + 1) // 2
@@ -112,16 +113,17 @@ def metrics_table(metrics: Metrics) -> Table:
     return table
 
 
-def _lines(metrics: Metrics) -> Iterator[tuple[str, str]]:
+def _lines(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     from libs.common.quant.metrics import CATALOGUE
 
     for entry in CATALOGUE:
-        yield entry.label, figure(getattr(metrics, entry.name), entry.unit)
+        yield entry.label, figure(metrics[entry.name], entry.unit)
 
 
 def figure(value: Any, unit: str) -> str:
-    """Return a metric as a person reads it: returns and shares in per cent, a dash for NaN."""
-    number = float(value)
+    """Return a metric as a person reads it: returns and shares in per cent, a dash for NaN or
+    None."""
+    number = float("nan") if value is None else float(value)
     if number != number:
         return "–"
     match unit:

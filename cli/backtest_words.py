@@ -57,6 +57,9 @@ SpecFile = Annotated[
     Path | None, typer.Option("--spec", help="A JSON file with the whole spec instead.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; else one is made.")]
+Remote = Annotated[
+    bool, typer.Option("--remote", help="In the queue of the running system's backtester.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 

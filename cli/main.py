@@ -15,6 +15,7 @@ from cli import (
     backtest,
     backtest_compare,
     check,
+    cpcv,
     halting,
     ledger,
     new,
@@ -186,6 +187,7 @@ app.command("halt")(halting.halt)
 app.command("backtest")(backtest.backtest)
 app.command("sweep")(sweep.sweep)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("cpcv")(cpcv.cpcv)
 app.command("parity")(parity.parity)
 app.command("compare")(backtest_compare.compare)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,6 +13,7 @@ import typer
 from cli import tables
 from cli.backtest_words import (
     Json,
+    Remote,
     Words,
     console,
     run_folder,
@@ -20,7 +22,8 @@ from cli.backtest_words import (
     words,
 )
 from cli.client import home
-from cli.errors import CommandError, Exit
+from cli.errors import CommandError, Exit, in_a_sentence
+from cli.remote import run_remotely
 
 DATABASE: Final = "tradewind"
 ROLE: Final = "backtester"
@@ -36,43 +39,54 @@ def parity(
         str | None,
         typer.Option(help="The database; else TRADEWIND_DATABASE_URL, else the running system's."),
     ] = None,
+    remote: Remote = False,
     models: Words = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare decision by decision, order by order, fill by fill. Exit code 1 if a decision differs
     and neither data, warm-up nor code explain it."""
-    from infra.parity_read import read_session
-    from libs.common.backtest.models import models_from
-    from libs.common.backtest.parity.report import parity_of, parity_page
-    from libs.common.backtest.shelf import load_known
-    from libs.common.backtest.spec import moment_ns
-    from libs.common.kernel.errors import TradewindError
-
     if (day is None) == (not start or not end):
         raise CommandError("name a --day, or --from and --to", Exit.USAGE)
+    chosen = words(models or [])
+    with in_a_sentence():
+        if remote:
+            recorded = {"day": day or "", "start": start, "end": end, "models": chosen}
+            run = run_remotely("parity", recorded=recorded)
+            data, folder = run["result"], run["folder"]
+        else:
+            data, folder = _compared(day, start, end, account, url, chosen, out)
+    if as_json:
+        typer.echo(json.dumps({**data, "folder": folder}, indent=2))
+    else:
+        _show(data, folder)
+    if data["unexplained"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _compared(
+    day: str | None, start: str, end: str, account: str, url: str | None,
+    models: Mapping[str, Any], out: Path | None,
+) -> tuple[dict[str, Any], str]:  # fmt: skip
+    """Return the report of a session that is read and replayed here, and where it is kept."""
+    from libs.common.backtest.models import models_from
+    from libs.common.backtest.parity.report import parity_of, write_parity
+    from libs.common.backtest.shelf import load_known
+    from libs.common.backtest.spec import moment_ns
+    from services.backtester.adapters.session_reader import read_session
+
     try:
         begin = moment_ns(day or start, "from")
         before = moment_ns(day or end, "to", whole_day=day is not None)
-        session = read_session(url or database_url(), begin, before, account)
-        names = [each.class_name for each in session.strategies]
-        chosen = models_from({**words(models or []), "cash": session.equity})
-        found = parity_of(session, load_known(names, strategy_directories(), vetting()), chosen)
-    except CommandError:
-        raise  # it has its own exit code
-    except (TradewindError, ValueError) as error:
+    except ValueError as error:
         raise CommandError(str(error)) from error
+    session = read_session(url or database_url(), begin, before, account)
+    names = [each.class_name for each in session.strategies]
+    registry = load_known(names, strategy_directories(), vetting())
+    found = parity_of(session, registry, models_from({**models, "cash": session.equity}))
     folder = run_folder(out, "parity", day or start[:10])
-    folder.mkdir(parents=True, exist_ok=True)
-    data = found.to_json()
-    (folder / "parity.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
-    (folder / "parity.html").write_text(parity_page(found), "utf-8")
-    if as_json:
-        typer.echo(json.dumps({**data, "folder": str(folder)}, indent=2))
-    else:
-        _show(data, folder)
-    if found.unexplained:
-        raise typer.Exit(Exit.FAILED)
+    write_parity(found, folder)
+    return found.to_json(), str(folder)
 
 
 def database_url() -> str:
@@ -92,7 +106,7 @@ def database_url() -> str:
     return f"postgresql://{ROLE}:{secret}@{LOOPBACK}:{running.ports['postgres']}/{DATABASE}"
 
 
-def _show(data: dict[str, Any], folder: Path) -> None:
+def _show(data: dict[str, Any], folder: str) -> None:
     table = tables.grid("", "compared>", "same>", "different>", "why")
     for name in ("decisions", "orders", "fills"):
         part = data[name]

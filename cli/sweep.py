@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -22,6 +21,7 @@ from cli.backtest_words import (
     Json,
     Name,
     Out,
+    Remote,
     SizingWords,
     SpecFile,
     Start,
@@ -33,7 +33,8 @@ from cli.backtest_words import (
     strategy_directories,
     vetting,
 )
-from cli.errors import CommandError, Exit
+from cli.errors import CommandError, Exit, in_a_sentence
+from cli.remote import run_remotely
 from libs.common.domain.timeframes import Timeframe
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from libs.common.backtest.spec import BacktestSpec
     from libs.common.backtest.sweep.heat_map import HeatMap
+    from libs.common.backtest.sweep.plan import Plan
     from libs.common.backtest.sweep.workshop import Trial, Workshop
 
 CELLS_MAX: Final = 16
@@ -74,6 +76,10 @@ def sweep(
     seed: Seed = 7,
     crew: CrewName = "auto",
     workers: Workers = None,
+    pbo: Annotated[
+        bool, typer.Option("--pbo", help="Keep all daily returns; how likely is overfitting?")
+    ] = False,
+    remote: Remote = False,
     data: Data = "sample",
     cash: Cash = 1_000_000.0,
     models: Words = None,
@@ -84,26 +90,20 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Try many parameters and keep every trial; with --out, a sweep cut short goes on."""
-    from libs.common.backtest.sweep.plan import plan_of
-    from libs.common.backtest.sweep.space import axis_of
     from libs.common.backtest.sweep.sweep import sweep as run_sweep
     from libs.common.backtest.sweep.sweep import write_heat_map
-    from libs.common.kernel.errors import TradewindError
 
-    if not axes:
-        raise CommandError(
-            "name what to try, e.g. --set fast=5:50:5 --set slow=20,50,100", Exit.USAGE
-        )
-    try:
+    with in_a_sentence():
         spec = spec_from(
             name, symbols=symbols, start=start, end=end, timeframe=timeframe, params={},
             data=data, cash=cash, models=models or [], sizing=sizing or [], benchmark=benchmark,
             spec_file=spec_file,
         )  # fmt: skip
-        found = [axis_of(text) for text in axes]
-        plan = plan_of(
-            {"axes": found, "method": method, "trials": trials, "metric": metric, "seed": seed}
-        )
+        plan = plan_from(axes, method=method, trials=trials, metric=metric, seed=seed, returns=pbo)
+        if remote:
+            run = run_remotely("sweep", spec=spec, plan=plan)
+            tell_of(run["result"], None, metric, run["folder"], as_json=as_json)
+            return
         workshop = workshop_for(spec)
         folder = run_folder(out, "sweep", spec.strategies[0].title)
         with bar(f"{plan.metric} –") as progress:
@@ -117,15 +117,30 @@ def sweep(
                 workshop, plan, folder, directories=strategy_directories(), crew=crew,
                 workers=workers, tell=tell,
             )  # fmt: skip
-        shown = write_heat_map(workshop, plan, folder)
-    except CommandError:
-        raise  # it has its own exit code
-    except TradewindError as error:
-        raise CommandError(str(error)) from error
+        shown = write_heat_map(workshop, plan, folder, summary)
+    tell_of(summary, shown, metric, str(folder), as_json=as_json)
+
+
+def tell_of(
+    summary: dict[str, Any], shown: HeatMap | None, metric: str, folder: str, *, as_json: bool
+) -> None:
+    """Print what came of a sweep."""
     if as_json:
-        typer.echo(json.dumps({**summary, "folder": str(folder)}, indent=2))
+        typer.echo(json.dumps({**summary, "folder": folder}, indent=2))
     else:
         _show(summary, shown, metric, folder)
+
+
+def plan_from(axes: list[str] | None, **rest: Any) -> Plan:
+    """Return the plan that the options ask for. Raises CommandError, SpecError."""
+    from libs.common.backtest.sweep.plan import plan_of
+    from libs.common.backtest.sweep.space import axis_of
+
+    if not axes:
+        raise CommandError(
+            "name what to try, e.g. --set fast=5:50:5 --set slow=20,50,100", Exit.USAGE
+        )
+    return plan_of({"axes": [axis_of(text) for text in axes], **rest})
 
 
 def workshop_for(spec: BacktestSpec) -> Workshop:
@@ -162,7 +177,7 @@ def bar(label: str) -> Progress:
     )
 
 
-def _show(summary: dict[str, Any], shown: HeatMap | None, metric: str, folder: Path) -> None:
+def _show(summary: dict[str, Any], shown: HeatMap | None, metric: str, folder: str) -> None:
     if shown is not None and len(shown.rows) <= CELLS_MAX and len(shown.columns) <= CELLS_MAX:
         tables.show(console, _cells(shown))
     best = summary["best"]
@@ -175,16 +190,35 @@ def _show(summary: dict[str, Any], shown: HeatMap | None, metric: str, folder: P
         console.print(f"first failure: {summary['first_error']}", style="yellow", markup=False)
     if best is None:
         raise CommandError("no trial gave a figure")
-    named = ", ".join(f"{name}={value}" for name, value in best["params"].items())
-    console.print(f"best {metric} {figure(best['metrics'][metric], 'ratio')} at {named}")
+    value = figure(best["metrics"][metric], "ratio")
+    console.print(f"best {metric} {value} at {named(best['params'])}")
     doubt = best["deflated_sharpe"]
     if doubt is not None:
         console.print(
-            f"probability that its Sharpe ratio is above what the best of as many lucky ones has: "
-            f"{doubt:.1%} (deflated Sharpe ratio)",
+            f"probability that its Sharpe ratio is above what the best of {best['of_trials']:,} "
+            f"lucky ones has: {doubt:.1%} (deflated Sharpe ratio)",
             soft_wrap=True,
         )
+    if summary["overfitting"] is not None:
+        _show_search(summary["overfitting"])
     console.print(f"kept in {folder}", soft_wrap=True)
+
+
+def named(params: Mapping[str, Any]) -> str:
+    """Return parameters as a person writes them."""
+    return ", ".join(f"{name}={value}" for name, value in params.items())
+
+
+def _show_search(found: dict[str, Any]) -> None:
+    if found["probability"] is None:
+        console.print(f"no probability of overfitting: {found['reason']}", style="yellow")
+        return
+    console.print(
+        f"probability of overfitting: {found['probability']:.1%} (the best of {found['trials']:,} "
+        f"in one half of {found['days']:,} days was not above the median in the other half, in "
+        f"{found['blocks']} blocks); it lost money there in {found['loss']:.1%}",
+        soft_wrap=True,
+    )
 
 
 def _cells(shown: HeatMap) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from cli.backtest_words import (
     Json,
     Name,
     Out,
+    Remote,
     SizingWords,
     SpecFile,
     Start,
@@ -27,8 +28,21 @@ from cli.backtest_words import (
     spec_from,
     strategy_directories,
 )
-from cli.errors import CommandError, Exit, in_a_sentence
-from cli.sweep import Axes, CrewName, Method, Metric, Seed, Trials, Workers, bar, workshop_for
+from cli.errors import in_a_sentence
+from cli.remote import run_remotely
+from cli.sweep import (
+    Axes,
+    CrewName,
+    Method,
+    Metric,
+    Seed,
+    Trials,
+    Workers,
+    bar,
+    named,
+    plan_from,
+    workshop_for,
+)
 from libs.common.domain.timeframes import Timeframe
 
 
@@ -50,6 +64,7 @@ def walk_forward(
     seed: Seed = 7,
     crew: CrewName = "auto",
     workers: Workers = None,
+    remote: Remote = False,
     data: Data = "sample",
     cash: Cash = 1_000_000.0,
     models: Words = None,
@@ -59,46 +74,49 @@ def walk_forward(
     as_json: Json = False,
 ) -> None:
     """Sweep, take the best, run it on the bars after; what comes of that is out of sample."""
-    from libs.common.backtest.sweep.plan import plan_of
-    from libs.common.backtest.sweep.space import axis_of
-    from libs.common.backtest.walk import Steps, walk
+    from libs.common.backtest.sweep.plan import Steps
+    from libs.common.backtest.walk import walk
 
-    if not axes:
-        raise CommandError("name what to try, e.g. --set fast=5:50:5", Exit.USAGE)
     with in_a_sentence():
         spec = spec_from(
             name, symbols=symbols, start=start, end=end, timeframe=timeframe, params={},
             data=data, cash=cash, models=models or [], sizing=sizing or [], benchmark="",
             spec_file=spec_file,
         )  # fmt: skip
-        found = [axis_of(text) for text in axes]
-        plan = plan_of(
-            {"axes": found, "method": method, "trials": trials, "metric": metric, "seed": seed}
-        )
+        plan = plan_from(axes, method=method, trials=trials, metric=metric, seed=seed)
+        steps = Steps(train, test, anchored, purge, embargo)
+        if remote:
+            run = run_remotely("walk_forward", spec=spec, plan=plan, steps=steps)
+            tell_of(run["result"], metric, run["folder"], as_json=as_json)
+            return
         workshop = workshop_for(spec)
         folder = run_folder(out, "walk-forward", spec.strategies[0].title)
         with bar("windows") as progress:
             task = progress.add_task("", total=None, best="")
             walked = walk(
-                workshop, plan, Steps(train, test, anchored, purge, embargo), folder,
+                workshop, plan, steps, folder,
                 directories=strategy_directories(), crew=crew, workers=workers,
                 tell=lambda done, count: progress.update(task, completed=done, total=count),
             )  # fmt: skip
+    tell_of(walked.to_json(), metric, str(folder), as_json=as_json)
+
+
+def tell_of(walked: dict[str, Any], metric: str, folder: str, *, as_json: bool) -> None:
+    """Print what came of a walk-forward."""
     if as_json:
-        typer.echo(json.dumps({**walked.to_json(), "folder": str(folder)}, indent=2))
+        typer.echo(json.dumps({**walked, "folder": folder}, indent=2))
         return
     table = tables.grid("test", "until", f"{metric} inside>", "outside>", "growth>", "parameters")
-    for window in walked.windows:
-        chosen = window.params or {}
+    for window in walked["windows"]:
         table.add_row(
-            window.test[0][:10],
-            window.test[1][:10],
-            figure(float("nan") if window.inside is None else window.inside, "ratio"),
-            figure(float("nan") if window.outside is None else window.outside, "ratio"),
-            f"{window.growth - 1:+.2%}",
-            ", ".join(f"{key}={value}" for key, value in chosen.items()) or "none gave a figure",
+            window["test"][0][:10],
+            window["test"][1][:10],
+            figure(window["inside"], "ratio"),
+            figure(window["outside"], "ratio"),
+            f"{window['growth'] - 1:+.2%}",
+            named(window["params"] or {}) or "none gave a figure",
         )
     tables.show(console, table)
     console.print("\nout of sample, end to end:")
-    tables.show(console, metrics_table(walked.metrics))
+    tables.show(console, metrics_table(walked["metrics"]))
     console.print(f"kept in {folder}", soft_wrap=True)

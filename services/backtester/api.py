@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -81,12 +81,21 @@ def brief(run: Run, hub: Hub) -> dict[str, Any]:
     shown = view(run, hub)
     result = shown.pop("result") or {}
     request = shown.pop("request")
-    strategies = request["spec"]["strategies"]
+    spec = request["spec"]
+    named = [choice["class_name"] for choice in spec["strategies"]] if spec else []
     return {
         **shown,
-        "strategies": [choice["class_name"] for choice in strategies],
+        "strategies": named or result.get("strategies", []),
         "metrics": result.get("metrics"),
+        **({"parity": _parity(result)} if run.kind == "parity" and result else {}),
     }
+
+
+def _parity(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a list shows of a comparison."""
+    causes = {part: result[part]["causes"] for part in ("decisions", "orders", "fills")}
+    shown = ("from", "to", "unexplained", "notes")
+    return {**{name: result[name] for name in shown}, "causes": causes}
 
 
 def router(
@@ -104,7 +113,10 @@ def router(
         responses=answers(Run, 409, 429, status=202),
     )
     async def submit(request: Request, key: Key = None) -> Response:
-        """Queue a backtest; one Idempotency-Key gives one run. 429 if the queue is full."""
+        """Queue a run of a `kind`: backtest, sweep, walk_forward, cpcv or parity.
+
+        One Idempotency-Key gives one run. 429 if the queue is full.
+        """
         asked = request_of(await request.body())
         try:
             run = await handlers.submit(

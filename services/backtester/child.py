@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -18,15 +19,20 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from libs.common.backtest.cpcv import cpcv as validate
 from libs.common.backtest.data import Reader
 from libs.common.backtest.files import FileReader
 from libs.common.backtest.kept import write_report
+from libs.common.backtest.models import models_from
+from libs.common.backtest.parity.report import parity_of, write_parity
+from libs.common.backtest.parity.session import Session
 from libs.common.backtest.request import Request
 from libs.common.backtest.run import Tell, choices_of, read_history, reader_of, run_backtest
-from libs.common.backtest.shelf import load_named
+from libs.common.backtest.shelf import load_known, load_named
 from libs.common.backtest.sweep.sweep import sweep as run_sweep
 from libs.common.backtest.sweep.sweep import write_heat_map
 from libs.common.backtest.sweep.workshop import Workshop
+from libs.common.backtest.walk import walk
 from libs.common.kernel.errors import TradewindError
 from libs.common.runtime.vetting import Vetting
 from services.backtester.job import JOB, STUCK, Job, Line
@@ -77,18 +83,18 @@ def listen_for_questions(folder: Path) -> None:
 
 def reader_for(job: Job) -> Reader:
     """Return where the bars of a job come from."""
-    source = job.request.spec.source
-    if source.kind == "file":
-        return FileReader(Path(job.data) / source.path)
-    return reader_of(job.request.spec, FileReader(Path(job.bars)) if job.bars else None)
+    spec = job.request.traded
+    if spec.source.kind == "file":
+        return FileReader(Path(job.data) / spec.source.path)
+    return reader_of(spec, FileReader(Path(job.bars)) if job.bars else None)
 
 
 def backtest(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     """Run one backtest and keep it in the folder; return its summary."""
-    spec = job.request.spec
+    spec = job.request.traded
     tell("load", 0, 1)
     names = [choice.class_name for choice in spec.strategies]
-    registry = load_named(names, [Path(each) for each in job.strategy_dirs], VET)
+    registry = load_named(names, folders(job), VET)
     chosen = choices_of(spec, registry)
     tell("read", 0, 1)
     history = read_history(spec, chosen, reader_for(job))
@@ -103,31 +109,83 @@ def backtest(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     return result.summary()
 
 
+def workshop_for(job: Job, tell: Tell) -> Workshop:
+    """Return what the trials of a job share."""
+    spec = job.request.traded
+    tell("load", 0, 1)
+    names = [choice.class_name for choice in spec.strategies]
+    registry = load_named(names, folders(job), VET)
+    tell("read", 0, 1)
+    return Workshop(spec, read_history(spec, (), reader_for(job)), registry)
+
+
+def folders(job: Job) -> list[Path]:
+    """Return the folders of strategy files."""
+    return [Path(each) for each in job.strategy_dirs]
+
+
 def sweep(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     """Run one sweep, going on where the folder's journal ends; return its summary."""
-    spec, plan = job.request.spec, job.request.plan
+    plan = job.request.plan
     assert plan is not None
-    tell("load", 0, 1)
-    directories = [Path(each) for each in job.strategy_dirs]
-    registry = load_named([choice.class_name for choice in spec.strategies], directories, VET)
-    tell("read", 0, 1)
-    workshop = Workshop(spec, read_history(spec, (), reader_for(job)), registry)
+    workshop = workshop_for(job, tell)
     summary = run_sweep(
         workshop,
         plan,
         folder,
-        directories=directories,
+        directories=folders(job),
         workers=1,
         tell=lambda done, count, _best: tell("trials", done, count),
     )
     if job.request.report:
-        write_heat_map(workshop, plan, folder)
+        write_heat_map(workshop, plan, folder, summary)
     return summary
+
+
+def walk_forward(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
+    """Walk forward, making no sweep again that the folder holds; return windows and metrics."""
+    plan, steps = job.request.plan, job.request.steps
+    assert plan is not None
+    assert steps is not None
+    workshop = workshop_for(job, tell)
+    return walk(
+        workshop, plan, steps, folder, directories=folders(job), workers=1,
+        tell=lambda done, count: tell("windows", done, count),
+    ).to_json()  # fmt: skip
+
+
+def cpcv(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
+    """Cross-validate, going on where the folder's journal ends; return splits and paths."""
+    plan, folds = job.request.plan, job.request.folds
+    assert plan is not None
+    assert folds is not None
+    workshop = workshop_for(job, tell)
+    return validate(
+        workshop, plan, folds, folder, directories=folders(job), workers=1,
+        tell=lambda done, count: tell("trials", done, count),
+    ).to_json()  # fmt: skip
+
+
+def parity(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
+    """Replay what was recorded and compare; return where the two part."""
+    recorded = job.request.recorded
+    assert recorded is not None
+    tell("load", 0, 1)
+    session: Session = pickle.loads(Path(job.session).read_bytes())
+    names = [each.class_name for each in session.strategies]
+    registry = load_known(names, folders(job), VET)
+    tell("compare", 0, 1)
+    found = parity_of(session, registry, models_from({**recorded.models, "cash": session.equity}))
+    write_parity(found, folder, page=job.request.report)
+    return found.to_json()
 
 
 KINDS: Final[dict[str, Callable[[Job, Path, Tell], dict[str, object]]]] = {
     "backtest": backtest,
     "sweep": sweep,
+    "walk_forward": walk_forward,
+    "cpcv": cpcv,
+    "parity": parity,
 }
 
 

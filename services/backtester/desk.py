@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from libs.common.contracts.messages import Notification
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import TradewindError, UnavailableError
 from libs.common.runtime.logging import get_logger
@@ -18,14 +20,24 @@ from services.backtester.ports import Ended, Launcher, Progress, Run, Runs, Stat
 _log = get_logger(__name__)
 POLL_S: Final = 1.0
 NOTE_NS: Final = 1_000_000_000
+Notice = Callable[[Run, Status, Ended, Clock], Notification | None]
+"""What people are told of a run that has ended, None if nothing."""
 
 
 class Desk:
     """Several workers on one queue; each sees one run at a time to its end."""
 
     def __init__(
-        self, runs: Runs, launcher: Launcher, hub: Hub, clock: Clock, folder: Path, instance: str
+        self,
+        runs: Runs,
+        launcher: Launcher,
+        hub: Hub,
+        clock: Clock,
+        folder: Path,
+        instance: str,
+        notice: Notice,
     ) -> None:
+        self._notice = notice
         self._runs = runs
         self._launcher = launcher
         self._hub = hub
@@ -96,7 +108,7 @@ class Desk:
             await asyncio.wait({task})
             status, ended = self._verdict(task)
             if status is not Status.CANCELLED:
-                await self._finish(run.id, status, ended)
+                await self._finish(run, status, ended)
             ENDED.labels(run.kind, status.value).inc()
         finally:
             task.cancel()
@@ -117,13 +129,14 @@ class Desk:
         _log.error("backtest_failed", exc_info=error)
         return Status.FAILED, Ended(None, "the service failed; its log has the details")
 
-    async def _finish(self, run_id: UUID, status: Status, ended: Ended) -> None:
+    async def _finish(self, run: Run, status: Status, ended: Ended) -> None:
         """Store how a run ended; what a run has worked out is not lost with the database."""
+        notice = self._notice(run, status, ended, self._clock)
         while True:
             try:
-                await self._runs.finish(run_id, status, ended)
+                await self._runs.finish(run.id, status, ended, notice)
             except UnavailableError as error:
-                _log.warning("backtest_result_waits", run=str(run_id), error=str(error))
+                _log.warning("backtest_result_waits", run=str(run.id), error=str(error))
                 await asyncio.sleep(POLL_S)
             else:
                 return

@@ -42,9 +42,9 @@ async def submit(
 
 def check_source(request: Request, data: Path | None) -> None:
     """Raise InvalidInputError for a file that a request may not name."""
-    source = request.spec.source
-    if source.kind != "file":
+    if request.spec is None or request.spec.source.kind != "file":
         return
+    source = request.spec.source
     if data is None:
         raise InvalidInputError(
             "spec.source: this service reads no files; TRADEWIND_BACKTESTS_DATA names a folder "

@@ -13,17 +13,20 @@ JOB: Final = "job.json"
 LOG: Final = "log.txt"
 STUCK: Final = "stuck.txt"
 BARS: Final = "bars.csv"
-PRIVATE: Final = frozenset({JOB, PULSE, STUCK, BARS})
+SESSION: Final = "session.pickle"
+PRIVATE: Final = frozenset({JOB, PULSE, STUCK, BARS, SESSION})
 """Files of a folder that are no artefacts."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A request with where its bars lie: `bars` exported from the database, `data` the folder
-    below which files may be named. `locate`: step through it slowly, to find where it hangs."""
+    """A request with where its bars lie: `bars` exported from the database, `session` what was
+    recorded, `data` the folder below which files may be named. `locate`: step through it slowly,
+    to find where it hangs."""
 
     request: Request
     strategy_dirs: tuple[str, ...]
     bars: str = ""
+    session: str = ""
     data: str = ""
     locate: bool = False
 

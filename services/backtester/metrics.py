@@ -15,3 +15,9 @@ WAITING = Gauge("backtester_waiting", "Runs that wait")
 RUNNING = Gauge("backtester_running", "Runs at work")
 DURATION = Histogram("backtester_run_seconds", "From start to end", ["kind"], buckets=SECONDS)
 LIMITS = Counter("backtester_limits_total", "Runs ended for breaking a limit", ["limit"])
+PARITY_UNEXPLAINED = Gauge(
+    "backtester_parity_unexplained", "Live decisions of the last nightly replay without a cause"
+)
+PARITY_DIFFERENCES = Gauge(
+    "backtester_parity_differences", "Live decisions that differ in the last nightly replay"
+)

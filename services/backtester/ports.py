@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from libs.common.backtest.parity.session import Session
 from libs.common.backtest.spec import BacktestSpec
+from libs.common.contracts.messages import Notification
 from libs.common.kernel.errors import TradewindError
 
 
@@ -97,8 +99,11 @@ class Runs(Protocol):
         """Store how far a run is."""
         ...
 
-    async def finish(self, run_id: UUID, status: Status, ended: Ended) -> Run:
-        """Store how a running run ended; what is finished already stays as it is."""
+    async def finish(
+        self, run_id: UUID, status: Status, ended: Ended, notice: Notification | None = None
+    ) -> Run:
+        """Store how a running run ended, and the notice of it; what is finished already stays as it
+        is, and nobody is told."""
         ...
 
     async def cancel(self, run_id: UUID) -> Run:
@@ -141,6 +146,19 @@ class Bars(Protocol):
 
         Raises InvalidInputError if there are more than `bars_max`.
         """
+        ...
+
+
+class Sessions(Protocol):
+    """What the platform recorded of its trading."""
+
+    async def read(self, start_ns: int, end_ns: int) -> Session:
+        """Return what was recorded of [start, end). Raises UnavailableError, InvalidInputError."""
+        ...
+
+    async def last_day(self) -> str | None:
+        """Return the last day of market time (New York) that has signals and is over, None if
+        there is none."""
         ...
 
 

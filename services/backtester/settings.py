@@ -40,3 +40,7 @@ class BacktesterSettings(ServiceSettings):
     backtests_locate_s: float = Field(default=20.0, gt=0)
     """How long a run that broke its limits is stepped through again, to name the bar."""
     backtests_niceness: int = Field(default=10, ge=0, le=19)
+    parity_nightly: bool = True
+    """Whether the last recorded session is replayed and compared each night."""
+    parity_at: str = Field(default="02:30", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    """When, UTC."""

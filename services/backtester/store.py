@@ -11,8 +11,11 @@ import msgspec
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.engine import RowMapping
 
+from libs.common.contracts.channels import NOTIFICATIONS
+from libs.common.contracts.messages import Notification
 from libs.common.kernel.errors import ConflictError, NotFoundError
 from libs.common.runtime.database import Database, ReadSession, WriteSession
+from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.schema.backtests import backtests
 from services.backtester.ports import (
     FINISHED,
@@ -33,8 +36,9 @@ _SORTED: Final = msgspec.json.Encoder(order="deterministic")
 class RunStore:
     """The runs of one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def submit(
         self, run_id: UUID, kind: str, request: Mapping[str, Any], key: str | None, queue_max: int
@@ -93,10 +97,12 @@ class RunStore:
                 .values(progress=msgspec.to_builtins(progress))
             )
 
-    async def finish(self, run_id: UUID, status: Status, ended: Ended) -> Run:
+    async def finish(
+        self, run_id: UUID, status: Status, ended: Ended, notice: Notification | None = None
+    ) -> Run:
         """Store how a running run ended; see the port."""
         async with self._database.write() as tx:
-            await tx.execute(
+            done = await tx.execute(
                 update(backtests)
                 .where(backtests.c.id == run_id, backtests.c.status == Status.RUNNING.value)
                 .values(
@@ -107,6 +113,10 @@ class RunStore:
                     finished_at=func.now(),
                 )
             )
+            if notice is not None and done.rowcount:
+                await self._outbox.add(
+                    tx, NOTIFICATIONS, notice, correlation_id=run_id, key="parity"
+                )
             return await _get(tx, run_id)
 
     async def cancel(self, run_id: UUID) -> Run:

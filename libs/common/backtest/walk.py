@@ -17,7 +17,7 @@ from libs.common.backtest.result import BacktestResult
 from libs.common.backtest.run import choices_of, run_backtest
 from libs.common.backtest.spec import BacktestSpec
 from libs.common.backtest.sweep.crews import Kind
-from libs.common.backtest.sweep.plan import Plan
+from libs.common.backtest.sweep.plan import Plan, Steps
 from libs.common.backtest.sweep.sweep import sweep
 from libs.common.backtest.sweep.workshop import Workshop
 from libs.common.kernel.clock import format_ns
@@ -54,17 +54,6 @@ class Walk:
         """Return it as JSON data, without the curve."""
         windows = msgspec.to_builtins(self.windows)
         return {"windows": windows, "metrics": self.metrics.to_json()}
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """How it walks, in bars: `train` teach, `test` judge, `purge` + `embargo` lie between them."""
-
-    train: int
-    test: int
-    anchored: bool = False
-    purge: int = 0
-    embargo: int = 0
 
 
 def walk(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import re
 import signal
 import sys
@@ -13,11 +14,11 @@ from typing import Final
 
 import msgspec
 
-from libs.common.backtest.request import request_of
+from libs.common.backtest.request import Request, request_of
 from services.backtester.adapters.watch import Watch, kill
-from services.backtester.job import BARS, JOB, LOG, PRIVATE, STUCK, Job, Line
+from services.backtester.job import BARS, JOB, LOG, PRIVATE, SESSION, STUCK, Job, Line
 from services.backtester.metrics import LIMITS
-from services.backtester.ports import Artefact, Bars, Ended, Progress, Run
+from services.backtester.ports import Artefact, Bars, Ended, Progress, Run, Sessions
 from services.backtester.pulse_file import read_pulse
 from services.backtester.settings import BacktesterSettings
 
@@ -32,25 +33,21 @@ _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 class ProcessLauncher:
     """Starts `services.backtester.child` for each run and watches it."""
 
-    def __init__(self, settings: BacktesterSettings, bars: Bars) -> None:
+    def __init__(self, settings: BacktesterSettings, bars: Bars, sessions: Sessions) -> None:
         self._settings = settings
         self._bars = bars
+        self._sessions = sessions
 
     async def run(self, run: Run, folder: Path, tell: Callable[[Progress], None]) -> Ended:
         """Run it to its end; see the port."""
         request = request_of(run.request)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        bars = ""
-        if request.spec.source.kind == "store":
-            tell(Progress("export", 0, 1))
-            path = folder / BARS
-            most = self._settings.backtests_bars_max
-            await self._bars.export(request.spec, WARMUP_BARS, path, most)
-            bars = str(path)
+        bars, session = await self._exported(request, folder, tell)
         job = Job(
             request=request,
             strategy_dirs=tuple(str(d.absolute()) for d in self._settings.strategy_dirs),
             bars=bars,
+            session=session,
             data=str(self._settings.backtests_data or ""),
         )
         ended, limit = await self._attempt(job, folder, self._settings.backtests_timeout_s, tell)
@@ -60,6 +57,25 @@ class ProcessLauncher:
             tell(Progress("locate", 0, 1))
             ended = Ended(None, await self._located(job, folder, ended.error or ""))
         return Ended(ended.result, ended.error, _artefacts(folder))
+
+    async def _exported(
+        self, request: Request, folder: Path, tell: Callable[[Progress], None]
+    ) -> tuple[str, str]:
+        """Write what a job needs of the database, which its process cannot reach: bars, or what was
+        recorded; return where."""
+        if request.spec is not None and request.spec.source.kind == "store":
+            tell(Progress("export", 0, 1))
+            most = self._settings.backtests_bars_max
+            await self._bars.export(request.spec, WARMUP_BARS, folder / BARS, most)
+            return str(folder / BARS), ""
+        if request.recorded is not None:
+            tell(Progress("export", 0, 1))
+            recorded = request.recorded
+            session = await self._sessions.read(recorded.start_ns, recorded.end_ns)
+            data = await asyncio.to_thread(pickle.dumps, session)
+            await asyncio.to_thread((folder / SESSION).write_bytes, data)
+            return "", str(folder / SESSION)
+        return "", ""
 
     async def _attempt(
         self, job: Job, folder: Path, timeout_s: float, tell: Callable[[Progress], None]

@@ -16,10 +16,14 @@ import pyarrow.parquet
 import pytest
 from fastapi import FastAPI
 
+from libs.common.contracts.messages import Notification
 from services.backtester.main import build
 from services.backtester.settings import BacktesterSettings
 from tests.support import unruly
+from tests.support.engine_desk import as_role
+from tests.support.recorded import record
 from tests.support.runtimes import eventually, ready, serving
+from tests.support.told import messages
 
 BASE = "/api/v1/backtests"
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
@@ -188,19 +192,76 @@ async def test_a_full_queue_refuses_and_a_cancelled_run_makes_room(make: Any) ->
         assert await status_of(client, first["id"]) == "cancelled"
 
 
-async def test_a_sweep_is_run_and_kept(make: Any) -> None:
+async def test_searches_are_run_and_kept(make: Any) -> None:
     axes = [{"name": "fast", "values": [5, 10]}, {"name": "slow", "values": [20, 50]}]
-    body = {**wish(), "kind": "sweep", "plan": {"axes": axes}, "report": True}
-    async with up(make()) as client:
+    plan = {"axes": axes, "returns": True}
+    bodies = {
+        "sweep": {"plan": plan},
+        "walk_forward": {"plan": {"axes": axes}, "steps": {"train": 500, "test": 250}},
+        "cpcv": {"plan": plan, "folds": {"groups": 4, "horizon": 10}},
+    }
+    async with up(make(backtests_parallel=2)) as client:
+        ids = {
+            kind: (await submit(client, {**wish(), "kind": kind, "report": True, **more}))["id"]
+            for kind, more in bodies.items()
+        }
+        runs = {kind: await ended(client, run_id) for kind, run_id in ids.items()}
+        for run in runs.values():
+            assert run["status"] == "done", run["error"]
+        swept = runs["sweep"]["result"]
+        assert swept["trials"] == 4
+        assert swept["best"]["params"]["fast"] in (5, 10)
+        assert 0.0 <= swept["overfitting"]["probability"] <= 1.0
+        names = {item["name"] for item in runs["sweep"]["artefacts"]}
+        assert {"journal.jsonl", "sweep.json", "heat_map.html"} <= names
+        assert len(runs["walk_forward"]["result"]["windows"]) == 3
+        crossed = runs["cpcv"]["result"]
+        assert (len(crossed["splits"]), len(crossed["paths"])) == (6, 3)
+        assert crossed["sharpe"]["inside_of_all"] == swept["best"]["metrics"]["sharpe"]
+        listed = (await client.get(BASE, params={"kind": "cpcv"})).json()["items"]
+        assert [(item["id"], item["strategies"]) for item in listed] == [
+            (ids["cpcv"], ["sma_cross"])
+        ]
+        for body, complaint in (
+            ({**wish(), "kind": "sweep"}, "kind sweep wants plan"),
+            ({**wish(), "plan": plan}, "plan does not go with kind backtest"),
+            ({**wish(), "kind": "cpcv", "plan": plan, "folds": {"chosen": 6}}, "less than the 6"),
+            ({"kind": "parity"}, "kind parity wants recorded"),
+            ({"kind": "parity", "recorded": {}}, "name a day, or start and end"),
+            ({"kind": "parity", "recorded": {"day": "2024-02-31"}}, "is not a date"),
+        ):
+            answer = await client.post(BASE, content=msgspec.json.encode(body))
+            assert answer.status_code == 422, body
+            assert complaint in answer.json()["detail"]
+
+
+async def test_a_recorded_session_is_replayed_and_a_difference_at_night_is_told(
+    make: Any, database_url: str, redis_url: str
+) -> None:
+    count = record(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "UPDATE signals SET target = 0.5 WHERE bar_ts = (SELECT max(bar_ts) FROM signals)"
+        )
+    url = as_role("backtester", database_url)
+    async with up(make(database_url=url)) as client:
+        body = {"kind": "parity", "recorded": {"day": "2024-01-02", "nightly": True}}
         run = await ended(client, (await submit(client, body))["id"])
         assert run["status"] == "done", run["error"]
-        assert run["result"]["trials"] == 4
-        assert run["result"]["best"]["params"]["fast"] in (5, 10)
-        names = {item["name"] for item in run["artefacts"]}
-        assert {"journal.jsonl", "sweep.json", "heat_map.html"} <= names
-        without = await client.post(BASE, content=msgspec.json.encode({**wish(), "kind": "sweep"}))
-        assert without.status_code == 422
-        assert "a plan goes with kind sweep" in without.json()["detail"]
+        assert run["result"]["decisions"]["same"] == count - 1
+        assert {item["name"] for item in run["artefacts"]} >= {"parity.json", "parity.html"}
+        (shown,) = (await client.get(BASE, params={"kind": "parity"})).json()["items"]
+        assert shown["parity"]["causes"]["decisions"] == run["result"]["decisions"]["causes"]
+        await eventually(
+            lambda: len(messages(redis_url, "log:notifications", Notification)) == 1,
+            within_s=PATIENCE_S,
+            what="the notification",
+        )
+        (told,) = messages(redis_url, "log:notifications", Notification)
+        assert told.payload.title == "Live decisions of 2024-01-02 differ from their replay"
+        empty = {"kind": "parity", "recorded": {"day": "2023-01-02"}}
+        failed = await ended(client, (await submit(client, empty))["id"])
+        assert "no signal is recorded" in failed["error"]
 
 
 async def test_what_ran_as_the_service_ended_is_interrupted_and_can_be_resumed(make: Any) -> None:

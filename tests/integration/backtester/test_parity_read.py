@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import uuid
-from pathlib import Path
+from datetime import timedelta
 
-import numpy as np
 import psycopg
 import pytest
 
-from infra.parity_read import read_session
 from libs.common.backtest.parity.report import parity_of
 from libs.common.backtest.shelf import load_named
-from libs.common.domain.timeframes import Timeframe
-from libs.common.kernel.clock import from_ns, to_ns
+from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
 from libs.common.quant.simulation.models import Models
-from libs.common.quant.simulation.records import BAR
-from libs.common.strategy.kinds import runners_of
-
-BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
-OPEN = dt.datetime(2024, 1, 2, 14, 30, tzinfo=dt.UTC)
-MINUTE = 60_000_000_000
-BARS = 200
-
-
-def bars() -> np.ndarray:
-    made = np.zeros(BARS, BAR)
-    made["ts"] = to_ns(OPEN) + np.arange(BARS) * MINUTE
-    for name in ("open", "high", "low", "close"):
-        made[name] = np.round(50 + 5 * np.sin(np.arange(BARS) / 8.0), 2)
-    made["volume"] = 1000
-    return made
-
-
-def record(url: str) -> int:
-    """Write a session of sma_cross on KO as the engine would; return how many signals it has."""
-    loaded = load_named(["sma_cross"], [BUILT_IN]).get("sma_cross")
-    (runner,) = runners_of(loaded.definition, {}, ("KO",), Timeframe.MINUTE)
-    signals = runner.decide({"KO": bars()})["KO"]
-    with psycopg.connect(url) as connection:
-        connection.execute("SELECT ensure_month_partition('market_ohlcv', '2024-01-01'::date)")
-        connection.cursor().executemany(
-            "INSERT INTO market_ohlcv (symbol, timeframe, ts, open, high, low, close, volume,"
-            " provider) VALUES ('KO', '1m', %s, %s, %s, %s, %s, %s, 'test')",
-            [(from_ns(int(b["ts"])), *(float(b[n]) for n in BAR.names[1:])) for b in bars()],
-        )
-        connection.execute(
-            "INSERT INTO strategies (id, class_name, version_hash, params, universe, timeframe,"
-            " mode) VALUES ('cross', 'sma_cross', %s, '{}', %s, '1m', 'live')",
-            (loaded.version_hash, json.dumps(["KO"])),
-        )
-        connection.execute(
-            "INSERT INTO risk_limits (account_id, scope, name, value, set_by)"
-            " VALUES ('main', 'account', 'size_percent_of_equity', 0.04, 'test')"
-        )
-        connection.cursor().executemany(
-            "INSERT INTO signals (id, strategy_id, symbol, timeframe, bar_ts, ts, target,"
-            " confidence, reference_price, mode, features, correlation_id)"
-            " VALUES (%s, 'cross', 'KO', '1m', %s, %s, %s, 1, %s, 'live', '{}', %s)",
-            [
-                (uuid.uuid4(), from_ns(int(bars()["ts"][s["index"]])), OPEN, float(s["target"]),
-                 float(bars()["close"][s["index"]]), uuid.uuid4())
-                for s in signals
-            ],
-        )  # fmt: skip
-    return len(signals)
+from services.backtester.adapters.session_reader import last_day, read_session
+from tests.support.recorded import BARS, BUILT_IN, MINUTE, OPEN, record, store_bar
 
 
 def test_a_recorded_session_is_read_and_its_decisions_are_the_same(database_url: str) -> None:
@@ -91,6 +37,18 @@ def test_a_recorded_session_is_read_and_its_decisions_are_the_same(database_url:
         Models(),
     )
     assert len(wrong.decisions.differences) == 1
+
+
+def test_a_session_is_the_last_one_once_it_is_over(database_url: str) -> None:
+    assert last_day(database_url) is None
+    record(database_url)
+    assert last_day(database_url) is None  # its bars end at 12:49 in New York
+    store_bar(database_url, OPEN.replace(hour=20, minute=54))
+    assert last_day(database_url) is None
+    store_bar(database_url, OPEN.replace(hour=20, minute=55))
+    assert last_day(database_url) == "2024-01-02"
+    store_bar(database_url, OPEN + timedelta(days=1))
+    assert last_day(database_url) == "2024-01-02"
 
 
 def test_a_time_without_signals_and_a_database_that_is_away_are_told(database_url: str) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-import redis
 
-from libs.common.contracts.envelope import Envelope, Reader
 from libs.common.contracts.messages import Notification, Signal
 from libs.common.kernel.clock import from_ns
 from libs.common.strategy import Runner
@@ -22,6 +20,7 @@ from strategies.sma_cross import SmaCross
 from tests.support.bar_feed import BarFeed, daily_bars
 from tests.support.engine_desk import Desk, opened
 from tests.support.runtimes import eventually
+from tests.support.told import messages
 
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 SMA = {"id": "sma_cross", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"}
@@ -47,11 +46,6 @@ def looped(definition: Any, bars: np.ndarray, **params: object) -> list[tuple[An
         (from_ns(int(bar["ts"])), float(decision["target"]))
         for bar, decision in zip(bars[steps.changed], steps.decisions[steps.changed], strict=True)
     ]
-
-
-def messages(redis_url: str, stream: str, kind: type[Any]) -> list[Envelope[Any]]:
-    with redis.Redis.from_url(redis_url) as client:
-        return [Reader(kind).read(fields[b"message"]) for _, fields in client.xrange(stream)]
 
 
 async def test_missed_bars_are_filled_from_the_table_before_the_next_step(desk: Open) -> None:

@@ -12,17 +12,21 @@ import msgspec
 import numpy as np
 import pytest
 
+from libs.common.backtest.cpcv import cpcv
 from libs.common.backtest.errors import DataError, SpecError
 from libs.common.backtest.run import choices_of, read_history, reader_of, run_backtest
 from libs.common.backtest.shelf import load_named
 from libs.common.backtest.spec import spec_of
 from libs.common.backtest.sweep.heat_map import heat_map, heat_map_page
 from libs.common.backtest.sweep.journal import JOURNAL, Journal
-from libs.common.backtest.sweep.plan import Plan, plan_of
+from libs.common.backtest.sweep.plan import Folds, Plan, Steps, plan_of
+from libs.common.backtest.sweep.returns import kept_returns
 from libs.common.backtest.sweep.space import axis_of, drawn, grid
 from libs.common.backtest.sweep.sweep import header_of, sweep
 from libs.common.backtest.sweep.workshop import Trial, Workshop
-from libs.common.backtest.walk import Steps, walk
+from libs.common.backtest.walk import walk
+from libs.common.quant.metrics import daily, simple_returns
+from libs.common.quant.validation import combinatorial_folds, overfitting
 
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 AXES = (axis_of("fast=5:15:5"), axis_of("slow=10,20"))
@@ -123,9 +127,64 @@ def test_a_journal_of_another_sweep_is_refused(workshop: Workshop, tmp_path: Pat
 
 
 def test_threads_and_processes_give_the_same_bits(workshop: Workshop, tmp_path: Path) -> None:
-    threads = swept(workshop, plan(), tmp_path / "threads", crew="threads", workers=2)
-    processes = swept(workshop, plan(), tmp_path / "processes", crew="processes", workers=1)
+    kept = plan(returns=True)
+    threads = swept(workshop, kept, tmp_path / "threads", crew="threads", workers=2)
+    processes = swept(workshop, kept, tmp_path / "processes", crew="processes", workers=1)
     assert threads == processes
+    assert all(bool(line["returns"]) for line in threads if not line["skipped"])
+
+
+def test_the_returns_of_all_trials_tell_how_likely_overfitting_is(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    kept = plan(returns=True)
+    summary = sweep(workshop, kept, tmp_path, directories=[BUILT_IN])
+    with Journal(tmp_path, header_of(workshop, kept)) as journal:
+        trials, returns = kept_returns(journal.trials())
+    assert [trial.params for trial in trials] == sorted(
+        (trial.params for trial in trials), key=lambda p: (str(p["fast"]), str(p["slow"]))
+    )
+    spec = workshop.spec_with(trials[1].params)
+    outcome = run_backtest(spec, workshop.history, choices_of(spec, workshop.registry)).outcome
+    theirs = simple_returns(daily(outcome.ts, outcome.equity).equity)
+    np.testing.assert_allclose(returns[:, 1], theirs, rtol=1e-6, atol=1e-12)
+    found = overfitting(returns, 16)
+    assert summary["overfitting"]["probability"] == found.probability
+    assert summary["overfitting"]["trials"] == summary["best"]["of_trials"] == 4
+    assert sweep(workshop, plan(), tmp_path / "bare", directories=[BUILT_IN])["overfitting"] is None
+    many = plan(axes=(axis_of("fast=2:200:1"), axis_of("slow=5:400:1")), returns=True)
+    with pytest.raises(SpecError, match=r"78,804 trials on 2,012 days are too many .* at most 9,9"):
+        sweep(workshop, many, tmp_path / "many", directories=[BUILT_IN])
+
+
+def test_each_history_of_a_cross_validation_is_chosen_without_the_days_it_shows(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    found = cpcv(workshop, plan(), Folds(4, 2, 20, 5), tmp_path, directories=[BUILT_IN])
+    assert (len(found.choices), len(found.equity), found.trials) == (6, 3, 4)
+    with Journal(tmp_path, header_of(workshop, plan(returns=True))) as journal:
+        trials, returns = kept_returns(journal.trials())
+    lines = np.full((3, len(returns)), np.nan)
+    for choice, split in zip(
+        found.choices, combinatorial_folds(len(returns), 4, 2, 20, 5), strict=True
+    ):
+        inside = [np.mean(r) / np.std(r, ddof=1) for r in returns[split.train].T]
+        best = int(np.argmax(inside))
+        assert choice.params == trials[best].params
+        assert choice.inside == pytest.approx(inside[best] * math.sqrt(252), rel=1e-12)
+        assert choice.tests == tuple(group + 1 for group in split.groups)
+        for path, days in zip(split.paths, split.tests, strict=True):
+            lines[path, days] = returns[days, best]
+    grown = workshop.spec.cash * np.cumprod(1.0 + lines, axis=1)
+    np.testing.assert_allclose(found.equity[:, 1:], grown, rtol=1e-12)
+    assert found.equity.shape[1] == len(found.ts) == len(returns) + 1
+    told = json.loads((tmp_path / "cpcv.json").read_text())
+    assert told["sharpe"]["worst"] == min(each.sharpe for each in found.metrics)
+    assert len(told["groups"]) == 4
+    with pytest.raises(SpecError, match="chooses by sharpe, not by cagr"):
+        cpcv(workshop, plan(metric="cagr"), Folds(), tmp_path, directories=[BUILT_IN])
+    with pytest.raises(SpecError, match="are left to teach"):
+        cpcv(workshop, plan(), Folds(4, 2, 2000), tmp_path, directories=[BUILT_IN])
 
 
 @pytest.mark.slow

@@ -66,6 +66,31 @@ def test_a_trial_that_never_traded_makes_it_undefined() -> None:
     assert math.isnan(overfitting(trials, 4).probability)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_trial_that_never_traded_may_count_as_neither_good_nor_bad() -> None:
+    trials = np.random.default_rng(4).normal(0.0, 0.01, (100, 3))
+    trials[:, 1] = 0.0
+    trials[:50, 2] = 0.0  # this one only in the first half
+    found = overfitting(trials, 2, idle=0.0)
+    ratios = trials[:50, 0].mean() / trials[:50, 0].std(ddof=1)
+    assert found.in_sample[0] == pytest.approx(max(ratios, 0.0), rel=1e-9)
+    assert 0.0 <= found.probability <= 1.0
+    trials[:, 1] = 0.001  # what rises without a risk has no ratio
+    assert math.isnan(overfitting(trials, 4, idle=0.0).probability)
+
+
+def test_many_trials_are_compared_some_combinations_at_a_time() -> None:
+    trials = np.random.default_rng(5).normal(0.0, 0.01, (240, 6000))
+    found = overfitting(trials, 12)  # 924 combinations x 6000: more than are held at once
+    best = np.argmax(_ratios(trials[:120]))
+    assert found.in_sample[0] == pytest.approx(_ratios(trials[:120])[best], rel=1e-9)
+    assert found.out_sample[0] == pytest.approx(_ratios(trials[120:])[best], rel=1e-9)
+
+
+def _ratios(part: np.ndarray) -> np.ndarray:
+    return np.asarray(part.mean(axis=0) / part.std(axis=0, ddof=1))
+
+
 def test_bad_shapes_are_named() -> None:
     with pytest.raises(InvalidInputError, match="k of at least 2"):
         overfitting(np.zeros((100, 1)))

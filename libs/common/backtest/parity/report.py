@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from libs.common.backtest.parity.decisions import (
@@ -29,6 +31,8 @@ from libs.common.quant.simulation.models import Models
 from libs.common.strategy.registry import Registry
 
 LISTED_MAX: Final = 200
+PARITY: Final = "parity.json"
+PAGE: Final = "parity.html"
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,15 @@ def parity_page(parity: Parity) -> str:
     ]  # fmt: skip
     title = f"Parity {data['from'][:16]} to {data['to'][:16]}"
     return page(title, f"<h1>{title}</h1>", "".join(cards), {})
+
+
+def write_parity(parity: Parity, folder: Path, *, page: bool = True) -> None:
+    """Write the report into the folder, as JSON and as a page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(parity.to_json()), indent=2)
+    (folder / PARITY).write_bytes(text + b"\n")
+    if page:
+        (folder / PAGE).write_text(parity_page(parity), encoding="utf-8")
 
 
 def _listed(rows: Sequence[dict[str, str]]) -> str:

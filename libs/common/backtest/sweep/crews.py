@@ -91,18 +91,20 @@ def luggage_of(workshop: Workshop, directories: Sequence[Path]) -> tuple[Any, ..
     """Return what a worker elsewhere needs to make the same workshop."""
     history = workshop.history
     facts = (history.timeframe, dict(history.bars), history.source, history.closes_only)
-    return workshop.spec.to_json(), facts, tuple(str(each) for each in directories)
+    folders = tuple(str(each) for each in directories)
+    return workshop.spec.to_json(), facts, folders, workshop.returns
 
 
 def workshop_of(luggage: tuple[Any, ...]) -> Workshop:
     """Return the workshop that `luggage_of` packed."""
-    data, (timeframe, bars, source, closes_only), directories = luggage
+    data, (timeframe, bars, source, closes_only), directories, returns = luggage
     spec = spec_of(data)
     names = [choice.class_name for choice in spec.strategies]
     registry = load_named(names, [Path(each) for each in directories])
     # A cluster's shared memory is read-only, which to machine code is another type of array.
     own = {symbol: np.array(each) for symbol, each in bars.items()}
-    return Workshop(spec, History(timeframe, own, source, closes_only), registry)
+    history = History(timeframe, own, source, closes_only)
+    return Workshop(spec, history, registry, returns=returns)
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Journal:
                     "equity_last": trial.equity_last,
                     "error": trial.error,
                     "skipped": trial.skipped,
+                    **({"returns": trial.returns} if trial.returns else {}),
                 }
             )
         self._file.flush()

@@ -13,6 +13,7 @@ from libs.common.backtest.errors import SpecError
 
 VALUES_MAX: Final = 100_000
 TRIALS_MAX: Final = 1_000_000
+SPLITS_MAX: Final = 5_000
 Method = Literal["grid", "random", "optuna"]
 
 
@@ -26,7 +27,8 @@ class Axis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which trials: all of the grid, or `trials` of it picked by chance or by Optuna.
 
-    `metric` is what is to become large, one of the metrics' names.
+    `metric` is what is to become large, one of the metrics' names. `returns`: keep the daily
+    returns of each trial, so that the search itself can be judged.
     """
 
     axes: Annotated[tuple[Axis, ...], Meta(min_length=1, max_length=20)]
@@ -34,6 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trials: Annotated[int, Meta(ge=1, le=TRIALS_MAX)] = 100
     metric: Annotated[str, Meta(pattern=r"^[a-z_]{1,64}$")] = "sharpe"
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 7
+    returns: bool = False
 
     def __post_init__(self) -> None:
         names = [axis.name for axis in self.axes]
@@ -58,9 +61,45 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return data
 
 
+class Steps(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a walk-forward goes, in bars: `train` teach, `test` judge, `purge` + `embargo` lie
+    between them."""
+
+    train: Annotated[int, Meta(ge=2)]
+    test: Annotated[int, Meta(ge=1)]
+    anchored: bool = False
+    purge: Annotated[int, Meta(ge=0)] = 0
+    embargo: Annotated[int, Meta(ge=0)] = 0
+
+
+class Folds(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a combinatorial cross-validation cuts the days: every `chosen` of `groups` judge, the
+    others teach but for the `horizon` days beside a judging group and `embargo` more after it."""
+
+    groups: Annotated[int, Meta(ge=2, le=20)] = 6
+    chosen: Annotated[int, Meta(ge=1, le=10)] = 2
+    horizon: Annotated[int, Meta(ge=0)] = 0
+    embargo: Annotated[int, Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.chosen >= self.groups:
+            raise ValueError(f"chosen: must be less than the {self.groups} groups")
+        if math.comb(self.groups, self.chosen) > SPLITS_MAX:
+            raise ValueError(f"{self.groups} groups by {self.chosen} give over {SPLITS_MAX} splits")
+
+
 def plan_of(data: Mapping[str, Any]) -> Plan:
     """Return the checked plan. Raises SpecError."""
     try:
         return msgspec.convert(data, Plan)
     except msgspec.ValidationError as error:
         raise SpecError(f"sweep: {error}") from error
+
+
+def folds_of(groups: int, chosen: int, horizon: int, embargo: int) -> Folds:
+    """Return the checked folds. Raises SpecError."""
+    try:
+        named = {"groups": groups, "chosen": chosen, "horizon": horizon, "embargo": embargo}
+        return msgspec.convert(named, Folds)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"cpcv: {error}") from error

@@ -17,6 +17,7 @@ from libs.common.backtest.sweep.crews import Crew, Kind, crew_of, kind_of
 from libs.common.backtest.sweep.heat_map import HeatMap, heat_map, heat_map_page
 from libs.common.backtest.sweep.journal import Journal
 from libs.common.backtest.sweep.plan import Plan
+from libs.common.backtest.sweep.returns import check_room, judged
 from libs.common.backtest.sweep.search import Searcher
 from libs.common.backtest.sweep.space import drawn, grid
 from libs.common.backtest.sweep.workshop import Trial, Workshop, key_of
@@ -48,9 +49,12 @@ def sweep(
 
     Trials are kept in the folder as they come. Cut short and called again with the same spec, data,
     code and plan, it goes on where it was; the result is the same. Raises SpecError for a metric
-    or parameter that does not exist, DataError if the folder belongs to another sweep.
+    or parameter that does not exist or more returns than can be kept, DataError if the folder
+    belongs to another sweep.
     """
     check_plan(workshop, plan)
+    check_room(workshop, plan)
+    workshop = workshop.telling_returns(plan.returns)
     with Journal(folder, header_of(workshop, plan)) as journal:
         done = sum(1 for _ in journal.trials())
         if plan.method == "optuna":
@@ -71,17 +75,30 @@ def sweep(
     return summary
 
 
-def write_heat_map(workshop: Workshop, plan: Plan, folder: Path) -> HeatMap | None:
-    """Write the heat map of a kept sweep as a page; return it, None if fewer than two parameters
-    vary."""
+def write_heat_map(
+    workshop: Workshop, plan: Plan, folder: Path, summary: Mapping[str, Any]
+) -> HeatMap | None:
+    """Write the heat map of a kept sweep as a page, with its doubts; return it, None if fewer than
+    two parameters vary."""
     with Journal(folder, header_of(workshop, plan)) as journal:
         found = heat_map(plan, journal.trials())
-        count = sum(1 for _ in journal.trials())
     if found is not None:
-        facts = {"trials": count, "data": workshop.history.source}
+        facts = {"data": workshop.history.source, **doubts_of(summary)}
         title = f"{workshop.spec.strategies[0].title}: {plan.metric}"
         (folder / HEAT_MAP).write_text(heat_map_page(found, title, facts), "utf-8")
     return found
+
+
+def doubts_of(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return what speaks against the best of a sweep, as words and figures."""
+    told = {"trials": f"{summary['trials']:,}"}
+    best, search = summary["best"], summary["overfitting"]
+    if best is not None and best["deflated_sharpe"] is not None:
+        name = f"deflated Sharpe ratio of the best of {best['of_trials']:,}"
+        told[name] = f"{best['deflated_sharpe']:.1%}"
+    if search is not None and search["probability"] is not None:
+        told["probability of overfitting"] = f"{search['probability']:.1%}"
+    return told
 
 
 def check_plan(workshop: Workshop, plan: Plan) -> None:
@@ -167,6 +184,7 @@ def summary_of(
         "failed": failed,
         "first_error": first_error,
         "best": None if best is None else _told(workshop, best, np.array(ratios)),
+        "overfitting": judged(journal.trials()) if plan.returns else None,
     }
 
 
@@ -180,4 +198,5 @@ def _told(workshop: Workshop, best: Trial, ratios: np.ndarray) -> dict[str, Any]
         "metrics": dict(best.metrics),
         "equity_last": best.equity_last,
         "deflated_sharpe": None if math.isnan(doubt) else doubt,
+        "of_trials": len(ratios),
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from libs.common.backtest.data import History
 from libs.common.backtest.decide import chosen_of, decide, run_bars
@@ -15,7 +18,7 @@ from libs.common.backtest.errors import SpecError
 from libs.common.backtest.models import models_of
 from libs.common.backtest.run import execute_on, market_of
 from libs.common.backtest.spec import BacktestSpec
-from libs.common.quant.metrics import compute_metrics
+from libs.common.quant.metrics import compute_metrics, daily, simple_returns
 from libs.common.strategy.definition import Kind
 from libs.common.strategy.errors import InvalidParamsError
 from libs.common.strategy.parameters import Value
@@ -25,13 +28,15 @@ from libs.common.strategy.registry import Registry
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One point and what came of it: metrics by name, None for what is undefined; or why nothing
-    came of it. `skipped`: the strategy does not allow these parameters together."""
+    came of it. `skipped`: the strategy does not allow these parameters together. `returns`: of each
+    day, packed; empty where they are not kept."""
 
     params: Mapping[str, Value]
     metrics: Mapping[str, float | None]
     equity_last: float | None = None
     error: str = ""
     skipped: bool = False
+    returns: str = ""
 
     def figure(self, metric: str) -> float:
         """Return a metric, -inf where there is none."""
@@ -48,10 +53,26 @@ def key_of(params: Mapping[str, Value]) -> str:
     return ",".join(f"{name}={params[name]!r}" for name in sorted(params))
 
 
-class Workshop:
-    """Runs trials of a spec on one history. Safe to share between threads: it never changes."""
+def packed(returns: np.ndarray) -> str:
+    """Return returns (m,) as text, in single precision."""
+    return base64.b64encode(returns.astype("<f4").tobytes()).decode("ascii")
 
-    def __init__(self, spec: BacktestSpec, history: History, registry: Registry) -> None:
+
+def unpacked(text: str) -> np.ndarray:
+    """Return the returns (m,) that `packed` made a text of."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float64)
+
+
+class Workshop:
+    """Runs trials of a spec on one history. Safe to share between threads: it never changes.
+
+    `returns`: its trials tell the returns of each day, too.
+    """
+
+    def __init__(
+        self, spec: BacktestSpec, history: History, registry: Registry, *, returns: bool = False
+    ) -> None:
+        self.returns = returns
         self.spec = spec
         self.history = history
         self.registry = registry
@@ -101,16 +122,16 @@ class Workshop:
         if complaint := self.check(params):
             return Trial(params, {}, error=complaint, skipped=True)
         try:
-            equity, metrics = self._run(params)
+            equity, metrics, returns = self._run(params)
         except Exception as error:  # noqa: BLE001 - a trial's edge: somebody's code, the others go on
             return Trial(params, {}, error=f"{type(error).__name__}: {error}")
-        return Trial(params, metrics, equity)
+        return Trial(params, metrics, equity, returns=returns)
 
     def trials(self, points: Sequence[Mapping[str, Value]]) -> list[Trial]:
         """Run several trials, one after the other."""
         return [self.trial(params) for params in points]
 
-    def _run(self, params: Mapping[str, Value]) -> tuple[float, dict[str, Any]]:
+    def _run(self, params: Mapping[str, Value]) -> tuple[float, dict[str, Any], str]:
         spec = self.spec_with(params)
         sleeves = [
             decide(
@@ -129,4 +150,12 @@ class Workshop:
             traded=fills["quantity"] * fills["price"],
             exposure=outcome.exposure_long + outcome.exposure_short,
         )
-        return float(outcome.equity[-1]), metrics.to_json()
+        days = daily(outcome.ts, outcome.equity).equity if self.returns else None
+        returns = "" if days is None else packed(simple_returns(days))
+        return float(outcome.equity[-1]), metrics.to_json(), returns
+
+    def telling_returns(self, returns: bool) -> Workshop:
+        """Return a workshop of the same whose trials tell their returns, or do not."""
+        other = copy.copy(self)
+        other.returns = returns
+        return other

@@ -12,6 +12,7 @@ from libs.common.kernel.errors import InvalidInputError
 from libs.common.quant.metrics.measure import Floats
 
 COMBINATIONS_MAX = 200_000
+_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,14 @@ class Overfitting:
     loss: float
 
 
-def overfitting(trials: Floats, blocks: int = 16) -> Overfitting:
+def overfitting(trials: Floats, blocks: int = 16, *, idle: float = math.nan) -> Overfitting:
     """Return the probability of backtest overfitting of a search, by CSCV.
 
     `trials` (n, k): returns of *every* configuration tried, a column each, in order of time. The
     bars are cut into `blocks` (even) of equal length, what is over at the end is dropped; each
     half of the blocks in turn is in sample. The measure is the Sharpe ratio. Ties out of sample
-    share their mean rank. Probability, slope and loss are NaN if a ratio is undefined somewhere.
+    share their mean rank. `idle` is the ratio of a trial whose returns are all 0 in a half: it did
+    not trade. Probability, slope and loss are NaN if a ratio is undefined somewhere.
 
     Raises InvalidInputError for fewer than two trials, an odd number of blocks, blocks of fewer
     than two bars, or more than 200 000 combinations.
@@ -57,12 +59,12 @@ def overfitting(trials: Floats, blocks: int = 16) -> Overfitting:
     middle = cut.mean(axis=(0, 1))
     sums, squares = (cut - middle).sum(axis=1), ((cut - middle) ** 2).sum(axis=1)
     chosen = np.array(list(itertools.combinations(range(blocks), blocks // 2)))
-    inside = np.zeros((len(chosen), blocks))
-    np.put_along_axis(inside, chosen, 1.0, axis=1)
-    n = length * blocks // 2
-    _, ratios_in = _ratios(inside @ sums, inside @ squares, n, middle)
-    means_out, ratios_out = _ratios((1.0 - inside) @ sums, (1.0 - inside) @ squares, n, middle)
-    return _verdict(ratios_in, ratios_out, means_out)
+    moments = _Moments(sums, squares, length * blocks // 2, middle, idle)
+    # Some combinations at a time: all of them times all trials could fill the memory.
+    parts = -(-len(chosen) * trials.shape[1] // _AT_ONCE)
+    halves = [moments.compared(part) for part in np.array_split(chosen, max(parts, 1))]
+    logits, inside, outside, means = (np.concatenate(each) for each in zip(*halves, strict=True))
+    return _verdict(logits, inside, outside, means)
 
 
 def _check(trials: Floats, blocks: int) -> None:
@@ -76,34 +78,56 @@ def _check(trials: Floats, blocks: int) -> None:
         raise InvalidInputError(f"blocks: {blocks} give more than {COMBINATIONS_MAX} combinations")
 
 
-def _ratios(sums: Floats, squares: Floats, n: int, middle: Floats) -> tuple[Floats, Floats]:
-    with np.errstate(all="ignore"):
-        variance = (squares - sums**2 / n) / (n - 1)
-        means = sums / n + middle
-        still = variance <= 1e-14 * (squares / n + middle**2)
-        return means, np.where(still, np.nan, means / np.sqrt(variance))
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Per block and trial (b, k) the sums and sums of squares about `middle` (k,); `n` bars make a
+    half."""
+
+    sums: Floats
+    squares: Floats
+    n: int
+    middle: Floats
+    idle: float
+
+    def compared(self, chosen: np.ndarray) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return of each half (c, b/2) the logit of the best inside (NaN: undefined), its ratio
+        inside, its ratio and its mean outside."""
+        inside = np.zeros((len(chosen), len(self.sums)))
+        np.put_along_axis(inside, chosen, 1.0, axis=1)
+        _, ratios_in = self._ratios(inside)
+        means_out, ratios_out = self._ratios(1.0 - inside)
+        rows = np.arange(len(chosen))
+        defined = np.isfinite(ratios_in).all(axis=1) & np.isfinite(ratios_out).all(axis=1)
+        best = np.argmax(np.where(np.isfinite(ratios_in), ratios_in, -np.inf), axis=1)
+        of_best = ratios_out[rows, best]
+        with np.errstate(all="ignore"):
+            below = (ratios_out < of_best[:, None]).sum(axis=1)
+            equal = (ratios_out == of_best[:, None]).sum(axis=1)
+            rank = (below + (equal + 1) / 2.0) / (ratios_out.shape[1] + 1.0)
+            logits = np.where(defined, np.log(rank / (1.0 - rank)), np.nan)
+        return logits, ratios_in[rows, best], of_best, means_out[rows, best]
+
+    def _ratios(self, halves: Floats) -> tuple[Floats, Floats]:
+        sums, squares = halves @ self.sums, halves @ self.squares
+        with np.errstate(all="ignore"):
+            variance = (squares - sums**2 / self.n) / (self.n - 1)
+            means = sums / self.n + self.middle
+            level = np.sqrt(squares / self.n + self.middle**2)
+            still = variance <= 1e-14 * level**2
+            ratios = np.where(still, np.nan, means / np.sqrt(variance))
+        return means, np.where(still & (np.abs(means) <= 1e-12 * level), self.idle, ratios)
 
 
-def _verdict(inside: Floats, outside: Floats, means_outside: Floats) -> Overfitting:
-    rows = np.arange(len(inside))
-    defined = np.isfinite(inside).all(axis=1) & np.isfinite(outside).all(axis=1)
-    best = np.argmax(np.where(np.isfinite(inside), inside, -np.inf), axis=1)
-    of_best = outside[rows, best]
-    with np.errstate(all="ignore"):
-        below = (outside < of_best[:, None]).sum(axis=1)
-        equal = (outside == of_best[:, None]).sum(axis=1)
-        rank = (below + (equal + 1) / 2.0) / (outside.shape[1] + 1.0)
-        logits = np.where(defined, np.log(rank / (1.0 - rank)), np.nan)
-    in_best = inside[rows, best]
-    if not defined.all():
-        return Overfitting(math.nan, logits, in_best, of_best, math.nan, math.nan)
-    spread = float(np.var(in_best))
-    slope = float(np.cov(in_best, of_best, ddof=0)[0, 1]) / spread if spread > 0 else math.nan
+def _verdict(logits: Floats, inside: Floats, outside: Floats, means: Floats) -> Overfitting:
+    if np.isnan(logits).any():
+        return Overfitting(math.nan, logits, inside, outside, math.nan, math.nan)
+    spread = float(np.var(inside))
+    slope = float(np.cov(inside, outside, ddof=0)[0, 1]) / spread if spread > 0 else math.nan
     return Overfitting(
         probability=float(np.mean(logits <= 0.0)),
         logits=logits,
-        in_sample=in_best,
-        out_sample=of_best,
+        in_sample=inside,
+        out_sample=outside,
         slope=slope,
-        loss=float(np.mean(means_outside[rows, best] < 0.0)),
+        loss=float(np.mean(means < 0.0)),
     )

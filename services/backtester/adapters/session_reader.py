@@ -1,10 +1,11 @@
-"""A recorded live session read from the database: `tradewind parity`.
+"""A recorded live session read from the database, for the service and for `tradewind parity`.
 
 One read-only transaction with one snapshot, so it may run while trading goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -62,6 +63,47 @@ _LIMITS: Final = """
     SELECT scope, scope_key, name, value FROM risk_limits
     WHERE account_id = %(account)s AND scope IN ('account', 'strategy')
 """
+
+
+# A day is over once a bar near the session's end, or one of a later day, is stored.
+_LAST_DAY: Final = """
+    SELECT max(day) AS day FROM (
+        SELECT (bar_ts AT TIME ZONE 'America/New_York')::date AS day FROM signals
+        WHERE (bar_ts AT TIME ZONE 'America/New_York')::date <= (
+            SELECT CASE WHEN seen::time >= '15:55' THEN seen::date ELSE seen::date - 1 END
+            FROM (SELECT max(ts) AT TIME ZONE 'America/New_York' AS seen FROM market_ohlcv) AS bars
+        )
+        ORDER BY bar_ts DESC LIMIT 1
+    ) AS recorded
+"""
+
+
+class SessionReader:
+    """Reads sessions of one account, in threads."""
+
+    def __init__(self, url: str, account: str) -> None:
+        self._url = url
+        self._account = account
+
+    async def read(self, start_ns: int, end_ns: int) -> Session:
+        """Return what was recorded of [start, end); see the port."""
+        return await asyncio.to_thread(read_session, self._url, start_ns, end_ns, self._account)
+
+    async def last_day(self) -> str | None:
+        """Return the last day that is over and has signals; see the port."""
+        return await asyncio.to_thread(last_day, self._url)
+
+
+def last_day(url: str) -> str | None:
+    """Return the last day of market time that is over and has signals, as 2019-03-05; None if there
+    is none. Raises UnavailableError."""
+    try:
+        with psycopg.connect(url, row_factory=dict_row) as connection:
+            row = connection.execute(_LAST_DAY).fetchone()
+    except psycopg.Error as error:
+        raise UnavailableError(f"database: {str(error).splitlines()[0]}") from error
+    found: dt.date | None = row["day"] if row else None
+    return None if found is None else found.isoformat()
 
 
 def read_session(url: str, start_ns: int, end_ns: int, account: str) -> Session:
