@@ -16,11 +16,12 @@ from numba import types
 
 from libs.common.quant.compile import compiled, specialised
 from libs.common.quant.simulation.loop import CHANGED, INVALID, QUIET, clear, copy, judge
-from libs.common.quant.simulation.records import BAR, DECISION, SIGNAL
+from libs.common.quant.simulation.records import BAR, DECISION, PLAIN_SIGNAL, SIGNAL, joined
+from libs.common.quant.simulation.scratch import scratch
 from libs.common.quant.unowned import fleeting
 
-# Signals to have room for at first; more are made room for as they come.
-_ROOM: Final = 1024
+# Signals that are taken out at a time.
+_ROOM: Final = 8192
 
 
 @compiled
@@ -100,10 +101,9 @@ def all_signals(
     decide: Any, memory: np.void, bars: np.ndarray, params: np.void, decision: np.void
 ) -> tuple[np.ndarray, int, int]:
     """Return the signals on `bars`, the number of bars stepped over, and the last mark."""
-    parts, done, mark, room = [], 0, QUIET, _ROOM
+    parts, done, mark = [], 0, QUIET
+    room = scratch.array("decided", (_ROOM,), SIGNAL)
     while done < len(bars) and mark != INVALID:
-        signals = np.empty(room, SIGNAL)
-        done, found, mark = decide(memory, bars, params, decision, signals, done)
-        parts.append(signals[:found])
-        room *= 4
-    return np.concatenate(parts or [np.empty(0, SIGNAL)]), done, mark
+        done, found, mark = decide(memory, bars, params, decision, room, done)
+        parts.append(room[:found].view(PLAIN_SIGNAL).copy())
+    return joined(parts), done, mark

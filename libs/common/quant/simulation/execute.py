@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from libs.common.quant.simulation.kernel import simulate
-from libs.common.quant.simulation.layout import ACCOUNT, FILL, LINE, REFUSAL, STREAM, TRADE, WORK
+from libs.common.quant.simulation.layout import ACCOUNT, FILL, REFUSAL, TRADE, WORK
 from libs.common.quant.simulation.market import Market, MarketError
 from libs.common.quant.simulation.models import MarketFill, Models, model_record
-from libs.common.quant.simulation.orders import FOREVER
 from libs.common.quant.simulation.outcome import Outcome, Totals
-from libs.common.quant.simulation.records import SIGNAL
-from libs.common.quant.simulation.sleeves import METHODS, Sleeve
+from libs.common.quant.simulation.scratch import scratch
+from libs.common.quant.simulation.sleeves import Sleeve
+from libs.common.quant.simulation.streams import lines_of, streams_of
 
 
 def execute(
@@ -33,10 +33,10 @@ def execute(
     """
     if models.fill.market is MarketFill.QUOTE and not len(market.quotes):
         raise MarketError("fill.market is quote, but the market has no quotes")
-    streams, signals = _streams(market, sleeves)
-    widest = int(np.diff(market.fine_starts).max(initial=0))
+    streams, signals = streams_of(market, sleeves)
+    widest = int(np.diff(market.fine_starts).max()) if len(market.fine) else 0
     entries = len(streams) * (8 + models.fill.quote_levels + 3 * widest)
-    lines = _lines(market, streams, signals, models)
+    lines = lines_of(market, streams, signals, models)
     account = np.zeros(1, ACCOUNT)
     account["cash"] = account["peak"] = account["day_equity"] = models.cash
     account["day"] = -1
@@ -45,7 +45,7 @@ def execute(
         _hold(market, sleeves, streams, lines, name, symbol, shares, price)
         account["peak"] += shares * price
         account["day_equity"] += shares * price
-    curve = np.empty((4, len(market.timeline)))
+    curve = scratch.array("curve", (4, len(market.timeline)), np.float64)
     model = model_record(
         models,
         market.duration_ns,
@@ -54,11 +54,11 @@ def execute(
         aligned=len(market.tape) == len(market.timeline) * len(market.symbols),
     )
     logs = Logs(
-        np.empty(len(signals) + entries, FILL),
-        np.empty(len(signals) // 2 + entries, TRADE),
-        np.empty(entries, REFUSAL),
+        scratch.array("fills", (len(signals) + entries,), FILL),
+        scratch.array("trades", (len(signals) // 2 + entries,), TRADE),
+        scratch.array("refusals", (entries,), REFUSAL),
     )
-    active = np.empty(len(market.symbols), WORK)
+    active = scratch.array("active", (len(market.symbols),), WORK)
     while True:
         simulate(
             model,
@@ -134,81 +134,6 @@ def _larger(log: np.ndarray, used: int, entries: int) -> np.ndarray:
     longer = np.empty(2 * len(log) + entries, log.dtype)
     longer[:used] = log[:used]
     return longer
-
-
-def _streams(market: Market, sleeves: Sequence[Sleeve]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the streams, by symbol and then by sleeve, and all signals one after the other."""
-    names = [sleeve.name for sleeve in sleeves]
-    if len(set(names)) < len(names):
-        raise MarketError(f"two sleeves have one name: {', '.join(names)}")
-    found: list[tuple[int, int, np.ndarray]] = []
-    for k, sleeve in enumerate(sleeves):
-        for symbol, array in sleeve.signals.items():
-            s = market.index(symbol)
-            _check_signals(sleeve.name, symbol, array, len(market.bars[s]))
-            found.append((s, k, array))
-    found.sort(key=lambda item: item[:2])
-    streams = np.zeros(len(found), STREAM)
-    begin = 0
-    for stream, (s, k, array) in zip(streams, found, strict=True):
-        sizing = sleeves[k].sizing
-        stream["symbol"], stream["sleeve"] = s, k
-        stream["method"] = METHODS.index(sizing.method)
-        stream["figure"], stream["weight_max"] = sizing.figure, sizing.weight_max
-        stream["weight"] = sleeves[k].weight
-        stream["begin"] = stream["next"] = begin
-        begin += len(array)
-        stream["end"] = begin
-        for slot in ("order", "exit"):
-            order = stream[slot]
-            order["limit"] = order["stop"] = order["take_profit"] = np.nan
-            order["signal"] = -1
-    if len(found) == 1:
-        return streams, np.ascontiguousarray(found[0][2])
-    empty = [np.zeros(0, SIGNAL)]
-    return streams, np.concatenate([array for _, _, array in found] or empty)
-
-
-def _check_signals(sleeve: str, symbol: str, signals: np.ndarray, bars: int) -> None:
-    where = f"sleeve {sleeve}: {symbol}"
-    index, target = signals["index"], signals["target"]
-    if not len(index):
-        return
-    late = np.flatnonzero(np.diff(index) <= 0)
-    if len(late):
-        raise MarketError(
-            f"{where}: signal {late[0] + 1} is not on a later bar than the one before"
-        )
-    if index[0] < 0 or index[-1] >= bars:
-        strange = index[0] if index[0] < 0 else index[-1]
-        raise MarketError(f"{where}: a signal names bar {strange}, there are {bars}")
-    wrong = np.flatnonzero(~(np.abs(target) <= 1.0))
-    if len(wrong):
-        i = int(wrong[0])
-        raise MarketError(f"{where}: bar {index[i]}: target must be in [-1, 1], got {target[i]!r}")
-    for name in ("stop", "take_profit", "limit"):
-        wrong = np.flatnonzero((signals[name] <= 0.0) | np.isinf(signals[name]))
-        if len(wrong):
-            i = int(wrong[0])
-            raise MarketError(
-                f"{where}: bar {index[i]}: {name} must be a price above 0, got {signals[name][i]!r}"
-            )
-
-
-def _lines(market: Market, streams: np.ndarray, signals: np.ndarray, models: Models) -> np.ndarray:
-    lines = np.zeros(len(market.symbols), LINE)
-    lines["lot"], lines["tick"], lines["shortable"] = market.lots, market.ticks, market.shortable
-    lines["borrow"] = np.where(market.borrow < 0.0, models.interest.borrow, market.borrow)
-    order = np.arange(len(market.symbols))
-    lines["first"] = np.searchsorted(streams["symbol"], order, side="left")
-    lines["last"] = np.searchsorted(streams["symbol"], order, side="right")
-    lines["due"] = FOREVER
-    lines["spread"] = lines["sigma"] = np.nan
-    for stream in streams:
-        if stream["next"] < stream["end"]:
-            line = lines[stream["symbol"]]
-            line["due"] = min(line["due"], signals["index"][stream["next"]])
-    return lines
 
 
 def _outcome(

@@ -169,23 +169,75 @@ def _glide(account: Any, lines: Any, tape: Any, closes: Any, curve: Any, t: int,
     for s in range(count):
         due = min(due, lines[s].due)
     last = min(due + 1, until)
-    cash = account.cash
-    # Asked for now, so that it is at hand when the loop below has come to it.
+    # Asked for now, so that it is at hand when the loops below have come to it.
     account.ts = tape[(last - 1) * count].ts
-    long = short = 0.0
-    for i in range(t, last):
+    if count == 1 and lines[0].position >= 0.0:
+        _mark_one(account.cash, lines[0].position, closes, curve, t, last)
+    else:
+        _mark_all(account.cash, count, lines, closes, curve, t, last)
+    for s in range(count):
+        lines[s].mark = closes[(last - 1) * count + s]
+        lines[s].seen = last
+    account.long = curve[2][last - 1]
+    account.short = curve[3][last - 1]
+    return min(due, until)
+
+
+@compiled
+def _mark_one(cash: float, position: float, closes: Any, curve: Any, begin: int, end: int) -> None:
+    """Draw times `begin` to `end` - 1 of an account that is long in the only symbol, or flat.
+
+    A loop for each curve: one that writes to several LLVM does not turn into vectors, because they
+    might be the same.
+    """
+    equity, kept, long, short = curve
+    for i in range(begin, end):
+        long[i] = position * closes[i]
+    for i in range(begin, end):
+        equity[i] = cash + long[i]
+    for i in range(begin, end):
+        kept[i] = cash
+    for i in range(begin, end):
+        short[i] = 0.0
+
+
+@compiled
+def _mark_all(
+    cash: float, count: int, lines: Any, closes: Any, curve: Any, begin: int, end: int
+) -> None:
+    """Draw times `begin` to `end` - 1 of all positions; sums run over symbols, in their order.
+
+    Four times go beside each other: each sum waits for itself, and they do not wait for others.
+    """
+    i = begin
+    while i + 4 <= end:
+        l0 = l1 = l2 = l3 = s0 = s1 = s2 = s3 = 0.0
+        for s in range(count):
+            held = lines[s].position
+            at = i * count + s
+            v0, v1 = held * closes[at], held * closes[at + count]
+            v2, v3 = held * closes[at + 2 * count], held * closes[at + 3 * count]
+            l0 += max(v0, 0.0)
+            l1 += max(v1, 0.0)
+            l2 += max(v2, 0.0)
+            l3 += max(v3, 0.0)
+            s0 -= min(v0, 0.0)
+            s1 -= min(v1, 0.0)
+            s2 -= min(v2, 0.0)
+            s3 -= min(v3, 0.0)
+        _draw(curve, i, cash, l0, s0)
+        _draw(curve, i + 1, cash, l1, s1)
+        _draw(curve, i + 2, cash, l2, s2)
+        _draw(curve, i + 3, cash, l3, s3)
+        i += 4
+    while i < end:
         long = short = 0.0
         for s in range(count):
             value = lines[s].position * closes[i * count + s]
             long += max(value, 0.0)
             short -= min(value, 0.0)
         _draw(curve, i, cash, long, short)
-    for s in range(count):
-        lines[s].mark = closes[(last - 1) * count + s]
-        lines[s].seen = last
-    account.long = long
-    account.short = short
-    return min(due, until)
+        i += 1
 
 
 @compiled

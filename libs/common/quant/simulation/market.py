@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -112,11 +113,15 @@ class Market:
     def index(self, symbol: str) -> int:
         """Return the symbol's place; raises MarketError for one that is not here."""
         try:
-            return self.symbols.index(symbol)
-        except ValueError:
+            return self._places[symbol]
+        except KeyError:
             raise MarketError(
                 f"unknown symbol {symbol!r}; there are {', '.join(self.symbols)}"
             ) from None
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {symbol: place for place, symbol in enumerate(self.symbols)}
 
 
 def when(ts: int) -> str:

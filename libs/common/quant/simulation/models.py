@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -309,6 +310,18 @@ def model_record(
     """Return `models` as a record, shape (1,). `entries`: most that one time can add to a log;
     `borrows`: some symbol has a borrowing rate above 0;
     `aligned`: every symbol has a bar at every time."""
+    # From bytes: NumPy copies a record field by field.
+    table = np.frombuffer(bytearray(_record(models)), MODEL)
+    record = table[0]
+    record["duration"], record["entries"] = duration_ns, entries
+    record["aligned"] = aligned
+    record["accrues"] = bool(record["accrues"]) or borrows
+    return table
+
+
+@lru_cache(maxsize=64)
+def _record(models: Models) -> bytes:
+    """Return what of the record is the models' own; to fill it in takes longer than many a run."""
     m, c, i = models, models.commission, models.interest
     table = np.zeros(1, MODEL)
     record = table[0]
@@ -339,7 +352,7 @@ def model_record(
         "initial": m.margin.initial,
         "maintenance_long": m.margin.maintenance_long,
         "maintenance_short": m.margin.maintenance_short,
-        "accrues": bool(i.credit or i.debit or borrows),
+        "accrues": bool(i.credit or i.debit),
         "credit": i.credit,
         "debit": i.debit,
         "year_ns": i.days * 86_400e9,
@@ -352,15 +365,12 @@ def model_record(
         "order_bars": np.iinfo(np.int64).max // 2 if m.order_bars is None else m.order_bars,
         "periods": m.periods,
         "volatility_window": m.volatility_window,
-        "duration": duration_ns,
-        "entries": entries,
-        "aligned": aligned,
     }
     for name, value in values.items():
         record[name] = value
     for k, (start, rate) in enumerate(c.tiers):
         record["tier_start"][k], record["tier_rate"][k] = start, rate
-    return table
+    return table.tobytes()
 
 
 def _or_infinite(value: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,20 @@ SIGNAL: Final = np.dtype(
     [("index", "i8"), *((name, "f8") for name in DECISION.names or ())], align=True
 )
 """A decision that was stated: the index of its bar in the symbol's bars, then DECISION's fields."""
+
+PLAIN_SIGNAL: Final = np.dtype((np.void, SIGNAL.itemsize))
+"""A signal's bytes. NumPy copies records field by field, which takes five times as long."""
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return signals, each part's as SIGNAL or as their bytes, in one array of SIGNAL."""
+    if len(parts) == 1:
+        return np.ascontiguousarray(parts[0].view(SIGNAL))
+    whole, begin = np.empty(sum(map(len, parts)), PLAIN_SIGNAL), 0
+    for part in parts:
+        whole[begin : begin + len(part)] = part.view(PLAIN_SIGNAL)
+        begin += len(part)
+    return whole.view(SIGNAL)
 
 
 def memory_of(state: np.dtype[np.void]) -> np.dtype[np.void]:
