@@ -27,6 +27,7 @@ from cli.backtest_words import (
     Symbols,
     Words,
     console,
+    reader_for,
     run_folder,
     spec_from,
     strategy_directories,
@@ -58,7 +59,7 @@ def backtest(
 ) -> None:
     """Run a strategy over history and keep the result: metrics, equity, fills, trades, report."""
     from libs.common.backtest.kept import write_report
-    from libs.common.backtest.run import choices_of, read_history, reader_of, run_backtest
+    from libs.common.backtest.run import choices_of, read_history, run_backtest
     from libs.common.backtest.shelf import load_named
 
     with in_a_sentence():
@@ -73,7 +74,7 @@ def backtest(
             return
         names = [choice.class_name for choice in spec.strategies]
         chosen = choices_of(spec, load_named(names, strategy_directories(), vetting()))
-        history = read_history(spec, chosen, reader_of(spec))
+        history = read_history(spec, chosen, reader_for(spec))
         result = run_backtest(spec, history, chosen)
     folder = run_folder(out, "backtest", names[0])
     result.save(folder)

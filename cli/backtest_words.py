@@ -17,6 +17,7 @@ from infra.routes import ROOT
 from libs.common.domain.timeframes import Timeframe
 
 if TYPE_CHECKING:
+    from libs.common.backtest.data import Reader
     from libs.common.backtest.spec import BacktestSpec
     from libs.common.runtime.vetting import Vetting
 
@@ -33,7 +34,10 @@ Settings = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Option(help="sample (real daily closes, installed), or a Parquet or CSV file or folder."),
+    typer.Option(
+        help="sample (real daily closes, installed), store (what the running system has recorded),"
+        " or a Parquet or CSV file or folder."
+    ),
 ]
 Cash = Annotated[float, typer.Option(help="What the account begins with.")]
 Words = Annotated[
@@ -92,7 +96,8 @@ def spec_from(
     if name is None or symbols is None:
         raise CommandError("name a strategy and --symbols, or give --spec FILE", Exit.USAGE)
     named = [part.strip().upper() for part in symbols.split(",") if part.strip()]
-    source = {"kind": "sample"} if data == "sample" else {"kind": "file", "path": data}
+    kinds = ("sample", "store")
+    source = {"kind": data} if data in kinds else {"kind": "file", "path": data}
     choice = {"class_name": name, "symbols": named, "params": params, "sizing": words(sizing)}
     return spec_of(
         {
@@ -135,6 +140,17 @@ def strategy_directories() -> tuple[Path, ...]:
     if given:
         return tuple(Path(folder) for folder in json.loads(given))
     return ROOT / "strategies", home().strategies
+
+
+def reader_for(spec: BacktestSpec) -> Reader:
+    """Return where the spec's bars come from."""
+    from libs.common.backtest.run import reader_of
+
+    if spec.source.kind != "store":
+        return reader_of(spec)
+    from cli.stored_bars import StoredBars
+
+    return StoredBars()
 
 
 def vetting() -> Vetting:

@@ -19,6 +19,7 @@ from cli.backtest_words import (
     Start,
     Symbols,
     console,
+    reader_for,
     spec_from,
     strategy_directories,
     vetting,
@@ -158,7 +159,7 @@ def _subject(
     data: str,
 ) -> tuple[Definition, dict[str, Any], dict[str, np.ndarray]]:
     from libs.common.backtest.decide import run_bars
-    from libs.common.backtest.run import read_history, reader_of
+    from libs.common.backtest.run import read_history
     from libs.common.backtest.shelf import load_named
 
     spec = spec_from(
@@ -170,7 +171,7 @@ def _subject(
     loaded = load_named([choice.class_name], strategy_directories(), vetting()).get(
         choice.class_name
     )
-    history = read_history(spec, (), reader_of(spec))
+    history = read_history(spec, (), reader_for(spec))
     return loaded.definition, dict(choice.params), run_bars(history, spec.start_ns)
 
 

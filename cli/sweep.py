@@ -28,6 +28,7 @@ from cli.backtest_words import (
     Symbols,
     Words,
     console,
+    reader_for,
     run_folder,
     spec_from,
     strategy_directories,
@@ -145,7 +146,7 @@ def plan_from(axes: list[str] | None, **rest: Any) -> Plan:
 
 def workshop_for(spec: BacktestSpec) -> Workshop:
     """Return the workshop of a spec, its bars read."""
-    from libs.common.backtest.run import read_history, reader_of
+    from libs.common.backtest.run import read_history
     from libs.common.backtest.shelf import load_named
     from libs.common.backtest.sweep.workshop import Workshop
 
@@ -153,7 +154,7 @@ def workshop_for(spec: BacktestSpec) -> Workshop:
     registry = load_named(names, strategy_directories(), vetting())
     for choice in spec.strategies:
         registry.get(choice.class_name)
-    return Workshop(spec, read_history(spec, (), reader_of(spec)), registry)
+    return Workshop(spec, read_history(spec, (), reader_for(spec)), registry)
 
 
 def bar(label: str) -> Progress:

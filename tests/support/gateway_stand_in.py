@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ class StandIn:
     def says(self, path: str, body: Any, status: int = 200) -> None:
         self.answers[path] = (status, body)
 
+    def says_in_turn(self, path: str, *bodies: Any) -> None:
+        self.answers[path] = (200, deque(bodies))
+
 
 @contextmanager
 def standing_in() -> Iterator[StandIn]:
@@ -47,6 +51,8 @@ def standing_in() -> Iterator[StandIn]:
                 }
             )
             status, answer = stand_in.answers.get(path, (404, {"detail": "no such thing"}))
+            if isinstance(answer, deque):
+                answer = answer.popleft()
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
