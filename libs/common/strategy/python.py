@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from msgspec import Struct
 
 from libs.common.quant.simulation.records import BAR
 from libs.common.strategy.definition import Definition, Kind, Params, snake_case
@@ -24,7 +25,7 @@ _ARGUMENTS: Final = ("self", "bar", "out")
 _HISTORY_LIMIT: Final = 100_000
 
 
-class Bar(NamedTuple):
+class Bar(Struct, frozen=True, gc=False):
     """A closed bar: start in ns since the epoch (UTC), prices, shares."""
 
     ts: int
@@ -122,7 +123,7 @@ class PythonStrategy(Base):
 
         bars = self.bars
         index = pd.DatetimeIndex(bars["ts"].astype("M8[ns]"), tz="UTC", name="ts")
-        return pd.DataFrame({name: bars[name] for name in Bar._fields[1:]}, index=index)
+        return pd.DataFrame({name: bars[name] for name in (BAR.names or ())[1:]}, index=index)
 
     def __setattr__(self, name: str, value: object) -> None:
         if getattr(self, "_sealed", False):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from libs.common.quant.simulation.loop import CHANGED, INVALID, judge
+from libs.common.quant.simulation.loop import CHANGED, INVALID
 from libs.common.quant.simulation.records import (
     BAR,
     DECISION,
@@ -21,6 +20,7 @@ from libs.common.quant.simulation.records import (
 from libs.common.strategy.definition import Definition, narrowed
 from libs.common.strategy.errors import InvalidDecisionError, LayoutError
 from libs.common.strategy.faults import no_such_field, not_a_number, out_of_range, step_raised
+from libs.common.strategy.judgement import Values, judge, record_of
 from libs.common.strategy.memory import describe, from_bytes, layout_hash, to_bytes, to_plain
 from libs.common.strategy.parameters import Value
 from libs.common.strategy.plain import pack, shape_of, start_of, state_from, unpack, values_of
@@ -30,8 +30,10 @@ from libs.common.strategy.python import Bar, Decision, PythonDefinition, Window
 _FIELDS: Final = DECISION.names or ()
 _MEMORY: Final = memory_of(np.dtype([("reserved", "i8")], align=True))
 _CHUNK: Final = 8192
-# A third of the time of `Bar._make`.
-_bar: Final = partial(tuple.__new__, Bar)
+_COLUMNS: Final = BAR.names or ()
+_NAN: Final = math.nan
+Found = tuple[int, float, float, float, float, float, float]
+"""A signal: the place of its bar, then DECISION's fields."""
 
 
 class PythonRunner:
@@ -48,7 +50,7 @@ class PythonRunner:
         self._decision = Decision()
         self._written = self._decision.__dict__
         self._judged: dict[str, Any] = {}
-        self._record: np.void = np.zeros(1, DECISION)[0]
+        self._stated: Values
         start = start_of(self.definition.defaults)
         self._hold(new_memory(_MEMORY), np.zeros(0, BAR), start)
 
@@ -72,18 +74,13 @@ class PythonRunner:
         (symbol,) = self.symbols
         one = np.zeros(1, BAR)
         one[0] = bars[symbol]
-        return tuple(Stated(symbol, decision) for _, decision in self._run(one))
+        return tuple(Stated(symbol, record_of(found[1:])) for found in self._run(one))
 
     def decide(self, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Take many bars; return the signals (SIGNAL). Raises StepError."""
         (symbol,) = self.symbols
         found = self._run(np.asarray(history[symbol], BAR))
-        signals = np.zeros(len(found), SIGNAL)
-        for row, (index, decision) in zip(signals, found, strict=True):
-            row["index"] = index
-            for name in _FIELDS:
-                row[name] = decision[name]
-        return {symbol: signals}
+        return {symbol: np.array(found, SIGNAL)}
 
     def warm(self, history: Mapping[str, np.ndarray]) -> None:
         """Take history: nothing of it is a signal, the next decision with a target is."""
@@ -93,6 +90,7 @@ class PythonRunner:
     def forget_stated(self) -> None:
         """Make the next decision with a target a signal, even if it repeats the last."""
         forget_stated(self._memory)
+        self._stated = self._memory["stated"].item()
         self._judged = {}
 
     def save(self) -> bytes:
@@ -123,6 +121,7 @@ class PythonRunner:
         self._window = Window(self.definition.history)
         self._window.end = self._window.put(window) + len(window)
         self._held: dict[str, object] | None = values
+        self._stated = memory["stated"].item()
         self._judged = {}
 
     def _values(self) -> dict[str, object]:
@@ -135,51 +134,59 @@ class PythonRunner:
             self._strategy = self.definition.make(self.params, self._window, state)
             self._held = None
 
-    def _run(self, bars: np.ndarray) -> list[tuple[int, np.void]]:
+    def _run(self, bars: np.ndarray) -> list[Found]:
         """Step over bars; return the signals with their places."""
         self._wake()
-        found: list[tuple[int, np.void]] = []
+        found: list[Found] = []
         for start in range(0, len(bars), _CHUNK):
             self._chunk(start, bars[start : start + _CHUNK], found)
         return found
 
-    def _chunk(self, first: int, bars: np.ndarray, found: list[tuple[int, np.void]]) -> None:
+    def _chunk(self, first: int, bars: np.ndarray, found: list[Found]) -> None:
         window, decision, step = self._window, self._decision, self._strategy.step
-        written = self._written
+        written, judged = self._written, self._judged
         begin = window.put(bars)
-        done = 0
+        written.clear()
+        columns = [bars[name].tolist() for name in _COLUMNS]
         try:
-            for done, bar in enumerate(map(_bar, bars.tolist()), 1):
-                window.end = begin + done
-                written.clear()
+            for window.end, bar in enumerate(map(Bar, *columns), begin + 1):
                 step(bar, decision)
-                # What repeats, word for word, what was judged last needs no second judgement.
-                if not written or written == self._judged:
+                if not written:
                     continue
-                if self._judge(bar.ts) == CHANGED:
-                    found.append((first + done - 1, self._record.copy()))
+                # What repeats, word for word, what was judged last needs no second judgement.
+                if written != judged:
+                    values = self._judge(bar.ts)
+                    judged = self._judged
+                    if values is not None:
+                        found.append((first + window.end - begin - 1, *values))
+                written.clear()
         except InvalidDecisionError:
             raise
         except Exception as error:
-            ts = int(bars[done - 1]["ts"])
+            ts = columns[0][window.end - begin - 1]
             raise step_raised(self.definition, error, ts, *self.symbols) from error
         finally:
-            self._memory["bars"] += done
-            self._memory["ts"] = bars[done - 1]["ts"]
+            self._memory["bars"] += window.end - begin
+            self._memory["ts"] = columns[0][window.end - begin - 1]
+            self._memory["stated"] = self._stated
 
-    def _judge(self, ts: int) -> int:
+    def _judge(self, ts: int) -> Values | None:
+        """Return what was written, as DECISION's fields, if it is a signal."""
         for name, value in self._written.items():
             if name not in _FIELDS:
                 raise no_such_field(self.definition, name, ts, *self.symbols)
-            self._check(name, value, ts)
-        for name in _FIELDS:
-            value = getattr(self._decision, name)
-            self._record[name] = math.nan if value is None else value
-        mark = judge(self._memory["stated"], self._record)
+            # A float that equals itself is a number.
+            if type(value) is not float or value != value:
+                self._check(name, value, ts)
+        values = _values(self._decision)
+        mark = judge(self._stated, values)
         if mark == INVALID:
-            raise out_of_range(self.definition, self._record, ts, *self.symbols)
-        self._judged = dict(self._written) if self._record["rebalance"] == 0.0 else {}
-        return int(mark)
+            raise out_of_range(self.definition, record_of(values), ts, *self.symbols)
+        self._judged = dict(self._written) if values[5] == 0.0 else {}
+        if mark != CHANGED:
+            return None
+        self._stated = values
+        return values
 
     def _check(self, name: str, value: object, ts: int) -> None:
         if value is None:
@@ -190,3 +197,14 @@ class PythonRunner:
             known = False
         if not known:
             raise not_a_number(self.definition, name, value, ts, *self.symbols)
+
+
+def _values(decision: Decision) -> Values:
+    return (
+        _NAN if decision.target is None else float(decision.target),
+        _NAN if decision.stop is None else float(decision.stop),
+        _NAN if decision.take_profit is None else float(decision.take_profit),
+        _NAN if decision.limit is None else float(decision.limit),
+        _NAN if decision.confidence is None else float(decision.confidence),
+        _NAN if decision.rebalance is None else float(decision.rebalance),
+    )

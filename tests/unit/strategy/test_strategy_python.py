@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import ta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.quant.simulation.loop import judge as compiled_judge
 from libs.common.quant.simulation.records import BAR, DECISION
 from libs.common.strategy import PythonRunner, PythonStrategy, Runner, integer, runner_of
 from libs.common.strategy.definition import Params
@@ -22,6 +24,7 @@ from libs.common.strategy.errors import (
     StepError,
     StepRaisedError,
 )
+from libs.common.strategy.judgement import judge, record_of
 from libs.common.strategy.loader import load_file
 from libs.common.strategy.plain import pack, unpack
 from libs.common.strategy.python import Bar, Decision
@@ -180,6 +183,18 @@ def test_warm_up_says_nothing_and_the_next_opinion_is_a_signal() -> None:
     runner.warm({"": bars[:1]})
     assert len(runner.take({"": bars[1]})) == 1
     assert runner.take({"": bars[2]}) == ()
+
+
+FIELD = st.sampled_from([math.nan, -1.5, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, 1e12, math.inf])
+VALUES = st.tuples(FIELD, FIELD, FIELD, FIELD, FIELD, FIELD)
+SOUND = st.tuples(*[st.sampled_from([math.nan, 0.5, 1.0])] * 4, st.just(1.0), st.just(0.0))
+
+
+@settings(max_examples=400)
+@given(stated=VALUES | SOUND, decision=VALUES | SOUND)
+def test_the_judgement_is_that_of_the_compiled_loop(stated: Any, decision: Any) -> None:
+    one, other = record_of(stated), record_of(decision)
+    assert judge(stated, decision) == compiled_judge(one, other)
 
 
 def test_rebalancing_states_again() -> None:
