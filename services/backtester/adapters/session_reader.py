@@ -25,11 +25,11 @@ from libs.common.quant.simulation.sleeves import Method, Sizing
 _SIGNALS: Final = """
     SELECT s.id, s.strategy_id, s.symbol, s.bar_ts, s.target, s.stop, s.take_profit, s.limit_price,
            s.reference_price, s.mode, a.reference_price AS judged, a.verdict, a.code,
-           o.side, o.quantity, f.shares, f.money, f.first
+           o.side, o.quantity, o.status, f.shares, f.money, f.first
     FROM signals s
     LEFT JOIN risk_assessments a ON a.signal_id = s.id
     LEFT JOIN LATERAL (
-        SELECT side, quantity FROM orders
+        SELECT side, quantity, status FROM orders
         WHERE signal_id = s.id AND parent_id IS NULL ORDER BY created_at LIMIT 1
     ) o ON true
     LEFT JOIN LATERAL (
@@ -168,6 +168,7 @@ def _signal(row: Mapping[str, Any]) -> LiveSignal:
         judged=_price(row["judged"]),
         code=row["code"] or "" if row["verdict"] == "denied" else "",
         ordered=side * float(row["quantity"] or 0) if row["verdict"] != "denied" else 0.0,
+        status=row["status"] or "",
     )
     if not shares:
         return found

@@ -143,18 +143,85 @@ def test_a_decision_stated_anew_after_a_restart_is_no_difference(
     assert found.decisions.differences == ()
 
 
-def test_what_was_denied_late_or_dear_is_told_apart(session: Session, registry: Registry) -> None:
-    one = session.signals[4]
-    denied = compared(changed(session, 4, ordered=0.0, filled=0.0, code="SELF_CROSSING"), registry)
-    assert causes(denied, "orders") == ["limits: SELF_CROSSING"]
-    moved = compared(changed(session, 4, ordered=one.ordered + 1, judged=one.judged + 1), registry)
-    assert causes(moved, "orders") == ["latency"]
-    richer = compared(changed(session, 4, ordered=one.ordered + 1), registry)
-    assert causes(richer, "orders") == ["fill model"]
-    dear = compared(changed(session, 4, price=one.price * 1.001), registry)
-    assert causes(dear, "fills") == ["fill model"]
-    expected = 10.0 if one.filled > 0 else -10.0
-    off = dear.fills.off_bps
-    assert off[np.abs(off) > 1e-6] == pytest.approx([expected], rel=1e-6)
-    late = changed(session, 4, price=one.price * 1.001, filled_at=one.filled_at + MINUTE)
-    assert causes(compared(late, registry), "fills") == ["latency"]
+def filled(session: Session, long: bool) -> int:
+    """The place of a signal that was bought, or sold, not the first."""
+    return next(
+        i for i, s in enumerate(session.signals) if i > 3 and s.filled * (1 if long else -1) > 0
+    )
+
+
+ORDERS = {
+    "halted": {"ordered": 0.0, "filled": 0.0, "code": "TRADING_STATE"},
+    "limits: SELF_CROSSING": {"ordered": 0.0, "filled": 0.0, "code": "SELF_CROSSING"},
+    "latency": {"ordered": 1.0, "judged": 1.0},
+    "rounding": {"ordered": 0.25},
+    "equity": {"ordered": 1.0},
+}
+
+
+@pytest.mark.parametrize("cause", ORDERS)
+def test_what_another_order_is_due_to_is_told(
+    session: Session, registry: Registry, cause: str
+) -> None:
+    place = filled(session, long=True)
+    one, fields = session.signals[place], dict(ORDERS[cause])
+    if not fields.get("code"):  # so many more shares, at a price so much higher
+        fields["ordered"] += one.ordered
+        fields["filled"] = fields["ordered"]
+    if "judged" in fields:
+        fields["judged"] += one.judged
+    found = compared(changed(session, place, **fields), registry)
+    # What follows wishes the same and holds something else: an earlier difference.
+    assert causes(found, "orders")[0] == cause
+    assert found.orders.differences[0].bar_ts == one.bar_ts
+    assert set(causes(found, "orders")[1:]) <= {"position", "rounding"}
+
+
+def test_an_order_that_closes_less_than_the_kernel_had_is_due_to_the_position(
+    session: Session, registry: Registry
+) -> None:
+    buy = filled(session, long=True)
+    one, after = session.signals[buy], session.signals[buy + 1]
+    less = changed(session, buy, ordered=one.ordered - 5, filled=one.filled - 5)
+    less = changed(less, buy + 1, ordered=after.ordered + 5, filled=after.filled + 5)
+    found = compared(less, registry)
+    assert causes(found, "orders") == ["equity", "position"]
+
+
+def test_an_order_that_nobody_judged_is_late(session: Session, registry: Registry) -> None:
+    place = filled(session, long=True)
+    never = changed(session, place, ordered=0.0, filled=0.0, judged=float("nan"))
+    assert causes(compared(never, registry), "orders")[0] == "latency"
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_what_another_fill_is_due_to_is_told(
+    session: Session, registry: Registry, long: bool
+) -> None:
+    place = filled(session, long=long)
+    one = session.signals[place]
+    worse = one.price * (1.001 if long else 0.999)
+    better = one.price * (0.999 if long else 1.001)
+    cases = {
+        "fill model": {"price": worse},
+        "price improvement": {"price": better},
+        "latency": {"price": worse, "filled_at": one.filled_at + MINUTE},
+        "partial fill": {"filled": one.filled / 2, "status": "canceled"},
+        "broker: rejected": {"filled": 0.0, "price": float("nan"), "status": "rejected"},
+        "broker: expired": {"filled": 0.0, "price": float("nan"), "status": "expired"},
+        "unfilled": {"filled": 0.0, "price": float("nan"), "status": "working"},
+    }
+    for cause, fields in cases.items():
+        found = compared(changed(session, place, **fields), registry)
+        assert causes(found, "fills") == [cause]
+        off = found.fills.off_bps[np.abs(found.fills.off_bps) > 1e-6]
+        expected = {"fill model": [10.0], "latency": [10.0], "price improvement": [-10.0]}
+        assert off == pytest.approx(expected.get(cause, []), rel=1e-6)
+
+
+def test_what_live_filled_and_the_kernel_refused_is_the_fill_model(
+    session: Session, registry: Registry
+) -> None:
+    poor = parity_of(session, registry, Models(cash=1.0))
+    assert set(causes(poor, "fills")) == {"fill model"}
+    assert {each.replay for each in poor.fills.differences} == {"nothing"}

@@ -21,7 +21,7 @@ PRICE_STEP: Final = 1e-8
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Where live and replay part: what each said there (None: nothing), and why as far as it can
-    be told. Causes: data, warm-up, code, latency, limits, fill model, unexplained."""
+    be told. Of decisions: data, warm-up, code, unexplained; of orders and fills see `causes`."""
 
     strategy_id: str
     symbol: str

@@ -9,6 +9,12 @@ from typing import Final
 
 import numpy as np
 
+from libs.common.backtest.parity.causes import (
+    SHARES_SAME,
+    fill_cause,
+    missing_cause,
+    order_cause,
+)
 from libs.common.backtest.parity.decisions import Difference
 from libs.common.backtest.parity.session import LiveSignal, LiveStrategy, Session
 from libs.common.quant.simulation.execute import execute
@@ -18,7 +24,7 @@ from libs.common.quant.simulation.outcome import Outcome
 from libs.common.quant.simulation.records import SIGNAL
 from libs.common.quant.simulation.sleeves import Sleeve
 
-PRICE_SAME: Final = 1e-9
+BPS_SAME: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +124,24 @@ def _by_signal(outcome: Outcome, ids: Sequence[Mapping[str, list[str]]]) -> dict
 def compare_orders(session: Session, kernel: Mapping[str, Executed]) -> Comparison:
     """Return how the live orders compare with the kernel's, in signed shares."""
     same, compared, differences, off = 0, 0, [], []
-    for signal in _inside(session):
+    apart: dict[tuple[str, str], float] = {}
+    for signal in session.signals:
+        if not signal.traded:
+            continue
         theirs = kernel.get(signal.id)
         replay = 0.0 if theirs is None else theirs.asked
+        place = (signal.strategy_id, signal.symbol)
+        before = apart.get(place, 0.0)
+        apart[place] = before + signal.filled - (0.0 if theirs is None else theirs.filled)
+        if signal.bar_ts < session.start_ns:
+            continue
         compared += 1
         if signal.ordered * replay > 0:
             off.append(1e4 * (signal.ordered / replay - 1.0))
         if signal.ordered == replay or (signal.ordered == 0 and abs(replay) < 1.0):
             same += 1
             continue
-        if signal.code:
-            cause = f"limits: {signal.code}"
-        elif signal.judged != signal.judged:
-            cause = "latency"  # never judged: too old, or on its way as the session ended
-        elif abs(signal.judged - signal.reference) > PRICE_SAME:
-            cause = "latency"  # sized at a price that had moved since the bar closed
-        else:
-            cause = "fill model"  # the same price, another equity or position behind it
+        cause = order_cause(signal, replay, before)
         differences.append(_differs(signal, f"{signal.ordered:+g}", f"{replay:+g}", cause))
     return Comparison(compared, same, tuple(differences), np.array(off))
 
@@ -142,21 +149,34 @@ def compare_orders(session: Session, kernel: Mapping[str, Executed]) -> Comparis
 def compare_fills(
     session: Session, kernel: Mapping[str, Executed], spans: Mapping[str, int]
 ) -> Comparison:
-    """Return how the prices of live executions compare with the kernel's."""
-    same, differences, costs = 0, [], []
+    """Return how the live executions compare with the kernel's: of every live order that either
+    side filled, whether it was filled, whole, and at which mean price."""
+    same, compared, differences, costs = 0, 0, [], []
     for signal in _inside(session):
         theirs = kernel.get(signal.id)
-        if theirs is None or not theirs.filled or not signal.filled:
+        filled = 0.0 if theirs is None else theirs.filled
+        if not signal.ordered or not (signal.filled or filled):
+            continue
+        compared += 1
+        live = f"{signal.price:g}" if signal.filled else f"nothing ({signal.status or 'open'})"
+        if theirs is None or not filled:
+            differences.append(_differs(signal, live, "nothing", "fill model"))
+            continue
+        replay = f"{theirs.price:g}"
+        if not signal.filled:
+            differences.append(_differs(signal, live, replay, missing_cause(signal)))
             continue
         bps = 1e4 * (signal.price / theirs.price - 1.0) * math.copysign(1.0, signal.filled)
         costs.append(bps)
-        if abs(bps) < 1e-6:
+        part = abs(signal.filled) < abs(signal.ordered) - SHARES_SAME
+        if abs(bps) < BPS_SAME and not part:
             same += 1
             continue
-        late = signal.filled_at >= theirs.bar_ts + spans[signal.strategy_id]
-        cause = "latency" if late else "fill model"
-        differences.append(_differs(signal, f"{signal.price:g}", f"{theirs.price:g}", cause))
-    return Comparison(len(costs), same, tuple(differences), np.array(costs))
+        if part:
+            live = f"{signal.filled:g} of {signal.ordered:g} at {live}"
+        cause = fill_cause(signal, theirs.bar_ts + spans[signal.strategy_id], bps)
+        differences.append(_differs(signal, live, replay, cause))
+    return Comparison(compared, same, tuple(differences), np.array(costs))
 
 
 def _inside(session: Session) -> list[LiveSignal]:

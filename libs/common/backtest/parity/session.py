@@ -37,7 +37,8 @@ class LiveSignal:
 
     `bar_ts` ns; `reference` the close that the engine saw; `judged` the price that the risk manager
     saw, NaN if it was not asked; `code` why it was denied, empty if it was not; `ordered` and
-    `filled` signed shares, `price` the mean of its executions, `filled_at` (ns) the first of them.
+    `filled` signed shares, `price` the mean of its executions, `filled_at` (ns) the first of them;
+    `status` where its order stood at last.
     """
 
     id: str
@@ -56,6 +57,7 @@ class LiveSignal:
     filled: float = 0.0
     price: float = float("nan")
     filled_at: int = 0
+    status: str = ""
 
     @property
     def wish(self) -> tuple[float, float, float, float]:
