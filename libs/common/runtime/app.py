@@ -20,7 +20,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from libs.common.contracts.channels import SECURITY_REVOCATIONS
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
+from libs.common.runtime.auth.gate import Gatekeeper
 from libs.common.runtime.consumers import (
     BroadcastListener,
     BroadcastReader,
@@ -32,7 +34,12 @@ from libs.common.runtime.heartbeat import beat, watch_database
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.middleware import RequestFrame
 from libs.common.runtime.openapi import READINESS, ServiceApp
-from libs.common.runtime.permissions import PUBLIC, check_permissions, requires
+from libs.common.runtime.permissions import (
+    PUBLIC,
+    check_permissions,
+    public_paths,
+    requires,
+)
 from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.queries import known_query
 from libs.common.runtime.recording import CallRecorder
@@ -113,6 +120,7 @@ def create_app(
         parts: list[tuple[str, Work]] = [("outbox task", runtime.outbox.run)]
         parts += [("market clock", runtime.market_clock.run)]
         parts += [("database watch", lambda: watch_database(runtime))]
+        parts += [("access facts", runtime.gate.authenticator.watch)]
         parts += [("heartbeat", lambda: beat(runtime, figures))]
         parts += [("call records", calls.run)]
         async with asyncio.TaskGroup() as group:
@@ -127,7 +135,7 @@ def create_app(
             runtime.readiness.clear("start")
             _log.info("service_started", service=runtime.name)
             after = [("desk", tenure.watch)] if sole else []
-            after += _readers(runtime, consumers, listeners, on_dead)
+            after += _readers(runtime, consumers, [*listeners, _revocations(runtime)], on_dead)
             for name, work in after + list(tasks):
                 group.create_task(supervise(name, work, runtime.readiness), name=name)
 
@@ -141,6 +149,7 @@ def create_app(
         lifespan=lifespan,
         redoc_url=None,
     )
+    app.add_middleware(Gatekeeper, gate=runtime.gate)
     app.add_middleware(
         RequestFrame,
         ids=runtime.ids,
@@ -152,8 +161,14 @@ def create_app(
     for router in routers:
         app.include_router(router, dependencies=[Depends(known_query)])
     check_permissions(app)
+    runtime.gate.open(public_paths(app))
+    app.state.gate = runtime.gate
     app.state.runtime = runtime
     return app
+
+
+def _revocations(runtime: Runtime) -> BroadcastListener[Any]:
+    return BroadcastListener(SECURITY_REVOCATIONS, runtime.gate.authenticator.hear)
 
 
 def _readers(

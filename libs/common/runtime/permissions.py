@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
 from libs.common.kernel.errors import InvalidInputError
@@ -17,23 +18,26 @@ _SHAPE: Final = re.compile(r"[a-z_]+:[a-z_]+\Z")
 
 
 class Permission:
-    """The marker of a route's permission `area:action`.
+    """A route's permission `area:action`, asked of each caller by the app's gate."""
 
-    It is enforced when the security service exists; until then services listen on loopback only.
-    """
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, step_up: bool = False) -> None:
         if name != PUBLIC and not _SHAPE.fullmatch(name):
             raise InvalidInputError(f"permission {name!r} is not of the form area:action")
         self.name = name
+        self.step_up = step_up
 
-    async def __call__(self) -> None:
-        """Admit the caller."""
+    async def __call__(self, connection: HTTPConnection) -> None:
+        """Let the caller pass, or raise AccessError."""
+        if self.name != PUBLIC:
+            await connection.app.state.gate.admit(connection, self.name, step_up=self.step_up)
 
 
-def requires(name: str) -> Any:
-    """Return the dependency that declares permission `name`, e.g. `orders:write`."""
-    return Depends(Permission(name))
+def requires(name: str, *, step_up: bool = False) -> Any:
+    """Return the dependency that demands permission `name`, e.g. `orders:write`.
+
+    With `step_up` the caller must have proven lately that it is really them.
+    """
+    return Depends(Permission(name, step_up=step_up))
 
 
 def permission_of(route: APIRoute) -> str | None:
@@ -57,6 +61,11 @@ def _walk(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
         included = getattr(route, "original_router", None)
         if included is not None:
             yield from _walk(included.routes)
+
+
+def public_paths(app: FastAPI) -> list[re.Pattern[str]]:
+    """Return the patterns of the paths that everybody may reach."""
+    return [route.path_regex for route in routes_of(app) if permission_of(route) == PUBLIC]
 
 
 def check_permissions(app: FastAPI) -> None:

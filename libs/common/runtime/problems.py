@@ -19,6 +19,7 @@ from libs.common.kernel.errors import (
     TradewindError,
     UnavailableError,
 )
+from libs.common.runtime.auth.errors import AccessError
 from libs.common.runtime.logging import correlation_id_var, get_logger
 
 _log = get_logger(__name__)
@@ -98,6 +99,17 @@ async def _on_http(request: Request, error: Exception) -> Response:
     )
 
 
+async def _on_access(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AccessError)
+    return problem(
+        error.status,
+        str(error),
+        code=error.code,
+        instance=request.url.path,
+        headers=error.headers,
+    )
+
+
 async def _on_ours(request: Request, error: Exception) -> Response:
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
@@ -122,4 +134,5 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Make `app` answer every error as a problem."""
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(AccessError, _on_access)
     app.add_exception_handler(TradewindError, _on_ours)

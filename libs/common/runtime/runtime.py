@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.auth.authenticator import Authenticator
+from libs.common.runtime.auth.gate import Gate
+from libs.common.runtime.auth.service_tokens import ServiceTokens
 from libs.common.runtime.bus import Bus
 from libs.common.runtime.clocks import MarketClock, SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
@@ -37,6 +40,8 @@ class Runtime:
     bus: Bus
     outbox: Outbox
     readiness: Readiness
+    gate: Gate
+    tokens: ServiceTokens
     started_at: dt.datetime
 
     @classmethod
@@ -74,6 +79,8 @@ class Runtime:
             bus=bus,
             outbox=outbox,
             readiness=readiness,
+            gate=Gate(Authenticator(database, clock), clock, settings.account_id),
+            tokens=ServiceTokens(name, settings.service_key.get_secret_value(), clock),
             started_at=clock.now(),
         )
 

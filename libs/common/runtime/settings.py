@@ -79,6 +79,9 @@ class ServiceSettings(BaseSettings):
     # Keys of fields that are encrypted at rest, newest first; only some services are given them.
     encryption_keys: SecretStr = SecretStr("")
 
+    # The seed of the key that this service signs with when it asks others: 64 hex digits.
+    service_key: SecretStr = SecretStr("")
+
     account_id: str = Field(default="main", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
     clock_url: str = ""
