@@ -57,9 +57,15 @@ class Gateway:
         # A quarter of a second to import, which what needs no gateway should not wait for.
         import httpx
 
+        from infra.embedded.operator import operator_of
+
         self.url = url or gateway_url()
         self._client = httpx.Client(
-            base_url=self.url, timeout=timeout_s, trust_env=False, verify=verification(self.url)
+            base_url=self.url,
+            auth=operator_of(home()),
+            timeout=timeout_s,
+            trust_env=False,
+            verify=verification(self.url),
         )
 
     def __enter__(self) -> Self:

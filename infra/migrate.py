@@ -3,6 +3,8 @@
 `python -m infra.migrate` reads TRADEWIND_DATABASE_URL (an owner's URL). A service's role is named
 after the service; its password comes from TRADEWIND_ROLE_PASSWORD_<SERVICE> (or the file that
 TRADEWIND_ROLE_PASSWORD_<SERVICE>_FILE names). A role without a password is made but cannot log in.
+TRADEWIND_SERVICE_KEY_<SERVICE>[_FILE] is the seed of the key that a service signs with (64 hex
+digits; also of `operator`, the person at the machine): its public half is made known to all.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from psycopg import sql
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
+from libs.common.kernel.errors import InvalidInputError
+from libs.common.runtime.auth.roles import SERVICES as IDENTITIES
+from libs.common.runtime.auth.tokens import SERVICE_PREFIX, key_of_seed, kid_of
 from libs.common.runtime.schema import WRITERS
 from libs.common.runtime.schema.base import APPEND_ONLY, COLUMNS, PRIVATE
 
@@ -35,8 +40,13 @@ def alembic_config() -> Config:
     return config
 
 
-def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
-    """Upgrade the schema at `url` to the newest revision and provision the services' roles."""
+def migrate(
+    url: str,
+    passwords: Mapping[str, str] | None = None,
+    seeds: Mapping[str, str] | None = None,
+) -> None:
+    """Upgrade the schema at `url` to the newest revision, provision the services' roles and make
+    the public keys of `seeds` known. Raises InvalidInputError for a seed that is none."""
     scheme, _, rest = url.partition("://")
     engine = create_engine(f"{scheme.split('+')[0]}+psycopg://{rest}", poolclass=pool.NullPool)
     config = alembic_config()
@@ -47,6 +57,7 @@ def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
     engine.dispose()
     with psycopg.connect(url) as connection:
         provision_roles(connection, passwords or {})
+        provision_keys(connection, seeds or {})
 
 
 def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
@@ -88,6 +99,21 @@ def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]
                 )
 
 
+def provision_keys(connection: psycopg.Connection, seeds: Mapping[str, str]) -> None:
+    """Make the public key of each service known; a former one is forgotten."""
+    for service, seed in seeds.items():
+        public = key_of_seed(seed, f"the key of {service}").public_key()
+        issuer, kid = f"{SERVICE_PREFIX}{service}", kid_of(public)
+        connection.execute(
+            "DELETE FROM verification_keys WHERE issuer = %s AND kid <> %s", (issuer, kid)
+        )
+        connection.execute(
+            "INSERT INTO verification_keys (kid, issuer, public_key) VALUES (%s, %s, %s)"
+            " ON CONFLICT (kid) DO NOTHING",
+            (kid, issuer, public.public_bytes_raw()),
+        )
+
+
 def _rights(table: str) -> sql.Composable:
     """Return what the writers of a table may do to it."""
     if table in COLUMNS:
@@ -100,9 +126,20 @@ def _rights(table: str) -> sql.Composable:
 
 def passwords_from(environment: Mapping[str, str]) -> dict[str, str]:
     """Read the roles' passwords from TRADEWIND_ROLE_PASSWORD_<SERVICE>[_FILE]."""
+    return _named(environment, "TRADEWIND_ROLE_PASSWORD", SERVICES)
+
+
+def seeds_from(environment: Mapping[str, str]) -> dict[str, str]:
+    """Read the seeds of the services' keys from TRADEWIND_SERVICE_KEY_<SERVICE>[_FILE]."""
+    return _named(environment, "TRADEWIND_SERVICE_KEY", tuple(IDENTITIES))
+
+
+def _named(
+    environment: Mapping[str, str], prefix: str, services: tuple[str, ...]
+) -> dict[str, str]:
     found = {}
-    for service in SERVICES:
-        variable = f"TRADEWIND_ROLE_PASSWORD_{service.upper()}"
+    for service in services:
+        variable = f"{prefix}_{service.upper()}"
         if variable in environment:
             found[service] = environment[variable]
         elif f"{variable}_FILE" in environment:
@@ -118,10 +155,10 @@ def main() -> None:
     if not url:
         sys.exit("TRADEWIND_DATABASE_URL is not set: which database is to be migrated?")
     try:
-        migrate(url, passwords_from(os.environ))
+        migrate(url, passwords_from(os.environ), seeds_from(os.environ))
     except (psycopg.OperationalError, OperationalError) as error:
         sys.exit(f"migrate: the database cannot be reached: {str(error).splitlines()[0]}")
-    except CommandError as error:
+    except (CommandError, InvalidInputError) as error:
         sys.exit(f"migrate: {error}")
     print("migrated")
 

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from infra.migrate import migrate
 from tests.support.containers import ContainerServer, postgres_container, redis_container
+from tests.support.tokens import make_known
 from tests.support.servers import ServerProcess, running_postgres, running_redis
 
 Server = ServerProcess | ContainerServer
@@ -68,6 +69,7 @@ def _template(pg_server: Server) -> str:
     with psycopg.connect(pg_server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     migrate(_database(pg_server.url, name))
+    make_known(_database(pg_server.url, name))
     return name
 
 

@@ -34,8 +34,11 @@ ENCRYPTS = ("audit", "data_collector", "security", "trade_executor")
 """Who keeps fields that are encrypted at rest, or reads such."""
 ENCRYPTION_KEYS = "encryption_keys"
 KEY_BYTES = 32
+SIGNERS = (*(name for name in SERVICES if name != "broker_simulator"), "operator")
+"""Who signs tokens with a key of its own; `operator` is the person at the machine."""
 NAMES = (
     *(f"database_{service}" for service in SERVICES),
+    *(f"key_{signer}" for signer in SIGNERS),
     "broker_key",
     "broker_secret",
     ENCRYPTION_KEYS,
@@ -53,9 +56,12 @@ def complete(known: Mapping[str, str]) -> dict[str, str]:
 
 
 def fresh(name: str) -> str:
-    """Return a new secret called `name`; a key of fields is 32 bytes in URL-safe base64."""
+    """Return a new secret called `name`; a key of fields is 32 bytes in URL-safe base64, the seed
+    of a signing key 64 hex digits."""
     if name == ENCRYPTION_KEYS:
         return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+    if name.startswith("key_"):
+        return secrets.token_bytes(KEY_BYTES).hex()
     return secrets.token_urlsafe(BYTES)
 
 
@@ -73,10 +79,13 @@ def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
         readers[service]["broker_secret"] = secret["broker_secret"]
     for service in readers.keys() & set(ENCRYPTS):
         readers[service][ENCRYPTION_KEYS] = secret[ENCRYPTION_KEYS]
+    for service in readers.keys() & set(SIGNERS):
+        readers[service]["service_key"] = secret[f"key_{service}"]
     roles = {f"role_{service}": secret[f"database_{service}"] for service in SERVICES}
     readers["migrate"] = {
         "database_url": f"postgresql://postgres:{secret['postgres']}@{DATABASE}",
         **roles,
+        **{f"key_{signer}": secret[f"key_{signer}"] for signer in SIGNERS},
     }
     readers["postgres"] = {"password": secret["postgres"]}
     readers["redis"] = {

@@ -38,6 +38,11 @@ class Credentials:
             name, lambda: base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
         )
 
+    def seed(self, name: str) -> str:
+        """Return the seed of the signing key called `name` (64 hex digits), making it on first
+        use."""
+        return self._kept(name, lambda: secrets.token_bytes(KEY_BYTES).hex())
+
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         if name not in self._secrets:
             self._secrets[name] = make()

@@ -20,21 +20,26 @@ LOG = "migrate"
 
 
 async def bring_up_to_date(
-    cluster: Cluster, database: str, passwords: Mapping[str, str], logs: LogFiles
+    cluster: Cluster,
+    database: str,
+    passwords: Mapping[str, str],
+    seeds: Mapping[str, str],
+    logs: LogFiles,
 ) -> None:
-    """Make `database` if it is missing and migrate it, roles and rights included.
+    """Make `database` if it is missing and migrate it, roles, rights and public keys included.
 
     Raises EmbeddedError with the end of the migration's log.
     """
     await _create(cluster, database)
     roles = {f"TRADEWIND_ROLE_PASSWORD_{name.upper()}": value for name, value in passwords.items()}
+    keys = {f"TRADEWIND_SERVICE_KEY_{name.upper()}": value for name, value in seeds.items()}
     log = logs.open(LOG)
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "infra.migrate",
-            env={**os.environ, **roles, "TRADEWIND_DATABASE_URL": cluster.url(database)},
+            env={**os.environ, **roles, **keys, "TRADEWIND_DATABASE_URL": cluster.url(database)},
             cwd=ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

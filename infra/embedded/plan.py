@@ -26,6 +26,7 @@ from infra.embedded.settings import (
     alpaca_keys,
 )
 from infra.routes import PORTS, ROOT
+from libs.common.runtime.auth.roles import SERVICES
 
 DATABASE = "tradewind"
 STRATEGY_DIRS = "TRADEWIND_STRATEGY_DIRS"
@@ -84,6 +85,7 @@ class Plan:
     redis_password: str
     encryption_keys: Mapping[str, str]
     database_passwords: Mapping[str, str]
+    service_keys: Mapping[str, str]
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -136,6 +138,7 @@ class Plan:
             "TRADEWIND_HOST": LOOPBACK,
             "TRADEWIND_PORT": str(self.ports[service]),
             "TRADEWIND_DATABASE_URL": self._database_url(service),
+            "TRADEWIND_SERVICE_KEY": self.service_keys.get(service, ""),
             "TRADEWIND_REDIS_URL": self._redis_url(service),
             "TRADEWIND_RISK_URL": f"http://{LOOPBACK}:{self._port(service, 'risk_manager')}",
             **self._broker(service),
@@ -218,6 +221,7 @@ def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Pl
         broker_secret=secret,
         redis_password=credentials.secret("redis"),
         encryption_keys=encryption_keys(credentials),
+        service_keys={name: credentials.seed(f"service_key_{name}") for name in SERVICES},
         database_passwords={name: credentials.secret(f"database_{name}") for name in PORTS},
     )
 

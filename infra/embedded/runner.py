@@ -101,7 +101,11 @@ class Runner:
         )
         await self.supervisor.start(cluster.child(self.plan.home.run))
         await database.bring_up_to_date(
-            cluster, DATABASE, self.plan.database_passwords, self.journal.logs
+            cluster,
+            DATABASE,
+            self.plan.database_passwords,
+            self.plan.service_keys,
+            self.journal.logs,
         )
         self.journal("info", "the database is up to date")
         mark = await asyncio.to_thread(honour_mark, self.plan.home, cluster.url(DATABASE))

@@ -21,14 +21,20 @@ TIMEOUT_S = 3.0
 LOG_LINES = 5
 
 
-async def show(running: RunState, logs: LogFiles, console: Console, hint: str) -> None:
+async def show(
+    running: RunState,
+    logs: LogFiles,
+    console: Console,
+    hint: str,
+    auth: httpx.Auth | None = None,
+) -> None:
     """Draw the view until cancelled; one line now and then where the output is no terminal.
 
-    `hint` says what Ctrl-C does.
+    `hint` says what Ctrl-C does, `auth` who looks.
     """
     verify = client_context(Path(running.certificates), running.gateway)
     async with httpx.AsyncClient(
-        base_url=running.gateway, timeout=TIMEOUT_S, trust_env=False, verify=verify
+        base_url=running.gateway, auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=verify
     ) as client:
         if console.is_terminal:
             await _draw(client, running, logs, console, hint)

@@ -66,8 +66,9 @@ def build(settings: ExecutorSettings) -> FastAPI:
     quarantine = Quarantine(BrokerQuarantineStore(runtime.database), runtime.clock)
     broker = alpaca(runtime, settings, wire_log, quarantine)
     risk = HttpRiskDesk(
-        settings.risk_url, settings.account_id, runtime.clock, timeout_s=settings.risk_timeout_s
-    )
+        settings.risk_url, settings.account_id, runtime.clock, runtime.tokens,
+        timeout_s=settings.risk_timeout_s,
+    )  # fmt: skip
     return service(runtime, settings, books, broker, risk, wire_log, quarantine)
 
 
@@ -91,7 +92,7 @@ def service(
     feed = TriggerFeed(runtime.bus, triggers, runtime.readiness)
     closing_store = ClosingStore(runtime.database, settings.account_id)
     closing_risk = HttpRiskDesk(
-        settings.risk_url, settings.account_id, runtime.clock,
+        settings.risk_url, settings.account_id, runtime.clock, runtime.tokens,
         timeout_s=settings.risk_timeout_s, source=CLOSING,
     )  # fmt: skip
     closings = closings_of(runtime, settings, executor, closing_store, broker, closing_risk)

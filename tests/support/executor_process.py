@@ -13,6 +13,7 @@ import httpx
 from infra.embedded.ports import free_port
 from tests.support.executor_world import QUICK
 from tests.support.simulator import Simulator
+from tests.support.tokens import SEEDS
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START_S = 150.0
@@ -37,6 +38,7 @@ class ExecutorProcess:
             "database_url": database_url,
             "redis_url": redis_url,
             "port": self._port,
+            "service_key": SEEDS["trade_executor"],
             **settings,
         }
         self._environment = {

@@ -27,6 +27,7 @@ from services.trade_executor.main import build
 from services.trade_executor.settings import ExecutorSettings
 from tests.support.runtimes import eventually, ready, serving
 from tests.support.simulator import Simulator
+from tests.support.tokens import SEEDS
 
 QUICK: dict[str, Any] = {
     "outbox_sweep_s": 0.1,
@@ -256,6 +257,7 @@ def settings_for(
         {
             **QUICK,
             "port": 0,
+            "service_key": SEEDS["trade_executor"],
             "database_url": database_url,
             "redis_url": redis_url,
             "broker_url": simulator.url,

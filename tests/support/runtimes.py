@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.settings import ServiceSettings
+from tests.support.tokens import AS_OPERATOR
 
 
 def runtime_for(name: str, database_url: str, redis_url: str, **settings: object) -> Runtime:
@@ -32,7 +33,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Run the app's lifespan; yield a client that calls it in-process."""
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://service", auth=AS_OPERATOR) as client:
             yield client
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from infra.embedded.home import Home
+from infra.embedded.operator import OperatorAuth, operator_of
 from infra.embedded.state import is_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,9 +107,17 @@ class System:
         scheme = "https" if name == "gateway" else "http"
         return f"{scheme}://127.0.0.1:{self.state()['ports'][name]}"
 
+    def operator(self) -> OperatorAuth:
+        """Return the person at the machine, as httpx' `auth`."""
+        found = operator_of(Home(self.home, ""))
+        assert found is not None, "the system has made no keys yet"
+        return found
+
     def get(self, path: str, service: str = "gateway", **params: Any) -> Any:
         """GET a path, through the gateway unless a service is named; return the JSON."""
-        response = http.get(f"{self.url(service)}{path}", params=params, timeout=10)
+        response = http.get(
+            f"{self.url(service)}{path}", params=params, auth=self.operator(), timeout=10
+        )
         response.raise_for_status()
         return response.json()
 
@@ -125,7 +135,11 @@ class System:
     def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
         """POST through the gateway."""
         return http.post(
-            f"{self.url('gateway')}{path}", json=body or {}, headers=headers, timeout=15
+            f"{self.url('gateway')}{path}",
+            json=body or {},
+            headers=headers,
+            auth=self.operator(),
+            timeout=15,
         )
 
     def tradewind(self, *arguments: str) -> str:

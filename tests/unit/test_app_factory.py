@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 
 import httpx
@@ -14,6 +15,7 @@ from libs.common.runtime.app import create_app
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.settings import ServiceSettings
+from tests.support.tokens import AS_OPERATOR, gate
 
 
 class Body(BaseModel):
@@ -23,35 +25,36 @@ class Body(BaseModel):
 
 def app_with(router: APIRouter) -> FastAPI:
     settings = ServiceSettings.model_validate({"body_bytes_max": 100})
-    return create_app(Runtime.of("test", settings), routers=[router])
+    runtime = dataclasses.replace(Runtime.of("test", settings), gate=gate())
+    return create_app(runtime, routers=[router])
 
 
 @pytest.fixture
 def client() -> httpx.AsyncClient:
     router = APIRouter()
 
-    @router.post("/things", dependencies=[requires("things:write")])
+    @router.post("/things", dependencies=[requires("market:write")])
     async def make(body: Body) -> dict[str, int]:
         return {"quantity": body.quantity}
 
-    @router.get("/missing", dependencies=[requires("things:read")])
+    @router.get("/missing", dependencies=[requires("market:read")])
     async def missing() -> None:
         raise NotFoundError("thing 7 does not exist")
 
-    @router.get("/bug", dependencies=[requires("things:read")])
+    @router.get("/bug", dependencies=[requires("market:read")])
     async def bug() -> None:
         raise RuntimeError("secret detail")
 
-    @router.get("/list", dependencies=[requires("things:read")])
+    @router.get("/list", dependencies=[requires("market:read")])
     async def listed(limit: int = 5, symbol: str = "") -> dict[str, int]:
         return {"limit": limit}
 
-    @router.get("/long", dependencies=[requires("things:read")])
+    @router.get("/long", dependencies=[requires("market:read")])
     async def long() -> None:
         raise InvalidInputError("9" * 1_000_000)
 
     transport = httpx.ASGITransport(app=app_with(router), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test")
+    return httpx.AsyncClient(transport=transport, base_url="http://test", auth=AS_OPERATOR)
 
 
 def test_route_without_permission_is_refused_at_build_time() -> None:
@@ -164,12 +167,12 @@ async def test_an_answer_does_not_repeat_a_million_digits(client: httpx.AsyncCli
 async def test_no_body_makes_an_internal_error(body: bytes) -> None:
     router = APIRouter()
 
-    @router.post("/things", dependencies=[requires("things:write")])
+    @router.post("/things", dependencies=[requires("market:write")])
     async def make(body: Body) -> None: ...
 
     app = create_app(Runtime.of("test", ServiceSettings()), routers=[router])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", auth=AS_OPERATOR) as client:
         answer = await client.post(
             "/things", content=body, headers={"content-type": "application/json"}
         )

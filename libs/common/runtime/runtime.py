@@ -6,12 +6,14 @@ import asyncio
 import datetime as dt
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.auth.authenticator import Authenticator
 from libs.common.runtime.auth.gate import Gate
 from libs.common.runtime.auth.service_tokens import ServiceTokens
+from libs.common.runtime.auth.store import read_facts
 from libs.common.runtime.bus import Bus
 from libs.common.runtime.clocks import MarketClock, SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
@@ -79,7 +81,9 @@ class Runtime:
             bus=bus,
             outbox=outbox,
             readiness=readiness,
-            gate=Gate(Authenticator(database, clock), clock, settings.account_id),
+            gate=Gate(
+                Authenticator(partial(read_facts, database), clock), clock, settings.account_id
+            ),
             tokens=ServiceTokens(name, settings.service_key.get_secret_value(), clock),
             started_at=clock.now(),
         )

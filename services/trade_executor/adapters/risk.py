@@ -17,14 +17,23 @@ from libs.common.contracts.risk_api import (
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import OrderId
+from libs.common.runtime.auth.service_tokens import ServiceTokens
 
 
 class HttpRiskDesk:
     """Implements `RiskDesk`. One try: a judgement that is late is no judgement."""
 
     def __init__(
-        self, url: str, account_id: str, clock: Clock, *, timeout_s: float, source: str = "manual"
+        self,
+        url: str,
+        account_id: str,
+        clock: Clock,
+        tokens: ServiceTokens,
+        *,
+        timeout_s: float,
+        source: str = "manual",
     ) -> None:
+        self._tokens = tokens
         self._source = source
         self._account_id = account_id
         self._clock = clock
@@ -56,6 +65,7 @@ class HttpRiskDesk:
                 headers={
                     "Content-Type": "application/json",
                     "X-Correlation-ID": str(correlation_id),
+                    **self._tokens.headers(),
                 },
             )
         except httpx.HTTPError as error:

@@ -26,6 +26,7 @@ from strategies.rsi_reversion import RsiReversion
 from strategies.sma_cross import SmaCross
 from tests.support.bar_feed import BarFeed, daily_bars
 from tests.support.engine_process import EngineProcess
+from tests.support.tokens import AS_OPERATOR
 
 BASE = "/api/v1/strategies"
 SEEDS = [
@@ -84,7 +85,7 @@ class Stage:
 
 def answers(url: str, strategy_id: str) -> bool:
     """Tell whether whoever runs the strategy says so."""
-    answer = httpx.get(f"{url}{BASE}/{strategy_id}")
+    answer = httpx.get(f"{url}{BASE}/{strategy_id}", auth=AS_OPERATOR)
     return answer.status_code == 200 and bool(answer.json()["symbols"])
 
 
@@ -123,13 +124,13 @@ def test_dead_and_parted_replicas_lose_their_strategies_and_no_signal_is_lost_or
         stage.close(1, 40)
         # Either replica lists both and answers for both.
         for engine in (first, second):
-            items = httpx.get(f"{engine.url}{BASE}").json()["items"]
+            items = httpx.get(f"{engine.url}{BASE}", auth=AS_OPERATOR).json()["items"]
             assert [(item["id"], item["status"]) for item in items] == [
                 ("one", "running"),
                 ("two", "running"),
             ]
             for name in ("one", "two"):
-                detail = httpx.get(f"{engine.url}{BASE}/{name}").json()
+                detail = httpx.get(f"{engine.url}{BASE}/{name}", auth=AS_OPERATOR).json()
                 assert detail["symbols"][0]["state"], detail
         first.kill()
         stage.close(40, 80)

@@ -13,6 +13,7 @@ import pytest
 from tests.support.order_desk import OrderDesk, order_desk
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator, start_simulator
+from tests.support.tokens import AS_OPERATOR
 
 PATH = "/api/v1/orders/protection"
 EXITS = {"take_profit": {"limit_price": "110"}, "stop_loss": {"stop_price": "90"}}
@@ -143,7 +144,7 @@ async def test_a_kill_switch_does_not_stop_exits(desk: OrderDesk) -> None:
     await desk.placed("filled")
     await protect(desk)
     await guarded(desk, "10")
-    async with httpx.AsyncClient(base_url=desk.risk_url, trust_env=False) as risk:
+    async with httpx.AsyncClient(base_url=desk.risk_url, auth=AS_OPERATOR, trust_env=False) as risk:
         answer = await risk.post("/api/v1/risk/halt", json={"reason": "by test"})
         assert answer.is_success
     await asyncio.sleep(0.5)

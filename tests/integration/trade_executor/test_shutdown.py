@@ -14,6 +14,7 @@ import httpx
 from tests.support.executor_process import ExecutorProcess
 from tests.support.faulty_proxy import faulty_proxy
 from tests.support.simulator import Simulator, start_simulator
+from tests.support.tokens import AS_OPERATOR
 
 
 def test_stopped_with_the_database_away(database_url: str, redis_url: str, tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_stopped_with_the_database_away(database_url: str, redis_url: str, tmp_p
             simulator.quote("AAPL", "100.00", "100.02")
             ours = f"{executor.url}/api/v1/orders"
             _rest(simulator)  # the stream speaks, and is heard
-            _until(lambda: bool(httpx.get(ours, trust_env=False).json()["items"]))
+            _until(lambda: bool(httpx.get(ours, auth=AS_OPERATOR, trust_env=False).json()["items"]))
             proxy.refuse()
             _rest(simulator)
             _until(lambda: "wire_log_waits" in log.read_text())

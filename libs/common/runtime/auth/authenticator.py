@@ -13,6 +13,7 @@ import datetime as dt
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from libs.common.contracts.envelope import Envelope
@@ -21,15 +22,16 @@ from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.auth.errors import unauthenticated
 from libs.common.runtime.auth.principal import Principal
-from libs.common.runtime.auth.store import AccessFacts, VerificationKey, read_facts
+from libs.common.runtime.auth.store import AccessFacts, VerificationKey
 from libs.common.runtime.auth.tokens import kid_in, read
-from libs.common.runtime.database import Database
 from libs.common.runtime.logging import get_logger
 
 _log = get_logger(__name__)
 
 REFRESH_S: Final = 2.0
 REMEMBERED_MAX: Final = 4096
+STEP_UP_WITHIN: Final = dt.timedelta(minutes=5)
+"""How long a proof that it is really you lasts."""
 _LOOK_S: Final = 1.0
 KEY_PREFIX: Final = "tw_"
 """An API key begins so, which no JWT does."""
@@ -44,10 +46,16 @@ class KeyDesk(Protocol):
 
 
 class Authenticator:
-    """Tells who presents a token or a key."""
+    """Tells who presents a token or a key. `read` returns the present facts, or raises
+    UnavailableError."""
 
-    def __init__(self, database: Database, clock: Clock, keys: KeyDesk | None = None) -> None:
-        self._database = database
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[AccessFacts]],
+        clock: Clock,
+        keys: KeyDesk | None = None,
+    ) -> None:
+        self._read_facts = read
         self._clock = clock
         self._key_desk = keys
         self._facts: AccessFacts | None = None
@@ -82,7 +90,7 @@ class Authenticator:
 
     async def _read(self) -> None:
         self._tried_at = time.monotonic()
-        facts = await read_facts(self._database)
+        facts = await self._read_facts()
         if self._facts is not None and facts.keys.keys() != self._facts.keys.keys():
             self._remembered.clear()
         self._facts = facts
@@ -135,6 +143,3 @@ class Authenticator:
         self._remembered[mark] = who
         if len(self._remembered) > REMEMBERED_MAX:
             self._remembered.popitem(last=False)
-
-
-STEP_UP_WITHIN: Final = dt.timedelta(minutes=5)

@@ -16,6 +16,7 @@ from tests.support.executor_world import Voice
 from tests.support.fault_stage import Books, quote_all, stage_simulator
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator
+from tests.support.tokens import AS_OPERATOR
 
 POST = {"method": "POST", "path": "/v2/orders"}
 
@@ -97,6 +98,6 @@ async def test_restarted_with_an_order_at_every_stage(
 
 
 async def _cancel(executor: ExecutorProcess, order: object) -> None:
-    async with httpx.AsyncClient(base_url=executor.url, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=executor.url, auth=AS_OPERATOR, trust_env=False, timeout=10) as client:
         answer = await client.delete(f"/api/v1/orders/{order}")
         assert answer.status_code < 300, answer.text

@@ -11,6 +11,7 @@ import httpx
 from libs.common.domain.vocabulary import TradingState
 from tests.support.order_desk import OrderDesk
 from tests.support.runtimes import eventually
+from tests.support.tokens import AS_OPERATOR
 
 RESTING: dict[str, Any] = {"order_type": "limit", "limit_price": "90", "quantity": "100"}
 
@@ -147,7 +148,7 @@ async def test_what_cannot_be_amended_says_why(desk: OrderDesk) -> None:
 
 async def test_the_kill_switch_stands_before_amendments_too(desk: OrderDesk) -> None:
     order = await desk.placed("working", **RESTING)
-    async with httpx.AsyncClient(base_url=desk.risk_url, trust_env=False) as risk:
+    async with httpx.AsyncClient(base_url=desk.risk_url, auth=AS_OPERATOR, trust_env=False) as risk:
         body = {"reason": "test"}
         assert (await risk.post("/api/v1/risk/reduce", json=body)).status_code == 200
         # More is not allowed, less is.
@@ -169,7 +170,7 @@ async def _filled(desk: OrderDesk, order: Any, quantity: str) -> bool:
 
 async def _nothing_reserved(desk: OrderDesk) -> None:
     """The risk manager's book, too, holds nothing for orders that are over."""
-    async with httpx.AsyncClient(base_url=desk.risk_url, trust_env=False) as risk:
+    async with httpx.AsyncClient(base_url=desk.risk_url, auth=AS_OPERATOR, trust_env=False) as risk:
 
         async def free() -> bool:
             shown = (await risk.get("/api/v1/risk/exposure")).json()

@@ -16,6 +16,7 @@ from tests.support.executor_world import Voice, compare_books
 from tests.support.risk_stand_in import RiskStandIn, serving_risk
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator
+from tests.support.tokens import AS_OPERATOR
 
 PATH = "/api/v1/orders"
 BUY = {"symbol": "AAPL", "side": "buy", "quantity": "10", "order_type": "limit",
@@ -45,7 +46,7 @@ async def test_an_amendment_survives_the_process(
         await asyncio.to_thread(process.start)
         try:
             async with httpx.AsyncClient(
-                base_url=process.url, trust_env=False, timeout=WITHIN_S
+                base_url=process.url, auth=AS_OPERATOR, trust_env=False, timeout=WITHIN_S
             ) as client:
                 key = {"Idempotency-Key": uuid.uuid4().hex}
                 old = (await client.post(PATH, json=BUY, headers=key)).json()

@@ -17,6 +17,7 @@ from services.trade_executor.requests import request_of
 from tests.support.order_desk import OrderDesk, order_desk
 from tests.support.runtimes import eventually
 from tests.support.simulator import start_simulator
+from tests.support.tokens import AS_OPERATOR
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ async def test_a_halt_that_flattens_closes_everything_and_trades_nothing_else(
     await hold(desk, "MSFT", "100")
     resting = await desk.placed("working", "accepted", symbol="KO", order_type="limit",
                                 limit_price="50.00")  # fmt: skip
-    async with httpx.AsyncClient(base_url=desk.risk_url, trust_env=False) as risk:
+    async with httpx.AsyncClient(base_url=desk.risk_url, auth=AS_OPERATOR, trust_env=False) as risk:
         answer = await risk.post(
             "/api/v1/risk/halt", json={"reason": "a test", "flatten": True}, timeout=15
         )

@@ -24,6 +24,7 @@ from tests.support.risk_stand_in import RiskStandIn, serving_risk
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator
 from tests.support.strict_books import wrongs
+from tests.support.tokens import AS_OPERATOR
 
 WITHIN_S = 60.0
 API = "/api/v1/orders"
@@ -91,7 +92,7 @@ async def desk(
         await asyncio.to_thread(process.start)
         try:
             async with httpx.AsyncClient(
-                base_url=process.url, trust_env=False, timeout=WITHIN_S
+                base_url=process.url, auth=AS_OPERATOR, trust_env=False, timeout=WITHIN_S
             ) as client:
                 yield Desk(process, client, simulator, risk, database_url)
         finally:

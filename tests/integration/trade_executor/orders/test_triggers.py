@@ -18,6 +18,7 @@ from tests.support.order_desk import OrderDesk, tell
 from tests.support.risk_stand_in import RiskStandIn, serving_risk
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator
+from tests.support.tokens import AS_OPERATOR
 
 PATH = "/api/v1/orders/triggers"
 WITHIN_S = 40.0
@@ -106,7 +107,7 @@ async def test_time_halts_and_cancels_end_what_waits(desk: OrderDesk) -> None:
     opening = await keep(desk.client, above="105")
     stop = {**BUY, "symbol": "MSFT", "side": "sell"}
     closing = await keep(desk.client, below="90", order=stop)
-    async with httpx.AsyncClient(base_url=desk.risk_url, trust_env=False) as risk:
+    async with httpx.AsyncClient(base_url=desk.risk_url, auth=AS_OPERATOR, trust_env=False) as risk:
         await risk.post("/api/v1/risk/halt", json={"reason": "test"})
         ended = await becomes(desk.client, opening, "canceled")
         assert ended["reason"].startswith("trading halted")
@@ -145,7 +146,7 @@ async def test_a_killed_executor_fires_exactly_once(
         await asyncio.to_thread(process.start)
         try:
             async with httpx.AsyncClient(
-                base_url=process.url, trust_env=False, timeout=WITHIN_S
+                base_url=process.url, auth=AS_OPERATOR, trust_env=False, timeout=WITHIN_S
             ) as client:
 
                 async def comes_to(trigger: Any, status: str, price: int) -> None:
