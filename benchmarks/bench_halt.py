@@ -222,8 +222,7 @@ def _place(system: System) -> None:
 def _allow(system: System) -> None:
     """Lift the limit of the order rate, which a load of its own would meet."""
     limit = {"name": "orders_per_window_account", "value": "1000000", "reason": "drill"}
-    url = f"{system.url('gateway')}/api/v1/risk/limits"
-    http.put(url, json=limit, timeout=15).raise_for_status()
+    system.request("PUT", "/api/v1/risk/limits", json=limit, timeout=15).raise_for_status()
 
 
 def _switch(system: System, verb: str, *, flatten: bool = False) -> int:

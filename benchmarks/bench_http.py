@@ -18,6 +18,8 @@ import httpx
 
 from benchmarks.http_load import Load, run_load
 from benchmarks.results import Measurement, percentiles
+from infra.embedded.home import Home
+from infra.embedded.operator import operator_of
 from infra.embedded.ports import free_port
 from tests.support.system import ROOT, TRUST, running_system
 
@@ -41,11 +43,16 @@ def run() -> list[Measurement]:
         directory.chmod(0o755)
         with running_system(directory, FACTOR="1") as system, _ping() as ping:
             system.until(lambda: bool(system.get(PATH)), 60, "an account")
+            operator = operator_of(Home(directory, ""))
+            assert operator is not None
+            who = operator.headers()
             for url in (ping, system.url("portfolio") + PATH, system.url("gateway") + PATH):
-                run_load(url, seconds=1.0, trust=TRUST)
+                run_load(url, seconds=1.0, trust=TRUST, headers=who)
             floor = run_load(ping, seconds=SECONDS)
-            direct = run_load(system.url("portfolio") + PATH, seconds=SECONDS)
-            gateway = run_load(system.url("gateway") + PATH, seconds=SECONDS, trust=TRUST)
+            direct = run_load(system.url("portfolio") + PATH, seconds=SECONDS, headers=who)
+            gateway = run_load(
+                system.url("gateway") + PATH, seconds=SECONDS, trust=TRUST, headers=who
+            )
     return [
         *_figures("read at the service", direct, floor, None),
         *_figures("read through the gateway", gateway, floor, 0.6),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -32,18 +33,26 @@ def run_load(
     connections: int = 32,
     seconds: float = 5.0,
     trust: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Load:
     """Ask for `url` on `connections` connections for `seconds`; HTTPS is held against `trust`."""
-    return uvloop.run(_run(url, connections, seconds, trust))
+    return uvloop.run(_run(url, connections, seconds, trust, headers or {}))
 
 
-async def _run(url: str, connections: int, seconds: float, trust: ssl.SSLContext | None) -> Load:
+async def _run(
+    url: str,
+    connections: int,
+    seconds: float,
+    trust: ssl.SSLContext | None,
+    headers: Mapping[str, str],
+) -> Load:
     load = Load()
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+    said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{said}\r\n".encode()
     begin = time.perf_counter()
     deadline = begin + seconds
     await asyncio.gather(

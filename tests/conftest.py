@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, settings
 
 from infra.migrate import migrate
 from tests.support.containers import ContainerServer, postgres_container, redis_container
-from tests.support.tokens import make_known
 from tests.support.servers import ServerProcess, running_postgres, running_redis
+from tests.support.tokens import make_known
 
 Server = ServerProcess | ContainerServer
 IN_CONTAINERS = os.environ.get("TRADEWIND_TEST_SERVERS") == "containers"

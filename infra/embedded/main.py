@@ -16,6 +16,7 @@ from infra.embedded import plan, settings, state, view
 from infra.embedded.credentials import Credentials
 from infra.embedded.errors import AlreadyRunningError, EmbeddedError
 from infra.embedded.home import Home
+from infra.embedded.operator import operator_of
 from infra.embedded.runner import Journal, Runner, log_files
 from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.state import RunState
@@ -74,7 +75,14 @@ async def _run(chosen: EmbeddedSettings, home: Home, console: Console) -> int:
             print_addresses(console, running)
             quiet.set()
             await _unless(
-                stopping, view.show(running, journal.logs, console, "Ctrl-C stops the system")
+                stopping,
+                view.show(
+                    running,
+                    journal.logs,
+                    console,
+                    "Ctrl-C stops the system",
+                    operator_of(home),
+                ),
             )
     except EmbeddedError as error:
         quiet.clear()
@@ -103,7 +111,8 @@ async def _attach(home: Home, console: Console) -> int:
     print_addresses(console, running)
     stopping = _stop_event()
     logs = log_files(home, 1, 1)
-    await _unless(stopping, view.show(running, logs, console, "Ctrl-C closes the view"))
+    looking = view.show(running, logs, console, "Ctrl-C closes the view", operator_of(home))
+    await _unless(stopping, looking)
     console.print("the view is closed; the system goes on (stop it with `tradewind down`)")
     return 0
 

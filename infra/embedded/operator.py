@@ -21,11 +21,24 @@ class OperatorAuth(httpx.Auth):
     def __init__(self, seed: str) -> None:
         self._tokens = ServiceTokens(OPERATOR, seed, SystemClock())
 
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request, for clients that are not httpx."""
+        return self._tokens.headers()
+
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header."""
         if not request.headers.keys() & {"authorization", "x-api-key"}:
             request.headers.update(self._tokens.headers())
         yield request
+
+
+def broker_headers_of(home: Home) -> dict[str, str]:
+    """Return what opens the simulated broker of a home: its account's keys."""
+    known = read_json(home.credentials / "secrets.json")
+    return {
+        "APCA-API-KEY-ID": str(known.get("broker_key", "")),
+        "APCA-API-SECRET-KEY": str(known.get("broker_secret", "")),
+    }
 
 
 def operator_of(home: Home) -> OperatorAuth | None:

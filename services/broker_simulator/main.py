@@ -34,6 +34,7 @@ from services.broker_simulator.api.orders import OrdersApi
 from services.broker_simulator.api.positions import PositionsApi
 from services.broker_simulator.api.watchlists import WatchlistsApi
 from services.broker_simulator.assembly import assemble, open_days
+from services.broker_simulator.control_gate import ControlGate
 from services.broker_simulator.edge import Edge, Router
 from services.broker_simulator.market.archive import Archive
 from services.broker_simulator.market.scripted import ScriptedMarket
@@ -102,6 +103,7 @@ class Simulator:
         app.include_router(interventions_router(self.broker))
         check_permissions(app)
         app.state.simulator = self
+        app.state.gate = ControlGate(self.broker)
         return app
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> bool:

@@ -16,7 +16,6 @@ from infra.embedded.credentials import Credentials
 from infra.embedded.home import Home
 from tests.chaos.plan import Fault
 from tests.chaos.stage import MissedError, Stage, patiently
-from tests.support.system import http
 from tests.support.tie_out import database_url
 
 CONNECT_S_MAX = 3
@@ -110,8 +109,9 @@ def venue(stage: Stage, fault: Fault) -> Iterator[str]:
     else:
         body = {"faults": [_switch(kind, fault)]}
     try:
-        url = f"{stage.system.url('broker_simulator')}/sim/faults"
-        answer = http.post(url, json=body, timeout=5)
+        answer = stage.system.request(
+            "POST", "/sim/faults", "broker_simulator", json=body, timeout=5
+        )
     except (httpx.HTTPError, KeyError) as error:
         raise MissedError(f"the simulator is away: {error}") from error
     assert answer.status_code == 201, answer.text
@@ -127,8 +127,8 @@ def _switched_off(stage: Stage, number: int) -> bool | None:
     """Take a switch back; None while the simulator is away. One that was restarted has forgotten
     its switches, which is as good."""
     try:
-        url = f"{stage.system.url('broker_simulator')}/sim/faults/{number}"
-        return http.delete(url, timeout=5).is_success or None
+        path = f"/sim/faults/{number}"
+        return stage.system.request("DELETE", path, "broker_simulator").is_success or None
     except (httpx.HTTPError, KeyError):
         return None
 

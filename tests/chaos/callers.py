@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.system import System, http
+from tests.support.system import System
 
 ANSWER_S_MAX = 15.0
 PATIENCE_S = 240.0
@@ -103,9 +103,9 @@ class Callers:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> httpx.Response | None:
         try:
-            return http.request(
+            return self._system.request(
                 method,
-                f"{self._system.url('gateway')}/api/v1/orders{path}",
+                f"/api/v1/orders{path}",
                 json=body,
                 headers=headers,
                 timeout=ANSWER_S_MAX,

@@ -23,7 +23,7 @@ from tests.chaos.plan import Fault
 from tests.chaos.stage import MissedError, Stage
 from tests.chaos.verdict import ENDED, exceptions_logged, faults_found
 from tests.support.full_disk import mounted_disk
-from tests.support.system import System, http, running_system
+from tests.support.system import System, running_system
 from tests.support.tie_out import truth
 
 Say = Callable[[str], None]
@@ -248,7 +248,7 @@ def _close(stage: Stage, people: Callers, outcome: Outcome, say: Say) -> None:
     system = stage.system
     say("faults are over; settling")
     with suppress(httpx.HTTPError, KeyError):
-        http.delete(f"{system.url('broker_simulator')}/sim/faults", timeout=10)
+        system.request("DELETE", "/sim/faults", "broker_simulator")
     try:
         settle(system)
     except AssertionError as error:
@@ -284,7 +284,7 @@ def settle(system: System) -> None:
     def at_rest() -> bool:
         ours = [o for o in system.all("/api/v1/orders", status="open") if o["status"] not in ENDED]
         if ours:
-            http.delete(f"{system.url('gateway')}/api/v1/orders", timeout=15)
+            system.request("DELETE", "/api/v1/orders", timeout=15)
         return not ours and all(order["status"] in ENDED for order in truth(system)["orders"])
 
     system.until(at_rest, SETTLE_S_MAX, "all orders to end")

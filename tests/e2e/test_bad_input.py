@@ -24,6 +24,7 @@ import redis
 
 from infra.embedded.credentials import Credentials
 from infra.embedded.home import Home
+from infra.embedded.operator import broker_headers_of, operator_of
 from libs.common.contracts.channels import DEAD_LETTERS
 from tests.e2e.test_embedded_lifecycle import command
 from tests.support.full_disk import SmallDisk, small_disk
@@ -158,7 +159,10 @@ REQUESTS: list[tuple[str, str, Any, int, str]] = [
 @pytest.mark.usefixtures("whole")
 def test_bad_requests_are_refused_by_name(system: System) -> None:
     wrong = []
-    with httpx.Client(base_url=system.url("gateway"), timeout=15, verify=TRUST) as client:
+    operator = operator_of(Home(system.home, ""))
+    with httpx.Client(
+        base_url=system.url("gateway"), auth=operator, timeout=15, verify=TRUST
+    ) as client:
         for method, path, body, status, named in REQUESTS:
             content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             headers = {"content-type": "application/json", **key()}
@@ -192,6 +196,8 @@ def test_an_order_that_fits_no_instrument_is_denied_with_a_code(system: System) 
 def test_bad_requests_to_the_simulated_broker_are_refused_by_name(system: System) -> None:
     with httpx.Client(base_url=system.url("broker_simulator"), timeout=15) as client:
         assert client.get("/v2/account").status_code == 401
+        assert client.post("/sim/clock", json={"factor": 2}).status_code == 401
+        client.headers.update(broker_headers_of(Home(system.home, "")))
         for path, body, named in (
             ("/sim/clock", {"factor": "nan"}, "body.factor"),
             ("/sim/faults", {"surprise": 1}, "surprise"),

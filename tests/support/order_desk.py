@@ -49,7 +49,9 @@ class OrderDesk(World):
 
     async def preview(self, **body: Any) -> str:
         """Return the code of the judgement that an order would get now."""
-        async with httpx.AsyncClient(base_url=self.risk_url, auth=AS_OPERATOR, trust_env=False) as risk:
+        async with httpx.AsyncClient(
+            base_url=self.risk_url, auth=AS_OPERATOR, trust_env=False
+        ) as risk:
             wanted = {"symbol": "AAPL", "side": "buy", "quantity": "10", **body}
             answer = await risk.post(
                 "/api/v1/risk/preview", json={"account_id": "main", "order": wanted}

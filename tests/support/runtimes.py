@@ -33,7 +33,9 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Run the app's lifespan; yield a client that calls it in-process."""
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service", auth=AS_OPERATOR) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://service", auth=AS_OPERATOR
+        ) as client:
             yield client
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from infra.embedded.home import Home
-from infra.embedded.operator import OperatorAuth, operator_of
+from infra.embedded.operator import broker_headers_of, operator_of
 from infra.embedded.state import is_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,17 +107,21 @@ class System:
         scheme = "https" if name == "gateway" else "http"
         return f"{scheme}://127.0.0.1:{self.state()['ports'][name]}"
 
-    def operator(self) -> OperatorAuth:
-        """Return the person at the machine, as httpx' `auth`."""
-        found = operator_of(Home(self.home, ""))
-        assert found is not None, "the system has made no keys yet"
-        return found
+    def request(
+        self, method: str, path: str, service: str = "gateway", **options: Any
+    ) -> httpx.Response:
+        """Send a request as who may do everything there: the operator, or the broker's client."""
+        home = Home(self.home, "")
+        if service == "broker_simulator":
+            options["headers"] = {**broker_headers_of(home), **options.get("headers", {})}
+        else:
+            options.setdefault("auth", operator_of(home))
+        options.setdefault("timeout", 10)
+        return http.request(method, f"{self.url(service)}{path}", **options)
 
     def get(self, path: str, service: str = "gateway", **params: Any) -> Any:
         """GET a path, through the gateway unless a service is named; return the JSON."""
-        response = http.get(
-            f"{self.url(service)}{path}", params=params, auth=self.operator(), timeout=10
-        )
+        response = self.request("GET", path, service, params=params)
         response.raise_for_status()
         return response.json()
 
@@ -134,13 +138,7 @@ class System:
 
     def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
         """POST through the gateway."""
-        return http.post(
-            f"{self.url('gateway')}{path}",
-            json=body or {},
-            headers=headers,
-            auth=self.operator(),
-            timeout=15,
-        )
+        return self.request("POST", path, json=body or {}, headers=headers, timeout=15)
 
     def tradewind(self, *arguments: str) -> str:
         """Type a command, as a user in a second terminal does; return what it prints."""

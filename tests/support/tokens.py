@@ -61,7 +61,9 @@ def gate() -> Gate:
 
 def _public() -> dict[str, Ed25519PublicKey]:
     keys = {f"{SERVICE_PREFIX}{name}": key_of_seed(seed) for name, seed in SEEDS.items()}
-    return {issuer: key.public_key() for issuer, key in {**keys, ISSUER: key_of_seed(USER_SEED)}.items()}
+    return {
+        issuer: key.public_key() for issuer, key in {**keys, ISSUER: key_of_seed(USER_SEED)}.items()
+    }
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -71,7 +73,9 @@ def bearer(token: str) -> dict[str, str]:
 
 def service_headers(service: str, *, now: dt.datetime | None = None) -> dict[str, str]:
     """Return the headers of a request of `service`; its token is fresh at `now`."""
-    return bearer(service_token(key_of_seed(SEEDS[service]), service, now or dt.datetime.now(dt.UTC)))
+    return bearer(
+        service_token(key_of_seed(SEEDS[service]), service, now or dt.datetime.now(dt.UTC))
+    )
 
 
 def operator_headers() -> dict[str, str]:

@@ -170,9 +170,12 @@ async def test_no_body_makes_an_internal_error(body: bytes) -> None:
     @router.post("/things", dependencies=[requires("market:write")])
     async def make(body: Body) -> None: ...
 
-    app = create_app(Runtime.of("test", ServiceSettings()), routers=[router])
+    runtime = dataclasses.replace(Runtime.of("test", ServiceSettings()), gate=gate())
+    app = create_app(runtime, routers=[router])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", auth=AS_OPERATOR) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", auth=AS_OPERATOR
+    ) as client:
         answer = await client.post(
             "/things", content=body, headers={"content-type": "application/json"}
         )

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from libs.common.kernel.clock import NS_PER_SECOND, format_ns, from_ns, parse_ns
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.openapi import answers, body_of
-from libs.common.runtime.permissions import requires
+from libs.common.runtime.permissions import PUBLIC, requires
 from services.broker_simulator.api.control_models import (
     ClockChange,
     MarketChange,
@@ -31,7 +31,8 @@ def control_router(broker: Broker, tell: Callable[[str, Any], None]) -> APIRoute
     knows it."""
     router = APIRouter(prefix="/sim", tags=["simulator"])
 
-    @router.get("/clock", dependencies=[_READ])
+    # Public: the time is no secret, and every service asks for it.
+    @router.get("/clock", dependencies=[requires(PUBLIC)])
     async def clock() -> dict[str, Any]:
         """Return market time, how fast it runs now, and the session."""
         return clock_body(broker)

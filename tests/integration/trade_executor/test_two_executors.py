@@ -94,7 +94,9 @@ async def test_a_parted_executor_sends_nothing_when_it_comes_back(
 
     try:
         await eventually(standing_by, within_s=60, what="the second standing by")
-        async with httpx.AsyncClient(base_url=second.url, auth=AS_OPERATOR, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=second.url, auth=AS_OPERATOR, trust_env=False
+        ) as client:
             refused = await client.post(
                 "/api/v1/orders",
                 json={"symbol": "AAPL", "side": "buy", "quantity": "1"},

@@ -98,6 +98,8 @@ async def test_restarted_with_an_order_at_every_stage(
 
 
 async def _cancel(executor: ExecutorProcess, order: object) -> None:
-    async with httpx.AsyncClient(base_url=executor.url, auth=AS_OPERATOR, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(
+        base_url=executor.url, auth=AS_OPERATOR, trust_env=False, timeout=10
+    ) as client:
         answer = await client.delete(f"/api/v1/orders/{order}")
         assert answer.status_code < 300, answer.text
