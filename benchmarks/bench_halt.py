@@ -35,7 +35,7 @@ from infra.embedded.home import Home
 from libs.common.kernel.clock import parse_ns
 from libs.common.runtime.settings import DEFAULT_SYMBOLS
 from tests.support.simulator import start_simulator_process
-from tests.support.system import ROOT, System, http, running_system
+from tests.support.system import ROOT, System, running_system
 from tests.support.tcp_proxy import tcp_proxy
 
 REPEATS, CALLERS, RESTING, HELD = 20, 4, 100, 10
