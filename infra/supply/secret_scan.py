@@ -212,7 +212,8 @@ def _matches(plugin: BasePlugin, path: Path, text: str) -> bool:
 
 def _settings() -> dict[str, Any]:
     """Return all detectors and the filters, as detect-secrets reads them from a baseline."""
-    names = sorted(plugin.__name__ for plugin in get_mapping_from_secret_type_to_class().values())
+    kinds: dict[str, type[Any]] = get_mapping_from_secret_type_to_class()
+    names = sorted(plugin.__name__ for plugin in kinds.values())
     return {
         "plugins_used": [{"name": name} for name in names],
         "filters_used": [{"path": f"detect_secrets.filters.{name}"} for name in _FILTERS],

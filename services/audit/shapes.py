@@ -32,9 +32,11 @@ class EventShape(TypedDict):
 
 
 class VerificationShape(TypedDict):
-    """How much of the chain fits."""
+    """How much of the chain fits, and how many anchors hold, the last of them up to which row."""
 
     valid: bool
     rows: int
     head: Head
     broken: Break | None
+    anchors: int
+    anchored_seq: int
