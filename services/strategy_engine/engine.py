@@ -70,6 +70,7 @@ class Engine:
         self._asked_ns = 0
         self.holdings = Holdings()
         self.closes: dict[str, float] = {}
+        self.heard: dict[tuple[str, str], int] = {}
         self._vet = Vetting(settings.trusted_dirs, load_limits(settings.load_timeout_s))
         self._kit = Kit(settings, clock, self._wake.set)
         self._workers: set[Worker] = set()
@@ -155,6 +156,7 @@ class Engine:
             for arrival in arrivals:
                 feed.offer(symbol, arrival, self._settings.pending_bars_max)
             self.closes[symbol] = float(arrivals[-1].bar["close"])
+            self.heard[symbol, timeframe] = arrivals[-1].ts
         self._wake.set()
 
     async def run(self) -> None:

@@ -43,3 +43,8 @@ WORKERS_ENDED = Counter(
     "strategy_workers_ended_total", "Processes of strategies that were ended or died", ["why"]
 )
 STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])
+BEHIND = Gauge(
+    "strategy_bars_behind",
+    "Bars that a running strategy has not stepped over yet though the last of them has come",
+    ["strategy_id"],
+)

@@ -17,7 +17,7 @@ from libs.common.runtime.logging import get_logger
 from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.leases import LeaseLostError
-from services.strategy_engine.metrics import DRAWDOWN, HIT_RATE, PNL
+from services.strategy_engine.metrics import BEHIND, DRAWDOWN, HIT_RATE, PNL
 from services.strategy_engine.performance import (
     Execution,
     Performance,
@@ -27,7 +27,7 @@ from services.strategy_engine.performance import (
     performance_of,
 )
 from services.strategy_engine.ports import History, Performances
-from services.strategy_engine.roster import Member
+from services.strategy_engine.roster import Member, bars_behind
 from services.strategy_engine.streams import StreamStatus
 
 _log = get_logger(__name__)
@@ -71,6 +71,8 @@ class Reviewer:
     async def review(self) -> None:
         """Look at every strategy of this replica once."""
         members = dict(self._engine.roster.members)
+        for strategy_id, member in members.items():
+            BEHIND.labels(strategy_id).set(bars_behind(member, self._engine.heard))
         await self._catch_up(members)
         for strategy_id, member in members.items():
             try:

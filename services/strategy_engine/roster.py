@@ -284,6 +284,20 @@ def _keep_faults(member: Member, old: Member) -> None:
             stream.status, stream.reason = was.status, was.reason
 
 
+def bars_behind(member: Member, heard: Mapping[tuple[str, str], int]) -> float:
+    """Return how many bars the slowest running stream has still to step over, `heard` being the
+    last one (ns) by symbol and timeframe."""
+    configuration = member.configuration
+    gaps = [
+        (heard[symbol, configuration.timeframe] - stream.runner.ts) / configuration.span_ns
+        for stream in member.streams.values()
+        if stream.status is not StreamStatus.FAULTED and stream.runner.ts
+        for symbol in stream.symbols
+        if (symbol, configuration.timeframe) in heard
+    ]
+    return max([0.0, *gaps])
+
+
 def saved_state(stream: Stream) -> SavedState:
     """Return what is stored of a stream."""
     return SavedState(
