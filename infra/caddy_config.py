@@ -73,6 +73,7 @@ def render(
 		timeouts {{
 			read_header {milliseconds(limits.header_s)}
 			read_body {milliseconds(limits.body_s_total)}
+			write_idle {milliseconds(limits.send_s)}
 			idle {milliseconds(limits.idle_s)}
 		}}
 	}}
@@ -126,10 +127,6 @@ https://:{listen} {{
 		request_header X-Correlation-ID {{correlation_id}}
 		request_header -X-Forwarded-*
 {_removed()}
-		timeouts {{
-			read_timeout {milliseconds(limits.body_s)}
-			write_timeout {milliseconds(limits.send_s)}
-		}}
 		request_body {{
 			max_size {limits.body_bytes}
 		}}
@@ -152,6 +149,8 @@ https://:{listen} {{
 
 	handle_errors {{
 		import headers
+		# Else what is left of a body would be awaited before the refusal is sent.
+		header Connection close
 {errors}
 	}}
 }}

@@ -76,9 +76,10 @@ CIPHERS_12 = (
 class Limits:
     """Sizes in bytes, times in seconds, rates for each address (or key).
 
-    `header_s` is for the whole header, `body_s_total` for a whole body (Caddy alone knows that);
-    `body_s` and `send_s` are for the time between two pieces. `stream_s` is how long a stream may
-    be silent.
+    `header_s` is for the whole header, `send_s` for the time between two pieces of an answer, and
+    `stream_s` for the silence in a stream. Of a body, Nginx knows the time between two pieces
+    (`body_s`), Caddy that for all of it (`body_s_total`): longer than a service waits for a body,
+    because Caddy, where its own time is over, forgets to answer.
     """
 
     body_bytes: int = BODY_BYTES_MAX
@@ -88,7 +89,7 @@ class Limits:
     answer_s: float = ANSWER_TIMEOUT_S
     header_s: float = 10.0
     body_s: float = 10.0
-    body_s_total: float = 60.0
+    body_s_total: float = 30.0
     send_s: float = 10.0
     idle_s: float = 75.0
     stream_s: float = 60.0

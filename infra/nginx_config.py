@@ -40,10 +40,9 @@ LISTEN_PLAIN = "8080"
 DOCKER_RESOLVER = "127.0.0.11"
 SECRETS = "/run/secrets"
 BOARDS = {"grafana": "grafana:3000", "gotify": "gotify:80"}
-ODD_PATH_STATUS = 470
-"""Ours alone: what Nginx itself calls 400 has no path that an error page could be given for."""
-HEADER_TOO_LARGE_STATUS = 494
-"""Nginx' own number for 431."""
+INNER = {400: 470, 431: 494, 505: 475}
+"""By which number Nginx finds the page of a refusal. 494 is its own for a header too large; for 400
+and 505 ours, because what it calls so itself has no path yet, without which there are no pages."""
 
 
 def settings(
@@ -98,6 +97,7 @@ events {{
 
 http {{
     server_tokens off;
+    absolute_redirect off;
     access_log off;
     default_type application/octet-stream;
     client_body_temp_path {directory}/client_body;
@@ -169,17 +169,18 @@ http {{
         set $upgrade "";
         set $upgrade_connection "";
 {_unset()}
-        error_page {ODD_PATH_STATUS} @problem_400;
-        error_page {HEADER_TOO_LARGE_STATUS} @problem_431;
 {"".join(_error(status) for status in TITLES)}
         if ($known_host = 0) {{
             return 421;
         }}
         if ($server_protocol != HTTP/1.1) {{
-            return 505;
+            return {INNER[505]};
+        }}
+        if ($names_a_host) {{
+            return {INNER[400]};
         }}
         if ($odd_path) {{
-            return {ODD_PATH_STATUS};
+            return {INNER[400]};
         }}
         if ($request_method !~ ^({"|".join(METHODS)})$) {{
             return 405;
@@ -226,6 +227,11 @@ def _maps() -> str:
     map $request_uri $odd_path {{
         {quote("~" + ODD_PATH)} 1;
         {quote("~" + PLAIN_PATH)} 0;
+        default 1;
+    }}
+
+    map $request $names_a_host {{
+        "~^[^ ]+ /" 0;
         default 1;
     }}
 
@@ -356,7 +362,7 @@ def _error(status: int) -> str:
     retry = '\n            set $retry_after "1";' if status == 429 else ""
     allow = f'\n            set $allow "{", ".join(METHODS)}";' if status == 405 else ""
     return f"""
-        error_page {status} @problem_{status};
+        error_page {INNER.get(status, status)} ={status} @problem_{status};
         location @problem_{status} {{
             default_type application/problem+json;
             set $error_id $correlation_id;{retry}{allow}

@@ -33,10 +33,11 @@ from infra.tls.trust import client_context
 
 DEAD_AREA = "audit"
 STREAM_PIECES = 5
-STREAM_PAUSE_S = 0.6
+STREAM_PAUSE_S = 0.3
+BODY_S = 0.6
 PAGE = "default-src 'none'; script-src 'sha256-x'; sandbox allow-scripts"
 SHORT = Limits(
-    header_s=1.0, body_s=1.0, body_s_total=2.0, send_s=1.0, stream_s=1.5, header_bytes=16_384
+    header_s=0.7, body_s=0.5, body_s_total=1.2, send_s=0.7, stream_s=1.5, header_bytes=16_384
 )
 """Times that a test can wait for."""
 
@@ -51,8 +52,8 @@ class Echo(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         if self.headers.get("Transfer-Encoding") == "chunked":
             length = self._skip_chunks()
-        else:
-            self.rfile.read(length)
+        elif not self._read_in_time(length):
+            return
         if self.path.endswith("/events"):
             self._stream()
             return
@@ -87,6 +88,29 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the gateway gave up on a body too large
             self.wfile.write(body)
+
+    def _read_in_time(self, length: int) -> bool:
+        """Take the body as our services do: 408 when it is too long in coming."""
+        deadline = time.monotonic() + BODY_S
+        try:
+            while length > 0 and (left_s := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(left_s)
+                piece = self.rfile.read1(length)
+                if not piece:
+                    return False
+                length -= len(piece)
+            if length > 0:
+                raise TimeoutError
+        except TimeoutError:
+            self.send_response(408)
+            self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            return False
+        finally:
+            self.connection.settimeout(None)
+        return True
 
     def _stream(self) -> None:
         if self.headers.get("Upgrade", "").lower() == "websocket":
@@ -215,7 +239,8 @@ class Gateway:
     def say(self, text: bytes, timeout_s: float = 8.0) -> bytes:
         """Send `text` and return everything until the server closes; a cut is an end too."""
         with self.connect(timeout_s) as connection:
-            connection.sendall(text)
+            with contextlib.suppress(ConnectionError, ssl.SSLError):  # it may have heard enough
+                connection.sendall(text)
             return drain(connection)
 
     def ask(self, target: bytes, *, method: bytes = b"GET", extra: bytes = b"") -> Answer:
@@ -249,7 +274,7 @@ def drain(connection: socket.socket) -> bytes:
     try:
         while part := connection.recv(65_536):
             parts.append(part)
-    except (ConnectionError, ssl.SSLError):
+    except (ConnectionError, ssl.SSLError, TimeoutError):
         pass  # a cut without goodbye is what is waited for
     return b"".join(parts)
 
