@@ -36,9 +36,7 @@ STREAM_PIECES = 5
 STREAM_PAUSE_S = 0.3
 BODY_S = 0.6
 PAGE = "default-src 'none'; script-src 'sha256-x'; sandbox allow-scripts"
-SHORT = Limits(
-    header_s=0.7, body_s=0.5, body_s_total=1.2, send_s=0.7, stream_s=1.5, header_bytes=16_384
-)
+SHORT = Limits(header_s=0.7, body_s=0.5, body_s_total=1.2, send_s=0.7, idle_s=2.0, stream_s=1.5)
 """Times that a test can wait for."""
 
 

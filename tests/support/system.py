@@ -203,6 +203,9 @@ def running_system(
             "TRADEWIND_HOME": str(home),
             "TRADEWIND_PORTS": "auto",
             "TRADEWIND_DISK_FREE_MB_MIN": "100",
+            # Tests and loads ask as fast as they can, all from one address.
+            "TRADEWIND_REQUESTS_PER_SECOND": "100000",
+            "TRADEWIND_CALLER_REQUESTS_PER_SECOND": "100000",
             **environment,
         },
     )

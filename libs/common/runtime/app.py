@@ -46,6 +46,7 @@ from libs.common.runtime.recording import CallRecorder
 from libs.common.runtime.runtime import Runtime, supervise
 from libs.common.runtime.settings import ServiceSettings
 from libs.common.runtime.tenure import Tenure
+from libs.common.runtime.throttle import Throttle
 from libs.common.runtime.watchdog import WatchedServer
 
 _log = get_logger(__name__)
@@ -154,7 +155,13 @@ def create_app(
         RequestFrame,
         ids=runtime.ids,
         calls=calls,
+        throttle=Throttle(
+            per_second=runtime.settings.requests_per_second,
+            caller_per_second=runtime.settings.caller_requests_per_second,
+            at_once=runtime.settings.requests_at_once,
+        ),
         body_bytes_max=runtime.settings.body_bytes_max,
+        body_timeout_s=runtime.settings.body_timeout_s,
     )
     install_problem_handlers(app)
     app.include_router(_operations(runtime))

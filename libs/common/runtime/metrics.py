@@ -14,6 +14,7 @@ HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "
 HTTP_DURATION = Histogram(
     "http_request_duration_seconds", "Time to answer", ["method", "route"], buckets=LATENCY_BUCKETS
 )
+HTTP_THROTTLED = Counter("http_throttled_total", "Requests refused for their number", ["of"])
 BUS_PUBLISHED = Counter("bus_published_total", "Messages published", ["topic"])
 BUS_CONSUMED = Counter("bus_consumed_total", "Messages handled", ["topic"])
 BUS_FAILED = Counter("bus_failed_total", "Failed attempts to handle a message", ["topic"])

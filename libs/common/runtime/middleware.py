@@ -1,9 +1,11 @@
-"""What happens around every request: correlation id, size limit, figures."""
+"""What happens around every request: correlation id, limits of size, time and number, figures."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
+from typing import Final, NamedTuple
 
 from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
@@ -11,12 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import correlation_id_var
-from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS
+from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS, HTTP_THROTTLED
 from libs.common.runtime.problems import internal_problem, problem
 from libs.common.runtime.recording import CallRecorder
+from libs.common.runtime.throttle import CALLER_BYTES, Throttle
 
 HEADER = "X-Correlation-ID"
 _HEADER = HEADER.lower().encode()
+_CALLER: Final = (b"authorization", b"x-api-key")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -27,16 +31,44 @@ class BodyTooLargeError(HTTPException):
         super().__init__(413, f"The body is larger than {bytes_max} bytes.")
 
 
+class BodyTooSlowError(HTTPException):
+    """The body did not come in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(408, f"The body was not there in {timeout_s:g} s.")
+
+
+class Told(NamedTuple):
+    """What of a request's header matters here; an address is told by the gateway alone."""
+
+    correlation_id: str | None
+    length: str
+    address: int | None
+    caller: int | None
+
+
 class RequestFrame:
-    """Pure ASGI middleware: takes or makes the correlation id, bounds the body, counts, records."""
+    """Pure ASGI middleware: takes or makes the correlation id, bounds the body, counts, records.
+
+    What comes through the gateway is throttled besides; what services ask of each other is not.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, ids: IdSource, calls: CallRecorder, body_bytes_max: int
+        self,
+        app: ASGIApp,
+        *,
+        ids: IdSource,
+        calls: CallRecorder,
+        throttle: Throttle,
+        body_bytes_max: int,
+        body_timeout_s: float,
     ) -> None:
         self._app = app
         self._ids = ids
         self._calls = calls
+        self._throttle = throttle
         self._body_bytes_max = body_bytes_max
+        self._body_timeout_s = body_timeout_s
         self._figures: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +76,8 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given, length = _read_headers(scope)
+        told = _read_headers(scope)
+        given = told.correlation_id
         correlation_id = _read_uuid(given) if given else self._ids.new()
         known_as = correlation_id or self._ids.new()
         token = correlation_id_var.set(known_as)
@@ -57,23 +90,37 @@ class RequestFrame:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answering = True
-                told = str(correlation_id_var.get()).encode("ascii")
-                message["headers"] = [*message["headers"], (_HEADER, told)]
+                known = str(correlation_id_var.get()).encode("ascii")
+                message["headers"] = [*message["headers"], (_HEADER, known)]
             await send(message)
 
         received = 0
+        body_ends_at = 0.0
+        whole = False
 
         async def bounded_receive() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, body_ends_at, whole
+            if whole:
+                return await receive()
+            body_ends_at = body_ends_at or asyncio.get_running_loop().time() + self._body_timeout_s
+            try:
+                async with asyncio.timeout_at(body_ends_at):
+                    message = await receive()
+            except TimeoutError as error:
+                raise BodyTooSlowError(self._body_timeout_s) from error
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > self._body_bytes_max:
                     raise BodyTooLargeError(self._body_bytes_max)
+                whole = not message.get("more_body", False)
             return message
 
+        inside = None
         try:
-            refusal = self._refusal(scope, length, given, correlation_id)
+            refusal = self._refusal(scope, told.length, given, correlation_id)
+            if refusal is None and told.address is not None:
+                refusal = self._too_many(scope, told.address, told.caller)
+                inside = told.address if refusal is None else None
             if refusal is not None:
                 await refusal(scope, receive, counted_send)
             else:
@@ -86,6 +133,8 @@ class RequestFrame:
                     failure = internal_problem(scope["path"], error)
                     await failure(scope, receive, counted_send)
         finally:
+            if inside is not None:
+                self._throttle.leave(inside)
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - started
             self._count(scope["method"], route, status, seconds)
@@ -118,6 +167,19 @@ class RequestFrame:
             return self._too_large(scope)
         return None
 
+    def _too_many(self, scope: Scope, address: int, caller: int | None) -> ASGIApp | None:
+        found = self._throttle.enter(address, caller, time.monotonic_ns())
+        if found is None:
+            return None
+        HTTP_THROTTLED.labels(found.of).inc()
+        return problem(
+            429,
+            "Too many requests; wait as long as Retry-After says.",
+            code="too-many-requests",
+            instance=scope["path"],
+            headers={"Retry-After": str(found.retry_after_s)},
+        )
+
     def _too_large(self, scope: Scope) -> ASGIApp:
         return problem(
             413,
@@ -127,15 +189,18 @@ class RequestFrame:
         )
 
 
-def _read_headers(scope: Scope) -> tuple[str | None, str]:
-    """Return the correlation id that was sent, if any, and the content length."""
-    given, length = None, "0"
+def _read_headers(scope: Scope) -> Told:
+    given, length, address, caller = None, "0", None, None
     for name, value in scope["headers"]:
         if name == _HEADER:
             given = given or value.decode("latin-1")
         elif name == b"content-length":
             length = value.decode("latin-1")
-    return given, length
+        elif name == b"x-forwarded-for":
+            address = hash(value)
+        elif name in _CALLER:
+            caller = hash(value[-CALLER_BYTES:])
+    return Told(given, length, address, caller)
 
 
 def _read_uuid(text: str) -> uuid.UUID | None:

@@ -96,6 +96,12 @@ class ServiceSettings(BaseSettings):
     # How often the calls of the API that have gathered are put on record, and how many may gather.
     call_records_s: float = Field(default=0.5, gt=0)
     call_records_max: int = Field(default=10_000, ge=1)
+    # A body must be there in this time: less than what the gateway gives it.
+    body_timeout_s: float = Field(default=20.0, gt=0)
+    # Of what comes through the gateway, for each address and for each token or key.
+    requests_per_second: float = Field(default=100.0, gt=0)
+    caller_requests_per_second: float = Field(default=50.0, gt=0)
+    requests_at_once: int = Field(default=64, ge=1)
     shutdown_timeout_s: float = Field(default=10.0, gt=0)
 
     claim_idle_s: float = Field(default=8.0, gt=0)

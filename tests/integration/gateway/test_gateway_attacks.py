@@ -39,8 +39,8 @@ PATHS = (
 )
 CLOSED = (
     b"/metrics", b"/ready", b"/docs", b"/docs/oauth2-redirect", b"/openapi.json", b"/sim/clock",
-    b"/sim/faults", b"/v2/orders", b"/v2/account", b"/stream", b"/api/v1", b"/api/v1/", b"/API/v1/orders",
-    b"/api/v1/Orders", b"/api/v1/ordersx", b"/.env", b"/.git/config",
+    b"/sim/faults", b"/v2/orders", b"/v2/account", b"/stream", b"/api/v1", b"/api/v1/",
+    b"/API/v1/orders",     b"/api/v1/Orders", b"/api/v1/ordersx", b"/.env", b"/.git/config",
     b"/nginx_status", b"/config/", b"/prometheus/",
 )  # fmt: skip
 
@@ -132,7 +132,8 @@ def test_ambiguous_frames_smuggle_nothing(served: Gateway, name: str) -> None:
     assert "GET /api/v1/risk/smuggled" not in seen
     if served.kind == "nginx":
         assert seen == []
-        assert answer.split(b" ")[1:2] in ([], [b"400"], [b"413"], [b"421"], [b"501"], [b"505"])
+        refusals = (b"400", b"413", b"421", b"501", b"505")
+        assert not answer.startswith(b"HTTP/1.1") or answer.split(b" ")[1] in refusals
     else:
         # What Caddy hands on piece by piece may have begun before a broken piece ends it.
         assert len(seen) <= 1
