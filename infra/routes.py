@@ -51,6 +51,7 @@ PORTS: Mapping[str, int] = {
     "backtester": 9107,
     "broker_simulator": 9109,
     "monitoring": 8008,
+    "security": 8009,
     "audit": 8010,
 }
 
@@ -61,6 +62,8 @@ ROUTES: tuple[Route, ...] = (
     Route("orders", "trade_executor"),
     Route("portfolio", "portfolio"),
     Route("backtests", "backtester", streams=("/[^/]+/events",)),
+    Route("auth", "security", logins=("/login", "/step-up", "/password")),
+    Route("users", "security"),
     Route("monitoring", "monitoring"),
     Route("audit", "audit"),
 )

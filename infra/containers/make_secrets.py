@@ -26,6 +26,7 @@ SERVICES = (
     "monitoring",
     "portfolio",
     "risk_manager",
+    "security",
     "strategy_engine",
     "trade_executor",
 )
@@ -42,6 +43,7 @@ NAMES = (
     "broker_key",
     "broker_secret",
     ENCRYPTION_KEYS,
+    "first_password",
     "gotify_admin",
     "grafana_admin",
     "postgres",
@@ -81,6 +83,7 @@ def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
         readers[service][ENCRYPTION_KEYS] = secret[ENCRYPTION_KEYS]
     for service in readers.keys() & set(SIGNERS):
         readers[service]["service_key"] = secret[f"key_{service}"]
+    readers["security"]["first_password"] = secret["first_password"]
     roles = {f"role_{service}": secret[f"database_{service}"] for service in SERVICES}
     readers["migrate"] = {
         "database_url": f"postgresql://postgres:{secret['postgres']}@{DATABASE}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from infra.embedded.errors import EmbeddedError
 
 MEBIBYTE = 1024 * 1024
+DEFAULT_BOOKS = "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,15 @@ class Home:
     def tls(self) -> Path:
         """Return the directory of the gateway's certificates."""
         return self.credentials / "tls"
+
+    @property
+    def admin_password(self) -> Path:
+        """Return the file of the first administrator's password; it goes when that is changed.
+
+        Each set of books has users of its own.
+        """
+        other = "" if self.books in ("", DEFAULT_BOOKS) else f"_{self.books}"
+        return self.credentials / f"admin_password{other}"
 
     @property
     def run(self) -> Path:

@@ -15,7 +15,7 @@ POSTGRES_PORT = 5432
 REDIS_PORT = 6379
 
 START_ORDER: tuple[tuple[str, ...], ...] = (
-    ("broker_simulator", "audit"),
+    ("broker_simulator", "audit", "security"),
     ("data_collector", "monitoring"),
     ("portfolio", "risk_manager", "trade_executor"),
     ("strategy_engine", "backtester"),
@@ -33,6 +33,7 @@ STOP_ORDER: tuple[str, ...] = (
     "trade_executor",
     "data_collector",
     "portfolio",
+    "security",
     "audit",
     "broker_simulator",
     "redis",

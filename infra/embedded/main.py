@@ -66,6 +66,7 @@ async def _run(chosen: EmbeddedSettings, home: Home, console: Console) -> int:
     runner = Runner(made, credentials.secret("postgres"), credentials.secret("redis"), journal)
     stopping = _stop_event()
     code = 0
+    was_told = home.admin_password.exists()
     try:
         console.print(f"[bold]Tradewind[/bold] starts; books: {home.books}; state: {home.root}")
         await _unless(stopping, runner.start())
@@ -73,6 +74,8 @@ async def _run(chosen: EmbeddedSettings, home: Home, console: Console) -> int:
             running = state.read(home)
             assert running is not None
             print_addresses(console, running)
+            if not was_told:
+                print_first_password(console, home)
             quiet.set()
             await _unless(
                 stopping,
@@ -137,6 +140,24 @@ def print_addresses(console: Console, running: RunState) -> None:
             console.print(f"  {'leads to it':<17} http://127.0.0.1:{port}")
         elif name != "gateway":
             console.print(f"  {name:<17} http://127.0.0.1:{port}/docs")
+
+
+def print_first_password(console: Console, home: Home) -> None:
+    """Tell the password of the first administrator, if these books have just got one.
+
+    It is shown on a terminal only: other output is kept by somebody.
+    """
+    path = home.admin_password
+    if not path.exists():
+        return
+    if console.is_terminal:
+        password = path.read_text().strip()
+        console.print(
+            f"first start: log in as [bold]admin[/bold], password [bold]{escape(password)}[/bold] "
+            "(to be changed; shown this once)",
+            soft_wrap=True,
+        )
+    console.print(f"  the password of admin lies in {path} until it is changed", soft_wrap=True)
 
 
 def _stop_event() -> asyncio.Event:

@@ -37,6 +37,7 @@ HEARS_THE_BROKER = frozenset({"data_collector", "trade_executor", "broker_simula
 ENCRYPTS = frozenset({"audit", "data_collector", "security", "trade_executor"})
 """Who keeps fields that are encrypted at rest, or reads such."""
 ENCRYPTION_KEYS = "TRADEWIND_ENCRYPTION_KEYS"
+FIRST_PASSWORD = "TRADEWIND_FIRST_PASSWORD"
 
 NICENESS: Mapping[str, int] = {"portfolio": 5, "audit": 5, "monitoring": 5, "backtester": 10}
 """No order waits for these; when bars close, the services that one waits for go first."""
@@ -62,6 +63,8 @@ PRIVATE_NAMES = frozenset(
         "TRADEWIND_DATABASE_URL",
         ENCRYPTION_KEYS,
         f"{ENCRYPTION_KEYS}_FILE",
+        FIRST_PASSWORD,
+        f"{FIRST_PASSWORD}_FILE",
     }
 )
 ONE_THREAD: Mapping[str, str] = {
@@ -152,6 +155,9 @@ class Plan:
             ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret
         if service in ENCRYPTS:
             ours.update(self.encryption_keys)
+        if service == "security":
+            ours.update(given_as(FIRST_PASSWORD))
+            ours["TRADEWIND_FIRST_PASSWORD_OUT"] = str(self.home.admin_password)
         if service == "backtester":
             ours["TRADEWIND_BACKTESTS_FOLDER"] = str(self.home.root / "backtests" / "service")
         if service == "broker_simulator":
@@ -228,12 +234,13 @@ def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Pl
 
 def encryption_keys(credentials: Credentials) -> dict[str, str]:
     """Return the variable of the fields' keys: as the user set it, else with our own key."""
-    given = {
-        name: os.environ[name]
-        for name in (ENCRYPTION_KEYS, f"{ENCRYPTION_KEYS}_FILE")
-        if os.environ.get(name)
-    }
-    return given or {ENCRYPTION_KEYS: credentials.key("encryption_keys")}
+    return given_as(ENCRYPTION_KEYS) or {ENCRYPTION_KEYS: credentials.key("encryption_keys")}
+
+
+def given_as(variable: str) -> dict[str, str]:
+    """Return a secret as the user set it: the variable, or the one that names a file."""
+    names = (variable, f"{variable}_FILE")
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 async def http_not_ok(url: str, verify: ssl.SSLContext | bool = True) -> str | None:

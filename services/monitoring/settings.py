@@ -16,6 +16,7 @@ EXPECTED = (
     "monitoring",
     "portfolio",
     "risk_manager",
+    "security",
     "strategy_engine",
     "trade_executor",
 )

@@ -17,6 +17,7 @@ from infra.docs import PAGES, page_with
 from infra.routes import PORTS
 from libs.common.runtime.permissions import permission_of, routes_of
 from libs.common.runtime.schema import WRITERS, metadata
+from libs.common.runtime.secrets import new_key
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE_ROOMS = ("kernel", "quant", "domain", "strategy", "contracts")
@@ -118,7 +119,7 @@ def test_generated_docs_are_up_to_date(path: Path) -> None:
 def test_every_route_declares_its_permission(service: str) -> None:
     main = importlib.import_module(f"services.{service}.main")
     settings = next(iter(get_type_hints(main.build).values()))
-    app = main.build(settings(broker_key="key", broker_secret="secret"))
+    app = main.build(settings(broker_key="key", broker_secret="secret", encryption_keys=new_key()))
     routes = routes_of(app)
     assert routes, f"{service} has no routes"
     assert [route.path for route in routes if permission_of(route) is None] == []

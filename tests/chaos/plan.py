@@ -21,6 +21,8 @@ SERVICES = (
     "portfolio",
     "audit",
     "monitoring",
+    "backtester",
+    "security",
     "broker_simulator",
 )
 SERVERS = ("postgres", "redis")

@@ -34,8 +34,8 @@ from tests.support.tie_out import differences, truth
 pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
 
 SERVICES = (
-    "broker_simulator", "audit", "data_collector", "monitoring", "portfolio", "risk_manager",
-    "trade_executor", "strategy_engine",
+    "broker_simulator", "audit", "security", "data_collector", "monitoring", "portfolio",
+    "risk_manager", "trade_executor", "strategy_engine", "backtester",
 )  # fmt: skip
 FULL_S = 8.0
 ORDERS = "/api/v1/orders"

@@ -50,6 +50,7 @@ _ADMIN: Final = (
         "keys:write",
         "market:write",
         "secrets:write",
+        "signing:rotate",
         "simulator:control",
         "simulator:read",
         "users:read",
@@ -64,6 +65,10 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "admin": _ADMIN,
 }
 """The roles that a user may have."""
+
+NEWCOMER: Final = "newcomer"
+"""What tokens carry instead of roles until their user has changed the first password."""
+_NEWCOMER: Final = frozenset({"auth:self"})
 
 OPERATOR: Final = "operator"
 """Who holds the key file of an installation: the person at the machine itself."""
@@ -85,4 +90,5 @@ SERVICES: Final[Mapping[str, frozenset[str]]] = {
 
 def permissions_of(roles: Iterable[str]) -> frozenset[str]:
     """Return all that the roles of a user allow together; an unknown role allows nothing."""
-    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
+    allowed = {**ROLES, NEWCOMER: _NEWCOMER}
+    return frozenset().union(*(allowed.get(role, frozenset()) for role in roles))

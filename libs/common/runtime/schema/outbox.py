@@ -17,6 +17,7 @@ SERVICES: Final = (
     "monitoring",
     "audit",
     "backtester",
+    "security",
 )
 
 # `seq` gives the order of publishing within a source. `epoch` names the Redis life in which the
