@@ -13,14 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from libs.common.runtime.addresses import address_of
 from libs.common.runtime.app import json_response
 from libs.common.runtime.auth.principal import Kind, principal
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import PUBLIC, requires
-from services.security import families, handlers, own, totp
+from services.security import families, handlers, own
 from services.security.bodies import (
-    CodeBody,
-    FullProofBody,
     LoginBody,
     PasswordBody,
-    ProofBody,
     RefreshBody,
     StepUpBody,
     session_view,
@@ -31,6 +29,16 @@ from services.security.first import FirstStart
 from services.security.handlers import Desk
 from services.security.ports import Caller
 from services.security.sessions import Grant
+from services.security.shapes import (
+    AccessShape,
+    EndedShape,
+    GrantShape,
+    JwksShape,
+    MeShape,
+    SessionShape,
+    SigningKeyShape,
+    SteppedUpShape,
+)
 
 ANYBODY: Final = requires(PUBLIC)
 SELF: Final = requires("auth:self")
@@ -50,7 +58,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
     """Return the routes under `/api/v1/auth`."""
     routes = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 
-    @routes.post("/login", dependencies=[ANYBODY])
+    @routes.post("/login", dependencies=[ANYBODY], responses=answers(GrantShape, 401, 429, 503))
     async def login(request: Request, wish: LoginBody) -> Response:
         """Log in: an access token for 15 minutes and a refresh token, or a cookie, for its
         successor. 401 `factor-required` asks for a one-time or recovery code."""
@@ -59,7 +67,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         )
         return granted(desk, grant, by_cookie=wish.cookie)
 
-    @routes.post("/refresh", dependencies=[ANYBODY])
+    @routes.post("/refresh", dependencies=[ANYBODY], responses=answers(GrantShape, 401, 403, 503))
     async def refresh(request: Request, wish: RefreshBody | None = None) -> Response:
         """Exchange a refresh token, which is good once, for the next pair."""
         by_cookie = wish is None
@@ -67,7 +75,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         grant = await desk.sessions.refresh(token, caller_of(request))
         return granted(desk, grant, by_cookie=by_cookie)
 
-    @routes.get("/jwks", dependencies=[ANYBODY])
+    @routes.get("/jwks", dependencies=[ANYBODY], responses=answers(JwksShape, 503))
     async def jwks() -> Response:
         """The public keys of access tokens (RFC 7517, RFC 8037)."""
         keys = await desk.store.verification_keys(desk.prover.clock.now())
@@ -75,7 +83,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         answer.headers["Cache-Control"] = f"public, max-age={KEYS_MAX_AGE_S}"
         return answer
 
-    @routes.get("/me", dependencies=[SELF])
+    @routes.get("/me", dependencies=[SELF], responses=answers(MeShape))
     async def me(request: Request) -> Response:
         """Who the caller is, and what they may do."""
         who = principal(request)
@@ -94,13 +102,15 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
             shown["user"] = user_view(await desk.store.user(UUID(who.subject)))
         return private(shown)
 
-    @routes.post("/logout", status_code=204, dependencies=[SELF])
+    @routes.post(
+        "/logout", status_code=204, dependencies=[SELF], responses=answers(None, 404, status=204)
+    )
     async def logout(request: Request) -> Response:
         """End this session: its tokens are void in every service at once."""
         await handlers.logout(desk, principal(request), caller_of(request))
         return _gone()
 
-    @routes.post("/logout-everywhere", dependencies=[SELF])
+    @routes.post("/logout-everywhere", dependencies=[SELF], responses=answers(EndedShape, 404))
     async def logout_everywhere(request: Request) -> Response:
         """End all sessions of the caller."""
         ended = await handlers.logout_everywhere(desk, principal(request), caller_of(request))
@@ -108,7 +118,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         clear_cookies(answer)
         return answer
 
-    @routes.post("/step-up", dependencies=[SELF])
+    @routes.post("/step-up", dependencies=[SELF], responses=answers(SteppedUpShape, 404))
     async def step_up(request: Request, wish: StepUpBody) -> Response:
         """Prove again who one is; the token that is given opens what is dangerous for a while."""
         token, session = await handlers.step_up(
@@ -116,7 +126,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         )
         return private({**_access(desk, token), "stepped_up_at": session.stepped_up_at})
 
-    @routes.post("/password", dependencies=[SELF])
+    @routes.post("/password", dependencies=[SELF], responses=answers(AccessShape, 404))
     async def password(request: Request, wish: PasswordBody) -> Response:
         """Change the own password. All other sessions end; this one's new access token is given."""
         token = await own.change_password(
@@ -129,7 +139,7 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         )
         return private(_access(desk, token))
 
-    @routes.get("/sessions", dependencies=[SELF])
+    @routes.get("/sessions", dependencies=[SELF], responses=answers(page_of(SessionShape)))
     async def sessions(request: Request, query: Annotated[SessionsQuery, Query()]) -> Response:
         """The caller's sessions, newest first."""
         who = principal(request)
@@ -137,7 +147,12 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         current = None if who.session_id is None else UUID(who.session_id)
         return private({"items": [session_view(each, current) for each in found], "next": None})
 
-    @routes.delete("/sessions/{session_id}", status_code=204, dependencies=[SELF])
+    @routes.delete(
+        "/sessions/{session_id}",
+        status_code=204,
+        dependencies=[SELF],
+        responses=answers(None, status=204),
+    )
     async def end_session(request: Request, session_id: UUID) -> Response:
         """End one of the caller's sessions."""
         who = principal(request)
@@ -146,60 +161,17 @@ def router(desk: Desk, first: FirstStart) -> APIRouter:
         )
         return Response(status_code=204)
 
-    @routes.post("/signing-keys/rotate", dependencies=[requires("signing:rotate", step_up=True)])
+    @routes.post(
+        "/signing-keys/rotate",
+        dependencies=[requires("signing:rotate", step_up=True)],
+        responses=answers(SigningKeyShape),
+    )
     async def rotate(request: Request) -> Response:
         """Make a new signing key. Nobody is logged out: tokens of the old one stay good until they
         expire."""
         keyring = desk.sessions.keyring
         key = await keyring.rotate(principal(request).actor)
         return private({"kid": key.kid, "signs_from": key.created_at + keyring.publish})
-
-    return routes
-
-
-def factor_router(desk: Desk) -> APIRouter:
-    """Return the routes of one-time codes and recovery codes."""
-    routes = APIRouter(prefix="/api/v1/auth", tags=["auth"])
-
-    @routes.post("/totp", dependencies=[SELF])
-    async def enrol(request: Request, wish: ProofBody) -> Response:
-        """Begin to set up one-time codes: the secret, for an authenticator app."""
-        made = await own.enrol(desk, principal(request), secret(wish.password), caller_of(request))
-        return private({"secret": made.secret, "uri": made.uri})
-
-    @routes.get("/totp/qr.svg", dependencies=[SELF])
-    async def qr_svg(request: Request) -> Response:
-        """The QR code of the secret that waits to be confirmed."""
-        waiting = await own.pending(desk, principal(request))
-        return _picture(totp.qr_svg(waiting.uri), "image/svg+xml")
-
-    @routes.get("/totp/qr.png", dependencies=[SELF])
-    async def qr_png(request: Request) -> Response:
-        """The QR code of the secret that waits to be confirmed."""
-        waiting = await own.pending(desk, principal(request))
-        return _picture(totp.qr_png(waiting.uri), "image/png")
-
-    @routes.post("/totp/confirm", dependencies=[SELF])
-    async def confirm(request: Request, wish: CodeBody) -> Response:
-        """Turn on one-time codes by a first one; the recovery codes are shown this once."""
-        codes = await own.confirm(desk, principal(request), wish.code, caller_of(request))
-        return private({"recovery_codes": codes})
-
-    @routes.post("/totp/disable", status_code=204, dependencies=[SELF])
-    async def disable(request: Request, wish: FullProofBody) -> Response:
-        """Turn off one-time codes."""
-        who = principal(request)
-        await own.disable(desk, who, secret(wish.password), wish.code, caller_of(request))
-        return Response(status_code=204)
-
-    @routes.post("/recovery-codes", dependencies=[SELF])
-    async def recovery_codes(request: Request, wish: FullProofBody) -> Response:
-        """New recovery codes, shown this once; the old ones are void."""
-        who = principal(request)
-        codes = await own.renew_recovery(
-            desk, who, secret(wish.password), wish.code, caller_of(request)
-        )
-        return private({"recovery_codes": codes})
 
     return routes
 
@@ -244,11 +216,6 @@ def _gone() -> Response:
     answer = Response(status_code=204)
     clear_cookies(answer)
     return answer
-
-
-def _picture(data: bytes, kind: str) -> Response:
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(data, media_type=kind, headers=headers)
 
 
 def _jwk(kid: str, public: bytes) -> dict[str, str]:

@@ -9,8 +9,7 @@ from libs.common.runtime.app import create_app, run
 from libs.common.runtime.rates import Rates
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.secrets import SecretBox
-from services.security import api_users
-from services.security.api import factor_router, router
+from services.security import api, api_factors, api_users
 from services.security.events import Events
 from services.security.first import FirstStart
 from services.security.handlers import NAME, Desk
@@ -45,7 +44,7 @@ def build(settings: SecuritySettings, clock: Clock | None = None) -> FastAPI:
 
     return create_app(
         runtime,
-        routers=[router(desk, first), factor_router(desk), api_users.router(desk)],
+        routers=[api.router(desk, first), api_factors.router(desk), api_users.router(desk)],
         start=[keyring.load, first.run, passwords.warm_up],
         stop=[stop],
         tasks=[("signing keys", keyring.watch)],

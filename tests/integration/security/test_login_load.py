@@ -33,7 +33,7 @@ async def test_others_are_served_while_logins_wait(database_url: str, redis_url:
         assert (await there.login("admin", FIRST)).status_code == 200
 
 
-async def test_tries_are_rationed_per_user_and_per_address_without_redis_too(
+async def test_tries_are_rationed_per_user_and_per_address(
     database_url: str, redis_url: str
 ) -> None:
     limits = {"logins_per_minute_user": 3, "logins_per_minute_address": 5}
