@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import ipaddress
 import time
 import uuid
 from collections import deque
@@ -28,6 +27,7 @@ from libs.common.contracts.messages import AuditEvent
 from libs.common.kernel.clock import Clock, from_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
+from libs.common.runtime.addresses import address_of
 from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import Database
 from libs.common.runtime.logging import get_logger
@@ -206,7 +206,7 @@ def event_of(call: Call, service: str) -> AuditEvent:
         "path": call.path[:PATH_CHARS_MAX] if call.route != "unmatched" else "",
         "status": str(call.status),
         "latency_ms": f"{call.seconds * 1000:.3f}",
-        "ip": _address(call),
+        "ip": address_of(call.client, call.headers),
         "user_agent": _header(call, b"user-agent")[:AGENT_CHARS_MAX],
     }
     return AuditEvent(
@@ -231,17 +231,3 @@ def _header(call: Call, name: bytes) -> str:
         if key == name:
             return value.decode("latin-1")
     return ""
-
-
-def _address(call: Call) -> str:
-    """The caller's address: what the gateway says it is, where the peer can be a gateway."""
-    peer = call.client[0] if call.client else ""
-    try:
-        inside = ipaddress.ip_address(peer).is_private
-    except ValueError:
-        return peer
-    told = _header(call, b"x-forwarded-for").rpartition(",")[2].strip() if inside else ""
-    try:
-        return str(ipaddress.ip_address(told)) if told else peer
-    except ValueError:
-        return peer
