@@ -26,10 +26,12 @@ from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.auth.roles import SERVICES as IDENTITIES
 from libs.common.runtime.auth.tokens import SERVICE_PREFIX, key_of_seed, kid_of
 from libs.common.runtime.schema import WRITERS
-from libs.common.runtime.schema.base import APPEND_ONLY, COLUMNS, PRIVATE
+from libs.common.runtime.schema.base import APPEND_ONLY, COLUMNS, DEFINERS, PRIVATE, TEMPORARY
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = tuple(sorted({service for services in WRITERS.values() for service in services}))
+ROLE_CONNECTIONS = 80  # of a server's 100 or 200: nobody shuts the others out
+POWERS = ("SUPERUSER", "CREATEROLE", "CREATEDB", "BYPASSRLS", "REPLICATION")
 ROLE_LOCK = 0x726F6C6573  # "roles": roles belong to the cluster, one job at a time
 
 
@@ -64,28 +66,26 @@ def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]
     """Make one role a service and grant it: read all but what is private to others, write its
     own tables only.
 
-    Append-only tables are granted INSERT alone, some tables certain columns only. Rights that are
-    no longer due are revoked.
+    Append-only tables are granted INSERT alone, some tables certain columns only. Rights and powers
+    that are not due are revoked, from everybody else too: nobody but the services (and whoever owns
+    the database) gets in, makes temporary tables or calls our functions.
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (ROLE_LOCK,))
+    _close_to_everybody(connection)
     known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
+    functions = _functions(connection)
     for service in SERVICES:
         role = sql.Identifier(service)
         if service not in known:
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
+        _without_powers(connection, service)
         if service in passwords:
             connection.execute(
                 sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
                     role, sql.Literal(passwords[service])
                 )
             )
-        connection.execute(
-            sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(role)
-        )
-        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
-        connection.execute(
-            sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(role)
-        )
+        _enter(connection, service)
         for table, writers in WRITERS.items():
             if service not in (*PRIVATE.get(table, (service,)), *writers):
                 connection.execute(
@@ -97,6 +97,69 @@ def provision_roles(connection: psycopg.Connection, passwords: Mapping[str, str]
                         _rights(table), sql.Identifier(table), role
                     )
                 )
+        for name, signature, definer in functions:
+            if not definer or service in DEFINERS[name]:
+                connection.execute(
+                    sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(signature), role)
+                )
+
+
+def _close_to_everybody(connection: psycopg.Connection) -> None:
+    """Take from PUBLIC what PostgreSQL gives to every role of the cluster."""
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    for _, signature, _ in _functions(connection):
+        connection.execute(
+            sql.SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(sql.SQL(signature))
+        )
+
+
+def _enter(connection: psycopg.Connection, service: str) -> None:
+    """Let a service's role into the database, to read, and take back whatever else it had."""
+    role, database = sql.Identifier(service), sql.Identifier(connection.info.dbname)
+    rights = "CONNECT, TEMPORARY" if service in TEMPORARY else "CONNECT"
+    for statement in (
+        sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, role),
+        sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(rights), database, role),
+        sql.SQL("REVOKE ALL ON SCHEMA public FROM {}").format(role),
+        sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role),
+        sql.SQL("REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {}").format(role),
+        sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(role),
+        sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(role),
+    ):
+        connection.execute(statement)
+
+
+def _without_powers(connection: psycopg.Connection, service: str) -> None:
+    """Take a role's powers over the cluster, and bound how many connections it may hold."""
+    role = sql.Identifier(service)
+    has = connection.execute(
+        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication, rolconnlimit"
+        " FROM pg_roles WHERE rolname = %s",
+        (service,),
+    ).fetchone()
+    assert has is not None
+    # Said only where something is to change: a superuser alone may touch some of these.
+    for power, held in zip(POWERS, has[:-1], strict=True):
+        if held:
+            connection.execute(sql.SQL("ALTER ROLE {} {}").format(role, sql.SQL(f"NO{power}")))
+    if has[-1] != ROLE_CONNECTIONS:
+        connection.execute(
+            sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(role, sql.Literal(ROLE_CONNECTIONS))
+        )
+
+
+def _functions(connection: psycopg.Connection) -> list[tuple[str, str, bool]]:
+    """Return name, signature and "runs with its owner's rights" of the functions of the schema."""
+    return connection.execute(
+        """
+        SELECT p.proname, p.oid::regprocedure::text, p.prosecdef FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f' AND NOT EXISTS (
+            SELECT 1 FROM pg_depend d
+            WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        """
+    ).fetchall()
 
 
 def provision_keys(connection: psycopg.Connection, seeds: Mapping[str, str]) -> None:

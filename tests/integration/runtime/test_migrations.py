@@ -7,9 +7,7 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine
 
-from infra.migrate import SERVICES, alembic_config, migrate, provision_roles
-from libs.common.runtime.schema import WRITERS
-from libs.common.runtime.schema.base import PRIVATE
+from infra.migrate import alembic_config, migrate
 from tests.support.servers import ServerProcess
 
 
@@ -82,22 +80,3 @@ def test_limit_history_cannot_be_removed_even_by_the_owner(database_url: str, ve
         )
         with pytest.raises(psycopg.errors.RestrictViolation, match="never changed"):
             connection.execute(f"{verb} risk_limits_history")
-
-
-def test_a_service_writes_its_own_tables_and_no_others(
-    pg_server: ServerProcess, database_url: str
-) -> None:
-    with psycopg.connect(database_url) as connection:
-        provision_roles(connection, dict.fromkeys(SERVICES, "pw"))
-    database = database_url.rsplit("/", 1)[1]
-    address = pg_server.url.rsplit("@", 1)[1].rsplit("/", 1)[0]
-    for service in SERVICES:
-        with psycopg.connect(f"postgresql://{service}:pw@{address}/{database}") as connection:
-            for table, writers in WRITERS.items():
-                may = connection.execute(
-                    "SELECT has_any_column_privilege(current_user, %s, 'INSERT'), "
-                    "has_table_privilege(current_user, %s, 'SELECT')",
-                    (table, table),
-                ).fetchone()
-                reads = table not in PRIVATE or service in (*writers, *PRIVATE[table])
-                assert may == (service in writers, reads), f"{service} on {table}"

@@ -32,6 +32,15 @@ COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {}
 # Tables that not every service may read -> who may, beside the writers.
 PRIVATE: Final[dict[str, tuple[str, ...]]] = {}
 
+# Functions that run with their owner's rights -> the services that may call them. A trigger's needs
+# nobody: who writes the table needs no right to the function.
+DEFINERS: Final[dict[str, tuple[str, ...]]] = {
+    "ensure_month_partition": ("data_collector",),
+    "ledger_apply": (),
+}
+# Who may make temporary tables.
+TEMPORARY: Final = ("data_collector",)
+
 
 def table(
     name: str,
