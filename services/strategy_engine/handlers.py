@@ -13,6 +13,7 @@ from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.logging import correlation_id_var, get_logger
 from libs.common.strategy.parameters import Value
 from services.strategy_engine.bars import Arrival, live_record
+from services.strategy_engine.candidate import Candidate
 from services.strategy_engine.configuration import Change, NewStrategy
 from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.cursor import read_cursor, write_cursor
@@ -21,7 +22,7 @@ from services.strategy_engine.metrics import BARS_IGNORED
 from services.strategy_engine.ports import Book, Leases, Place, Signals
 from services.strategy_engine.roster import Member
 from services.strategy_engine.swap import Swap
-from services.strategy_engine.swapper import Candidate, Swapper
+from services.strategy_engine.swapper import Swapper
 from services.strategy_engine.views import elsewhere_view, member_view, signal_view
 
 _log = get_logger(__name__)

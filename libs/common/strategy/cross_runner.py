@@ -13,8 +13,8 @@ from libs.common.quant.simulation.panel import FULL, STATED, judge_all
 from libs.common.quant.simulation.records import BAR, DECISION, SIGNAL
 from libs.common.strategy.definition import CrossDefinition, Definition, narrowed
 from libs.common.strategy.faults import out_of_range, step_raised
+from libs.common.strategy.held import Held
 from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes, to_plain
-from libs.common.strategy.parameters import Value
 from libs.common.strategy.protocol import Stated
 from libs.common.strategy.runner import BLANK
 
@@ -22,14 +22,14 @@ _ROOM: Final = 4096
 _BEYOND: Final = np.iinfo(np.int64).max
 
 
-class CrossRunner:
+class CrossRunner(Held[CrossDefinition]):
     """Holds the memory of a strategy on `symbols`; `take` and `decide` run the same code."""
 
     def __init__(
         self, definition: Definition, params: Mapping[str, object], symbols: Sequence[str]
     ) -> None:
         self.definition = narrowed(definition, CrossDefinition)
-        self.params: dict[str, Value] = definition.parse(params)
+        self.params = definition.parse(params)
         self.symbols = universe_of(self.definition, symbols)
         self._dtype = self.definition.memory(len(self.symbols))
         self.layout = layout_hash(self._dtype, {**self.params, "the universe": self.symbols})
@@ -45,26 +45,6 @@ class CrossRunner:
             memory["last"][name] = np.nan
         self._hold(memory)
         self.forget_stated()
-
-    @property
-    def memory(self) -> np.void:
-        """Return the memory record: state, stated decisions, last bars, times, last time."""
-        return self._memory
-
-    @property
-    def ts(self) -> int:
-        """Return the last time stepped over, in ns; 0 if none was."""
-        return int(self._memory["ts"])
-
-    @property
-    def bars(self) -> int:
-        """Return the number of times stepped over."""
-        return int(self._memory["bars"])
-
-    @property
-    def warmup(self) -> int:
-        """Return how many bars of history this strategy wants with these parameters."""
-        return self.definition.warmup(self.params)
 
     def take(self, bars: Mapping[str, np.void]) -> tuple[Stated, ...]:
         """Take the bars (BAR) of one time, by symbol; return the signals.

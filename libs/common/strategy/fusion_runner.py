@@ -22,8 +22,8 @@ from libs.common.quant.simulation.records import (
 from libs.common.strategy.definition import Definition, narrowed
 from libs.common.strategy.errors import LayoutError
 from libs.common.strategy.fusion import FusionDefinition, members_of
+from libs.common.strategy.held import Held
 from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes, to_plain
-from libs.common.strategy.parameters import Value
 from libs.common.strategy.protocol import Stated
 from libs.common.strategy.runner import Runner
 
@@ -44,7 +44,7 @@ _RECORD: Final = np.dtype(
 at the last close, the side held (-1, 0, 1) since `entry`, and what past trips returned."""
 
 
-class FusionRunner:
+class FusionRunner(Held[FusionDefinition]):
     """Holds the members' memories and its own; a step is that of each member, then the fusion.
 
     All that goes into the target comes of the bars: the same bars give the same signals.
@@ -58,7 +58,7 @@ class FusionRunner:
         timeframe: Timeframe | None = None,
     ) -> None:
         self.definition = narrowed(definition, FusionDefinition)
-        self.params: dict[str, Value] = definition.parse(params)
+        self.params = definition.parse(params)
         self.symbols = (symbol,)
         self._conflict = Conflict(int(self.params["conflict"]))
         self._members = {
@@ -78,21 +78,6 @@ class FusionRunner:
         self._memory = new_memory(self._dtype)
         for record in self._records:
             record["opinion"]["target"] = math.nan
-
-    @property
-    def ts(self) -> int:
-        """Return the start of the last bar seen, in ns; 0 if none was."""
-        return int(self._memory["ts"])
-
-    @property
-    def bars(self) -> int:
-        """Return the number of bars seen."""
-        return int(self._memory["bars"])
-
-    @property
-    def warmup(self) -> int:
-        """Return how many bars of history the slowest member wants."""
-        return self.definition.warmup(self.params)
 
     def take(self, bars: Mapping[str, np.void]) -> tuple[Stated, ...]:
         """Take one bar, by symbol; return the signal if there is one. Raises StepError."""

@@ -20,9 +20,9 @@ from libs.common.quant.simulation.records import (
 from libs.common.strategy.definition import Definition, narrowed
 from libs.common.strategy.errors import InvalidDecisionError, LayoutError
 from libs.common.strategy.faults import no_such_field, not_a_number, out_of_range, step_raised
+from libs.common.strategy.held import Held
 from libs.common.strategy.judgement import Values, judge, record_of
 from libs.common.strategy.memory import describe, from_bytes, layout_hash, to_bytes, to_plain
-from libs.common.strategy.parameters import Value
 from libs.common.strategy.plain import pack, shape_of, start_of, state_from, unpack, values_of
 from libs.common.strategy.protocol import Stated
 from libs.common.strategy.python import Bar, Decision, PythonDefinition, Window
@@ -36,14 +36,14 @@ Found = tuple[int, float, float, float, float, float, float]
 """A signal: the place of its bar, then DECISION's fields."""
 
 
-class PythonRunner:
+class PythonRunner(Held[PythonDefinition]):
     """Holds the instance and what it stated. One bar or many go through the same code."""
 
     def __init__(
         self, definition: Definition, params: Mapping[str, object], symbol: str = ""
     ) -> None:
         self.definition = narrowed(definition, PythonDefinition)
-        self.params: dict[str, Value] = definition.parse(params)
+        self.params = definition.parse(params)
         self.symbols = (symbol,)
         shape = [self.definition.history, shape_of(self.definition.defaults), describe(BAR)]
         self.layout = layout_hash(_MEMORY, {**self.params, "the state": shape})
@@ -53,21 +53,6 @@ class PythonRunner:
         self._stated: Values
         start = start_of(self.definition.defaults)
         self._hold(new_memory(_MEMORY), np.zeros(0, BAR), start)
-
-    @property
-    def ts(self) -> int:
-        """Return the start of the last bar seen, in ns; 0 if none was."""
-        return int(self._memory["ts"])
-
-    @property
-    def bars(self) -> int:
-        """Return the number of bars seen."""
-        return int(self._memory["bars"])
-
-    @property
-    def warmup(self) -> int:
-        """Return how many bars of history this strategy wants with these parameters."""
-        return self.definition.warmup(self.params)
 
     def take(self, bars: Mapping[str, np.void]) -> tuple[Stated, ...]:
         """Take one bar, by symbol; return the signal if there is one. Raises StepError."""

@@ -23,8 +23,8 @@ from libs.common.quant.simulation.records import (
 )
 from libs.common.strategy.definition import Definition, SingleDefinition, narrowed
 from libs.common.strategy.faults import out_of_range, step_raised
+from libs.common.strategy.held import Held
 from libs.common.strategy.memory import from_bytes, layout_hash, to_bytes, to_plain
-from libs.common.strategy.parameters import Value
 from libs.common.strategy.protocol import Stated
 
 
@@ -49,7 +49,7 @@ class Steps:
     changed: np.ndarray
 
 
-class Runner:
+class Runner(Held[SingleDefinition]):
     """Holds the memory. `step` and `run` call the same compiled function: the bits agree.
 
     `timeframe` is that of the bars; a strategy that reads longer timeframes must know it.
@@ -63,7 +63,7 @@ class Runner:
         timeframe: Timeframe | None = None,
     ) -> None:
         self.definition = narrowed(definition, SingleDefinition)
-        self.params: dict[str, Value] = definition.parse(params)
+        self.params = definition.parse(params)
         self.symbols = (symbol,)
         self._spans = spans_of(self.definition, timeframe)
         self._written = memoryview(bytearray(BLANK))
@@ -80,26 +80,6 @@ class Runner:
         """Return what a saved memory must be stamped with to be taken up again."""
         spans = {"the spans": self._spans.tolist()} if self.definition.timeframes else {}
         return layout_hash(self.definition.memory, {**self.params, **spans})
-
-    @property
-    def memory(self) -> np.void:
-        """Return the memory record: state, stated decision, number of bars, last bar's start."""
-        return self._memory
-
-    @property
-    def ts(self) -> int:
-        """Return the start of the last bar seen, in ns; 0 if none was."""
-        return int(self._memory["ts"])
-
-    @property
-    def bars(self) -> int:
-        """Return the number of bars seen."""
-        return int(self._memory["bars"])
-
-    @property
-    def warmup(self) -> int:
-        """Return how many bars of history this strategy wants with these parameters."""
-        return self.definition.warmup(self.params)
 
     def step(self, bar: np.void) -> bool:
         """Take one bar (BAR); tell whether `decision` is a new one, that is, a signal.
