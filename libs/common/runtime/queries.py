@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 
 from libs.common.kernel.errors import InvalidInputError
 
 
-async def known_query(request: Request) -> None:
+async def known_query(request: HTTPConnection) -> None:
     """Raise InvalidInputError naming the query parameters that the route does not declare."""
     if not request.scope["query_string"]:
         return

@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.kernel.clock import Clock
@@ -53,19 +55,33 @@ class Gate:
         return await self.authenticator.identify(credential, client[0] if client else None)
 
     async def admit(self, connection: HTTPConnection, permission: str, *, step_up: bool) -> None:
-        """Let a caller pass who has `permission` here. Raises AccessError."""
+        """Let a caller pass who has `permission` here.
+
+        Raises AccessError, for a socket WebSocketException, which denies it.
+        """
+        refused = self._judge(connection, permission, step_up)
+        if refused is None:
+            return
+        if connection.scope["type"] == "websocket":
+            raise WebSocketException(WS_1008_POLICY_VIOLATION, str(refused))
+        raise refused
+
+    def _judge(
+        self, connection: HTTPConnection, permission: str, step_up: bool
+    ) -> AccessError | None:
         who = principal_in(connection.scope)
         if who is None:
-            raise unauthenticated("no-token", "This needs a token.")
+            return unauthenticated("no-token", "This needs a token.")
         if not who.may(permission):
-            raise denied("permission-denied", f"{who.name} lacks the permission {permission}.")
+            return denied("permission-denied", f"{who.name} lacks the permission {permission}.")
         area = permission.partition(":")[0]
         if area in ACCOUNT_AREAS and not who.sees(self._account_id):
-            raise denied(
+            return denied(
                 "wrong-account", f"{who.name} is not admitted to account {self._account_id}."
             )
         if step_up and not who.is_stepped_up(self._clock.now(), STEP_UP_WITHIN):
-            raise denied("step-up-required", "Prove again that it is you, then repeat this.")
+            return denied("step-up-required", "Prove again that it is you, then repeat this.")
+        return None
 
 
 def credential_in(scope: Scope) -> str:
