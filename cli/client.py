@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cli.errors import CommandError, Exit
+from cli.errors import CommandError, Exit, problem_text
 from infra.embedded import state
 from infra.embedded.home import Home
 from infra.routes import ROOT
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     import httpx
 
+Identity = Callable[[str, Home], "httpx.Auth | None"]
+
 DEFAULT_URL = "https://127.0.0.1:8443"
 TIMEOUT_S = 15.0
+UNAUTHORIZED = 401
 
 
 def home() -> Home:
@@ -51,18 +54,28 @@ def verification(url: str) -> ssl.SSLContext | bool:
 
 
 class Gateway:
-    """Asks the gateway and turns every refusal into a CommandError that can be read."""
+    """Asks the gateway and turns every refusal into a CommandError that can be read.
 
-    def __init__(self, url: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    `identity` says as whom, given the address and our home: by default as `identity_for` says.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        identity: Identity | None = None,
+    ) -> None:
         # A quarter of a second to import, which what needs no gateway should not wait for.
         import httpx
 
-        from infra.embedded.operator import operator_of
+        from cli.identity import identity_for
 
         self.url = url or gateway_url()
         self._client = httpx.Client(
             base_url=self.url,
-            auth=operator_of(home()),
+            auth=(identity or identity_for)(self.url, home()),
+            headers={"User-Agent": "tradewind"},
             timeout=timeout_s,
             trust_env=False,
             verify=verification(self.url),
@@ -87,7 +100,7 @@ class Gateway:
     def text(self, path: str, params: Mapping[str, Any]) -> str:
         """Return the answer to a GET as it is; parameters that are None are left away."""
         given = {name: value for name, value in params.items() if value is not None}
-        response = self._send("GET", path, params=given)
+        response = self.send("GET", path, params=given)
         if response.is_success:
             return response.text
         return str(self._body(path, response))
@@ -97,6 +110,10 @@ class Gateway:
     ) -> Any:
         """Return the JSON answer to a POST of `body`."""
         return self._ask("POST", path, json=body, headers=headers)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a PUT of `body`."""
+        return self._ask("PUT", path, json=body)
 
     def patch(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
@@ -110,9 +127,10 @@ class Gateway:
         return self._ask("DELETE", path, params=given)
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
-        return self._body(path, self._send(method, path, **request))
+        return self._body(path, self.send(method, path, **request))
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Return the answer to a request, whatever it is. Raises CommandError for none."""
         import httpx
 
         try:
@@ -147,20 +165,7 @@ class Gateway:
             ) from error
         if response.is_success:
             return body
-        raise CommandError(problem_text(response.status_code, body))
-
-
-def problem_text(status: int, body: Any) -> str:
-    """Return what a problem+json body says: its detail, every wrong field, its ids."""
-    if not isinstance(body, dict):
-        return f"refused with status {status}"
-    errors = body.get("errors")
-    fields = [
-        f"{item.get('field', '?')}: {item.get('message', '?')}"
-        for item in (errors if isinstance(errors, list) else [])
-        if isinstance(item, dict)
-    ]
-    text = "\n".join(fields) or str(body.get("detail") or f"refused with status {status}")
-    if correlation_id := body.get("correlation_id"):
-        text += f"\n(correlation id {correlation_id})"
-    return text
+        text = problem_text(response.status_code, body)
+        if response.status_code == UNAUTHORIZED:
+            raise CommandError(f"{text}\nlog in with `tradewind login`", Exit.NOT_LOGGED_IN)
+        raise CommandError(text)

@@ -18,6 +18,7 @@ from cli import (
     cpcv,
     halting,
     ledger,
+    login,
     new,
     order,
     parity,
@@ -25,10 +26,13 @@ from cli import (
     protection,
     reconcile,
     run,
+    session,
     strategy,
     strategy_check,
     sweep,
     tables,
+    totp,
+    user,
     walk_forward,
 )
 from cli.client import Gateway
@@ -64,6 +68,14 @@ app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(protection.app, name="protection")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(check.app, name="check")
+app.add_typer(user.app, name="user")
+app.add_typer(session.app, name="session")
+app.add_typer(totp.app, name="totp")
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
+app.command("step-up")(login.step_up)
+app.command()(login.password)
 strategy.app.command()(strategy_check.check)
 console = Console(highlight=False)
 

@@ -26,6 +26,11 @@ def grid(*columns: str) -> Table:
     return table
 
 
+def instant(value: Any) -> str:
+    """Return a time of day with its date, UTC, to the minute; a dash for none."""
+    return str(value)[:16].replace("T", " ") if value else "–"
+
+
 def show(console: Console, table: Table) -> None:
     """Print a table whole: ids are there to be copied, so no cell is cut to fit the terminal."""
     needed = Measurement.get(console, console.options.update(max_width=WIDTH_MAX), table).maximum

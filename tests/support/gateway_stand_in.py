@@ -22,6 +22,7 @@ class StandIn:
 
     url: str = ""
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    first: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     def says(self, path: str, body: Any, status: int = 200) -> None:
@@ -29,6 +30,14 @@ class StandIn:
 
     def says_in_turn(self, path: str, *bodies: Any) -> None:
         self.answers[path] = (200, deque(bodies))
+
+    def says_first(self, path: str, *answers: tuple[int, Any]) -> None:
+        """Give these answers, one a request, before the usual one."""
+        self.first.setdefault(path, []).extend(answers)
+
+    def calls(self) -> list[tuple[str, str, Any]]:
+        """Return method, path and body of all requests."""
+        return [(one["method"], one["path"], one["body"]) for one in self.asked]
 
 
 @contextmanager
@@ -46,11 +55,14 @@ def standing_in() -> Iterator[StandIn]:
                     "method": self.command,
                     "path": path,
                     "query": query,
+                    "authorization": self.headers.get("Authorization"),
                     "key": self.headers.get("Idempotency-Key"),
                     "body": json.loads(body) if body else None,
                 }
             )
-            status, answer = stand_in.answers.get(path, (404, {"detail": "no such thing"}))
+            usual = stand_in.answers.get(path, (404, {"detail": "no such thing"}))
+            queued = stand_in.first.get(path)
+            status, answer = queued.pop(0) if queued else usual
             if isinstance(answer, deque):
                 answer = answer.popleft()
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -72,6 +84,6 @@ def standing_in() -> Iterator[StandIn]:
     server.server_close()
 
 
-def tradewind(*arguments: str) -> Any:
-    """Run the command; return what came of it."""
-    return CliRunner().invoke(app, list(arguments))
+def tradewind(*arguments: str, typed: str | None = None) -> Any:
+    """Run the command with what is typed; return what came of it."""
+    return CliRunner().invoke(app, list(arguments), input=typed)

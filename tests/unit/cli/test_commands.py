@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.client import problem_text
+from cli.errors import problem_text
 from tests.support.gateway_stand_in import StandIn, tradewind
 
 ORDER = {

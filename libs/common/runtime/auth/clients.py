@@ -1,0 +1,67 @@
+"""From which address a request came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+from starlette.types import Scope
+
+from libs.common.kernel.errors import InvalidInputError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+def networks_of(texts: Iterable[str], what: str) -> tuple[Network, ...]:
+    """Return networks (`192.0.2.0/24`, `2001:db8::/32`, or one address).
+
+    Raises InvalidInputError naming `what` and the text, also for one with host bits.
+    """
+    found = []
+    for text in texts:
+        try:
+            found.append(ip_network(text.strip()))
+        except ValueError as error:
+            raise InvalidInputError(f"{what}: {text!r} is not a network like 192.0.2.0/24") from (
+                error
+            )
+    return tuple(found)
+
+
+def address_of(text: str) -> Address | None:
+    """Return an address, an IPv4 one that is written as IPv6 as such; None for anything else."""
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def is_in(address: Address | None, networks: Sequence[Network]) -> bool:
+    """Tell whether an address lies in one of `networks`; an unknown one lies in none."""
+    return address is not None and any(address in network for network in networks)
+
+
+def client_of(scope: Scope, trusted: Sequence[Network]) -> Address | None:
+    """Return who opened the connection, None if unknown.
+
+    Of a gateway in `trusted` that is whom it names in X-Forwarded-For, the last one where somebody
+    wrote several; what others write there is not looked at.
+    """
+    client = scope.get("client")
+    peer = address_of(client[0]) if client else None
+    if not trusted or not is_in(peer, trusted):
+        return peer
+    named = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    if not named:
+        return peer
+    return address_of(named[-1].decode("latin-1").rpartition(",")[2])
