@@ -64,6 +64,8 @@ ROUTES: tuple[Route, ...] = (
     Route("backtests", "backtester", streams=("/[^/]+/events",)),
     Route("auth", "security", logins=("/login", "/step-up", "/password")),
     Route("users", "security"),
+    Route("keys", "security"),
+    Route("secrets", "security"),
     Route("monitoring", "monitoring"),
     Route("audit", "audit"),
 )

@@ -139,6 +139,7 @@ class Plan:
         ours = {
             "PYTHONUNBUFFERED": "1",
             "TRADEWIND_HOST": LOOPBACK,
+            "TRADEWIND_TRUSTED_GATEWAY": LOOPBACK,
             "TRADEWIND_PORT": str(self.ports[service]),
             "TRADEWIND_DATABASE_URL": self._database_url(service),
             "TRADEWIND_SERVICE_KEY": self.service_keys.get(service, ""),

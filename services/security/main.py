@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import FastAPI
 
+from libs.common.contracts.channels import SECURITY_KEY_USES
 from libs.common.kernel.clock import Clock
 from libs.common.runtime.app import create_app, run
+from libs.common.runtime.consumers import BroadcastListener
 from libs.common.runtime.rates import Rates
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.secrets import SecretBox
-from services.security import api, api_factors, api_users
+from services.security import api, api_factors, api_users, key_api
 from services.security.events import Events
 from services.security.first import FirstStart
 from services.security.handlers import NAME, Desk
+from services.security.key_handlers import KeyDesk, note_use
+from services.security.key_store import PostgresKeyStore
 from services.security.keyring import Keyring
 from services.security.limits import LoginLimits
 from services.security.passwords import Passwords
@@ -38,13 +44,21 @@ def build(settings: SecuritySettings, clock: Clock | None = None) -> FastAPI:
     desk = Desk(store, prover, Sessions(store, keyring, time, runtime.ids, events, settings))
     first = FirstStart(store, passwords, time, runtime.ids, events, settings)
 
+    keys = KeyDesk(PostgresKeyStore(runtime, store), time, settings)
+
     async def stop() -> None:
         passwords.close()
         await limits.close()
 
     return create_app(
         runtime,
-        routers=[api.router(desk, first), api_factors.router(desk), api_users.router(desk)],
+        routers=[
+            api.router(desk, first),
+            api_factors.router(desk),
+            api_users.router(desk),
+            key_api.router(keys),
+        ],
+        listeners=[BroadcastListener(SECURITY_KEY_USES, partial(note_use, keys))],
         start=[keyring.load, first.run, passwords.warm_up],
         stop=[stop],
         tasks=[("signing keys", keyring.watch)],

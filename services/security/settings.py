@@ -57,3 +57,10 @@ class SecuritySettings(ServiceSettings):
     """How long a new key is published before it signs: services read the keys every 2 s."""
     signing_check_s: float = Field(default=5.0, gt=0)
     totp_issuer: str = Field(default="Tradewind", pattern=r"^[A-Za-z0-9 _.-]{1,64}$")
+
+    key_days_max: int = Field(default=365, ge=1, le=3650)
+    """The longest life of an API key."""
+    keys_per_user_max: int = Field(default=50, ge=1, le=10_000)
+    key_rate_per_minute: int = Field(default=600, ge=1)
+    """How often an API key may be used, unless it says another rate."""
+    key_rate_per_minute_max: int = Field(default=60_000, ge=1)

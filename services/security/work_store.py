@@ -55,7 +55,7 @@ class PostgresWork:
     """See the port."""
 
     def __init__(self, tx: WriteSession, outbox: Outbox, ids: IdSource) -> None:
-        self._tx = tx
+        self.tx = tx
         self._outbox = outbox
         self._correlation_id = correlation_id_var.get() or ids.new()
         self._told: list[LogMessage] = []
@@ -63,11 +63,11 @@ class PostgresWork:
 
     async def lock(self, name: str) -> None:
         """See the port."""
-        await self._tx.execute(_LOCK, {"name": name})
+        await self.tx.execute(_LOCK, {"name": name})
 
     async def person(self, user_id: UUID) -> Person | None:
         """See the port."""
-        row = await self._tx.row(
+        row = await self.tx.row(
             select(users, user_credentials)
             .join(user_credentials, user_credentials.c.user_id == users.c.id)
             .where(users.c.id == user_id)
@@ -77,11 +77,11 @@ class PostgresWork:
 
     async def users_exist(self) -> bool:
         """See the port."""
-        return await self._tx.row(select(users.c.id).limit(1)) is not None
+        return await self.tx.row(select(users.c.id).limit(1)) is not None
 
     async def add_person(self, person: Person) -> None:
         """See the port."""
-        row = await self._tx.row(
+        row = await self.tx.row(
             upsert(users)
             .values(**user_values(person.user))
             .on_conflict_do_nothing(index_elements=[users.c.name])
@@ -89,19 +89,19 @@ class PostgresWork:
         )
         if row is None:
             raise ConflictError(f"there is a user called {person.user.name!r} already")
-        await self._tx.execute(
+        await self.tx.execute(
             insert(user_credentials).values(**credentials_values(person.credentials))
         )
 
     async def save_user(self, user: User) -> None:
         """See the port."""
-        await self._tx.execute(
+        await self.tx.execute(
             update(users).where(users.c.id == user.id).values(**user_values(user))
         )
 
     async def save_credentials(self, credentials: Credentials) -> None:
         """See the port."""
-        await self._tx.execute(
+        await self.tx.execute(
             update(user_credentials)
             .where(user_credentials.c.user_id == credentials.user_id)
             .values(**credentials_values(credentials))
@@ -109,7 +109,7 @@ class PostgresWork:
 
     async def administrators(self) -> Sequence[UUID]:
         """See the port."""
-        rows = await self._tx.rows(
+        rows = await self.tx.rows(
             select(users.c.id)
             .where(users.c.state == State.ACTIVE.value, users.c.roles.contains([_ADMIN]))
             .order_by(users.c.id)
@@ -118,22 +118,22 @@ class PostgresWork:
 
     async def add_session(self, session: Session) -> None:
         """See the port."""
-        await self._tx.execute(insert(sessions).values(**asdict(session)))
+        await self.tx.execute(insert(sessions).values(**asdict(session)))
 
     async def session(self, session_id: UUID) -> Session | None:
         """See the port."""
-        row = await self._tx.row(select(sessions).where(sessions.c.id == session_id))
+        row = await self.tx.row(select(sessions).where(sessions.c.id == session_id))
         return None if row is None else session_of(row)
 
     async def save_session(self, session: Session) -> None:
         """See the port."""
-        await self._tx.execute(
+        await self.tx.execute(
             update(sessions).where(sessions.c.id == session.id).values(**asdict(session))
         )
 
     async def live_sessions(self, user_id: UUID, now: dt.datetime) -> Sequence[Session]:
         """See the port."""
-        rows = await self._tx.rows(
+        rows = await self.tx.rows(
             select(sessions)
             .where(
                 sessions.c.user_id == user_id,
@@ -146,23 +146,23 @@ class PostgresWork:
 
     async def refresh_token(self, hash_: bytes) -> RefreshToken | None:
         """See the port."""
-        row = await self._tx.row(select(refresh_tokens).where(refresh_tokens.c.hash == hash_))
+        row = await self.tx.row(select(refresh_tokens).where(refresh_tokens.c.hash == hash_))
         return None if row is None else refresh_token_of(row)
 
     async def add_refresh_token(self, token: RefreshToken) -> None:
         """See the port."""
-        await self._tx.execute(insert(refresh_tokens).values(**asdict(token)))
+        await self.tx.execute(insert(refresh_tokens).values(**asdict(token)))
 
     async def use_refresh_token(self, hash_: bytes, now: dt.datetime) -> None:
         """See the port."""
-        await self._tx.execute(
+        await self.tx.execute(
             update(refresh_tokens).where(refresh_tokens.c.hash == hash_).values(used_at=now)
         )
 
     async def revoke(self, subject: str, now: dt.datetime, expires_at: dt.datetime) -> None:
         """See the port."""
         values = {"revoked_at": now, "expires_at": expires_at}
-        await self._tx.execute(
+        await self.tx.execute(
             upsert(revocations)
             .values(subject=subject, **values)
             .on_conflict_do_update(index_elements=[revocations.c.subject], set_=values)
@@ -171,7 +171,7 @@ class PostgresWork:
 
     async def signing_keys(self) -> Sequence[KeyRow]:
         """See the port."""
-        rows = await self._tx.rows(
+        rows = await self.tx.rows(
             select(
                 signing_keys.c.kid,
                 signing_keys.c.private_key,
@@ -189,7 +189,7 @@ class PostgresWork:
 
     async def add_key(self, key: KeyRow) -> None:
         """See the port."""
-        await self._tx.execute(
+        await self.tx.execute(
             insert(verification_keys).values(
                 kid=key.kid,
                 issuer=ISSUER,
@@ -198,7 +198,7 @@ class PostgresWork:
                 not_after=key.not_after,
             )
         )
-        await self._tx.execute(
+        await self.tx.execute(
             insert(signing_keys).values(
                 kid=key.kid,
                 private_key=key.private,
@@ -209,10 +209,10 @@ class PostgresWork:
 
     async def retire_key(self, kid: str, now: dt.datetime, not_after: dt.datetime) -> None:
         """See the port."""
-        await self._tx.execute(
+        await self.tx.execute(
             update(signing_keys).where(signing_keys.c.kid == kid).values(retired_at=now)
         )
-        await self._tx.execute(
+        await self.tx.execute(
             update(verification_keys)
             .where(verification_keys.c.kid == kid)
             .values(not_after=not_after)
@@ -223,14 +223,14 @@ class PostgresWork:
         over = select(verification_keys.c.kid).where(
             verification_keys.c.issuer == ISSUER, verification_keys.c.not_after <= now
         )
-        await self._tx.execute(delete(signing_keys).where(signing_keys.c.kid.in_(over)))
-        await self._tx.execute(
+        await self.tx.execute(delete(signing_keys).where(signing_keys.c.kid.in_(over)))
+        await self.tx.execute(
             delete(verification_keys).where(
                 verification_keys.c.issuer == ISSUER, verification_keys.c.not_after <= now
             )
         )
-        await self._tx.execute(delete(revocations).where(revocations.c.expires_at <= now))
-        await self._tx.execute(delete(sessions).where(sessions.c.expires_at <= now))
+        await self.tx.execute(delete(revocations).where(revocations.c.expires_at <= now))
+        await self.tx.execute(delete(sessions).where(sessions.c.expires_at <= now))
 
     async def tell(self, event: AuditEvent | Notification) -> None:
         """See the port."""
@@ -246,4 +246,4 @@ class PostgresWork:
 
     async def flush(self) -> None:
         """Store what was told, as the last thing of the transaction."""
-        await self._outbox.store(self._tx, self._told)
+        await self._outbox.store(self.tx, self._told)

@@ -122,6 +122,7 @@ def create_app(
         parts += [("market clock", runtime.market_clock.run)]
         parts += [("database watch", lambda: watch_database(runtime))]
         parts += [("access facts", runtime.gate.authenticator.watch)]
+        parts += [("API keys", runtime.keys.run)]
         parts += [("heartbeat", lambda: beat(runtime, figures))]
         parts += [("call records", calls.run)]
         async with asyncio.TaskGroup() as group:
@@ -285,6 +286,9 @@ def run(name: str, kind: type[S], build: Callable[[S], FastAPI]) -> None:
         http="httptools",
         timeout_graceful_shutdown=round(settings.shutdown_timeout_s),
         server_header=False,
+        # Who connects to the gateway, and by which scheme, only the gateway may tell.
+        proxy_headers=bool(settings.trusted_gateway),
+        forwarded_allow_ips=list(settings.trusted_gateway),
         backlog=1024,
     )
     WatchedServer(config, settings.loop_blocked_s_max).run(sockets=[listener])

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.api_keys import KeyAccess
 from libs.common.runtime.auth.authenticator import Authenticator
 from libs.common.runtime.auth.gate import Gate
 from libs.common.runtime.auth.service_tokens import ServiceTokens
@@ -43,6 +44,7 @@ class Runtime:
     outbox: Outbox
     readiness: Readiness
     gate: Gate
+    keys: KeyAccess
     tokens: ServiceTokens
     started_at: dt.datetime
 
@@ -61,6 +63,8 @@ class Runtime:
         bus = Bus(
             settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, name=name
         )
+        keys = KeyAccess.of(name, settings, database=database, bus=bus, clock=clock, ids=ids)
+        authenticator = Authenticator(partial(read_facts, database), clock, keys.desk)
         outbox = Outbox(
             source=name,
             database=database,
@@ -81,15 +85,15 @@ class Runtime:
             bus=bus,
             outbox=outbox,
             readiness=readiness,
-            gate=Gate(
-                Authenticator(partial(read_facts, database), clock), clock, settings.account_id
-            ),
+            gate=Gate(authenticator, clock, settings.account_id),
+            keys=keys,
             tokens=ServiceTokens(name, settings.service_key.get_secret_value(), clock),
             started_at=clock.now(),
         )
 
     async def close(self) -> None:
         """Close database and bus."""
+        await self.keys.close()
         await self.bus.close()
         await self.database.close()
 

@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from libs.common.runtime.auth.clients import networks_of
 from libs.common.runtime.secrets.vault import VaultSource
 
 DEFAULT_SYMBOLS = (
@@ -82,6 +83,11 @@ class ServiceSettings(BaseSettings):
     # The seed of the key that this service signs with when it asks others: 64 hex digits.
     service_key: SecretStr = SecretStr("")
 
+    # Networks whose X-Forwarded-For is believed: where the gateway's requests come from.
+    trusted_gateway: Annotated[tuple[str, ...], NoDecode] = ()
+    # How often the uses of API keys are told to the security service.
+    key_uses_s: float = Field(default=60.0, gt=0)
+
     account_id: str = Field(default="main", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
     clock_url: str = ""
@@ -129,6 +135,18 @@ class ServiceSettings(BaseSettings):
             text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             check_address(name, text)
         return value
+
+    @field_validator("trusted_gateway", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_gateway", mode="after")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(str, networks_of(value, "trusted_gateway")))
 
     @field_validator("symbols", mode="before")
     @classmethod

@@ -20,7 +20,9 @@ from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import Revocation
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.auth.clients import Address
 from libs.common.runtime.auth.errors import unauthenticated
+from libs.common.runtime.auth.key_text import KEY_PREFIX
 from libs.common.runtime.auth.principal import Principal
 from libs.common.runtime.auth.store import AccessFacts, VerificationKey
 from libs.common.runtime.auth.tokens import kid_in, read
@@ -33,15 +35,17 @@ REMEMBERED_MAX: Final = 4096
 STEP_UP_WITHIN: Final = dt.timedelta(minutes=5)
 """How long a proof that it is really you lasts."""
 _LOOK_S: Final = 1.0
-KEY_PREFIX: Final = "tw_"
-"""An API key begins so, which no JWT does."""
 
 
 class KeyDesk(Protocol):
     """Checks API keys."""
 
-    async def admit(self, key: str, client: str | None) -> Principal:
+    async def admit(self, key: str, client: Address | None) -> Principal:
         """Return whom `key` speaks for, used from address `client`. Raises AccessError."""
+        ...
+
+    def outdate(self) -> None:
+        """Look again before the next key is admitted: something was revoked."""
         ...
 
 
@@ -63,7 +67,7 @@ class Authenticator:
         self._reading = asyncio.Lock()
         self._remembered: OrderedDict[bytes, Principal] = OrderedDict()
 
-    async def identify(self, credential: str, client: str | None = None) -> Principal:
+    async def identify(self, credential: str, client: Address | None = None) -> Principal:
         """Return whom a bearer credential speaks for.
 
         Raises AccessError for one that is not valid (any more), UnavailableError while nothing is
@@ -106,6 +110,8 @@ class Authenticator:
 
     async def hear(self, message: Envelope[Revocation]) -> None:
         """Take a revocation at once."""
+        if self._key_desk is not None:
+            self._key_desk.outdate()
         if self._facts is not None:
             self._facts.revoked[message.payload.subject] = message.payload.revoked_at
 

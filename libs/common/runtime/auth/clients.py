@@ -1,4 +1,4 @@
-"""From which address a request came."""
+"""Addresses and networks that requests come from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-
-from starlette.types import Scope
 
 from libs.common.kernel.errors import InvalidInputError
 
@@ -49,19 +47,3 @@ def address_of(text: str) -> Address | None:
 def is_in(address: Address | None, networks: Sequence[Network]) -> bool:
     """Tell whether an address lies in one of `networks`; an unknown one lies in none."""
     return address is not None and any(address in network for network in networks)
-
-
-def client_of(scope: Scope, trusted: Sequence[Network]) -> Address | None:
-    """Return who opened the connection, None if unknown.
-
-    Of a gateway in `trusted` that is whom it names in X-Forwarded-For, the last one where somebody
-    wrote several; what others write there is not looked at.
-    """
-    client = scope.get("client")
-    peer = address_of(client[0]) if client else None
-    if not trusted or not is_in(peer, trusted):
-        return peer
-    named = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    if not named:
-        return peer
-    return address_of(named[-1].decode("latin-1").rpartition(",")[2])

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.auth.authenticator import STEP_UP_WITHIN, Authenticator
+from libs.common.runtime.auth.clients import Address, address_of
 from libs.common.runtime.auth.errors import AccessError, denied, unauthenticated
 from libs.common.runtime.auth.principal import SCOPE_KEY, Principal, principal_in
 from libs.common.runtime.auth.roles import ACCOUNT_AREAS
@@ -31,7 +32,12 @@ DOCUMENTATION: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
 class Gate:
     """Identifies callers and judges what they may."""
 
-    def __init__(self, authenticator: Authenticator, clock: Clock, account_id: str) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        clock: Clock,
+        account_id: str,
+    ) -> None:
         self.authenticator = authenticator
         self._clock = clock
         self._account_id = account_id
@@ -50,9 +56,7 @@ class Gate:
 
         Raises AccessError, or UnavailableError while it cannot be known.
         """
-        credential = credential_in(scope)
-        client = scope.get("client")
-        return await self.authenticator.identify(credential, client[0] if client else None)
+        return await self.authenticator.identify(credential_in(scope), address_in(scope))
 
     async def admit(self, connection: HTTPConnection, permission: str, *, step_up: bool) -> None:
         """Let a caller pass who has `permission` here.
@@ -82,6 +86,12 @@ class Gate:
         if step_up and not who.is_stepped_up(self._clock.now(), STEP_UP_WITHIN):
             return denied("step-up-required", "Prove again that it is you, then repeat this.")
         return None
+
+
+def address_in(scope: Scope) -> Address | None:
+    """Return where a request comes from; the server has looked through a trusted gateway."""
+    client = scope.get("client")
+    return address_of(client[0]) if client else None
 
 
 def credential_in(scope: Scope) -> str:
