@@ -107,15 +107,23 @@ class ApiKeys:
                 continue
 
     async def _find(self, key_id: str) -> ApiKey | None:
-        known = None if self._keys is None else self._keys.get(key_id)
-        if known is None or self._outdated.is_set():
-            # A new key, or an invented one: either way one look a second is enough.
+        if self._outdated.is_set():
             async with self._reading:
-                if self._outdated.is_set() or time.monotonic() - self._tried_at >= _LOOK_S:
+                if self._outdated.is_set():
+                    await self._read_if_possible()
+        arrived = time.monotonic()
+        while self._known(key_id) is None and self._tried_at < arrived:
+            # A new key, or an invented one: either waits for the next look, which all share.
+            await asyncio.sleep(max(0.0, self._tried_at + _LOOK_S - arrived))
+            async with self._reading:
+                if self._tried_at < arrived:
                     await self._read_if_possible()
         if self._keys is None:
             raise UnavailableError("the API keys cannot be read yet")
-        return self._keys.get(key_id)
+        return self._known(key_id)
+
+    def _known(self, key_id: str) -> ApiKey | None:
+        return None if self._keys is None else self._keys.get(key_id)
 
     async def _read_if_possible(self) -> None:
         """Read the keys; while the database is away what was read last holds. Whose revocation
