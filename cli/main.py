@@ -17,6 +17,7 @@ from cli import (
     check,
     cpcv,
     halting,
+    key,
     ledger,
     login,
     new,
@@ -26,6 +27,7 @@ from cli import (
     protection,
     reconcile,
     run,
+    secret,
     session,
     strategy,
     strategy_check,
@@ -71,6 +73,8 @@ app.add_typer(check.app, name="check")
 app.add_typer(user.app, name="user")
 app.add_typer(session.app, name="session")
 app.add_typer(totp.app, name="totp")
+app.add_typer(key.app, name="key")
+app.add_typer(secret.app, name="secret")
 app.command()(login.login)
 app.command()(login.logout)
 app.command()(login.whoami)

@@ -22,6 +22,7 @@ from libs.common.runtime.app import create_app, run
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import BUS_PUBLISHED
 from libs.common.runtime.runtime import Runtime
+from libs.common.runtime.secrets.stored import WAYS, with_stored
 from services.data_collector.adapters.alpaca import AlpacaRest
 from services.data_collector.adapters.alpaca_stream import AlpacaStream, StreamLimits
 from services.data_collector.adapters.files import FileProvider
@@ -331,7 +332,8 @@ def build(settings: CollectorSettings) -> FastAPI:
     """The service's app. Raises InvalidInputError when it could not work with these settings."""
     if not settings.broker_key.get_secret_value() or not settings.broker_secret.get_secret_value():
         raise InvalidInputError(
-            "TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to receive market data"
+            "TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to receive market data; "
+            f"{WAYS}"
         )
     if not settings.symbols:
         raise InvalidInputError("TRADEWIND_SYMBOLS: at least one symbol is needed")
@@ -356,4 +358,4 @@ def build(settings: CollectorSettings) -> FastAPI:
 
 
 if __name__ == "__main__":
-    run(NAME, CollectorSettings, build)
+    run(NAME, CollectorSettings, build, complete=with_stored)

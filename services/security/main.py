@@ -13,7 +13,7 @@ from libs.common.runtime.consumers import BroadcastListener
 from libs.common.runtime.rates import Rates
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.secrets import SecretBox
-from services.security import api, api_factors, api_users, key_api
+from services.security import api, api_factors, api_users, key_api, secret_api
 from services.security.events import Events
 from services.security.first import FirstStart
 from services.security.handlers import NAME, Desk
@@ -23,6 +23,8 @@ from services.security.keyring import Keyring
 from services.security.limits import LoginLimits
 from services.security.passwords import Passwords
 from services.security.proof import Prover
+from services.security.secret_handlers import SecretDesk
+from services.security.secret_store import PostgresSecretStore
 from services.security.sessions import Sessions
 from services.security.settings import SecuritySettings
 from services.security.store import SecurityStore
@@ -57,6 +59,7 @@ def build(settings: SecuritySettings, clock: Clock | None = None) -> FastAPI:
             api_factors.router(desk),
             api_users.router(desk),
             key_api.router(keys),
+            secret_api.router(SecretDesk(PostgresSecretStore(runtime, store), box, time)),
         ],
         listeners=[BroadcastListener(SECURITY_KEY_USES, partial(note_use, keys))],
         start=[keyring.load, first.run, passwords.warm_up],

@@ -13,6 +13,7 @@ from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
 from libs.common.runtime.runtime import Runtime
+from libs.common.runtime.secrets.stored import WAYS, with_stored
 from services.trade_executor.adapters.market_feed import TriggerFeed
 from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.api import routes
@@ -48,7 +49,7 @@ def build(settings: ExecutorSettings) -> FastAPI:
     """Return the service's app. Raises InvalidInputError where the broker's keys are missing."""
     if not settings.broker_key.get_secret_value() or not settings.broker_secret.get_secret_value():
         raise InvalidInputError(
-            "TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to send orders"
+            f"TRADEWIND_BROKER_KEY and TRADEWIND_BROKER_SECRET: needed to send orders; {WAYS}"
         )
     # What is asked of the broker is asked in threads. At Python's usual 5 ms an order could stand
     # behind one of them for that long.
@@ -201,4 +202,4 @@ def service(
 
 
 if __name__ == "__main__":
-    run(NAME, ExecutorSettings, build)
+    run(NAME, ExecutorSettings, build, complete=with_stored)

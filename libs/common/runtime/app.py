@@ -44,6 +44,7 @@ from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.queries import known_query
 from libs.common.runtime.recording import CallRecorder
 from libs.common.runtime.runtime import Runtime, supervise
+from libs.common.runtime.secrets import UnreadableError
 from libs.common.runtime.settings import ServiceSettings
 from libs.common.runtime.tenure import Tenure
 from libs.common.runtime.throttle import Throttle
@@ -267,13 +268,22 @@ def load_settings(kind: type[S]) -> S:
     sys.exit(2)
 
 
-def run(name: str, kind: type[S], build: Callable[[S], FastAPI]) -> None:
-    """Read the settings, build the app and serve it until SIGTERM or Ctrl-C."""
+def run(
+    name: str,
+    kind: type[S],
+    build: Callable[[S], FastAPI],
+    *,
+    complete: Callable[[S], S] | None = None,
+) -> None:
+    """Read the settings, build the app and serve it until SIGTERM or Ctrl-C.
+
+    `complete` adds to the settings what only the database knows.
+    """
     settings = load_settings(kind)
     configure_logging(name, settings.log_level)
     try:
-        app = build(settings)
-    except InvalidInputError as error:
+        app = build(settings if complete is None else complete(settings))
+    except (InvalidInputError, UnavailableError, UnreadableError) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     listener = _bind(name, settings.host, settings.port)
