@@ -22,6 +22,7 @@ from infra.embedded.settings import (
     ALPACA_KEY_NAMES,
     ALPACA_SECRET_NAMES,
     Broker,
+    BrokerKeys,
     EmbeddedSettings,
     alpaca_keys,
 )
@@ -151,7 +152,7 @@ class Plan:
             ours["TRADEWIND_SYMBOLS"] = ",".join(self.settings.symbols)
         if service == "trade_executor" and self.settings.broker_via:
             ours["TRADEWIND_BROKER_URL"] = self.settings.broker_via
-        if service in HEARS_THE_BROKER:
+        if service in HEARS_THE_BROKER and self.broker_key:
             ours["TRADEWIND_BROKER_KEY"] = self.broker_key
             ours["TRADEWIND_BROKER_SECRET"] = self.broker_secret
         if service in ENCRYPTS:
@@ -215,9 +216,10 @@ class Plan:
 
 def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Plan:
     """Return the plan of a run; raises EmbeddedError for a taken port or a missing key."""
-    if settings.broker is Broker.ALPACA:
+    key = secret = ""
+    if settings.broker is Broker.ALPACA and settings.broker_keys is BrokerKeys.GIVEN:
         key, secret = alpaca_keys()
-    else:
+    elif settings.broker is Broker.SIMULATOR:
         key, secret = credentials.secret("broker_key"), credentials.secret("broker_secret")
     ports = choose_ports(settings)
     return Plan(

@@ -38,6 +38,14 @@ class Broker(StrEnum):
     ALPACA = "alpaca"
 
 
+class BrokerKeys(StrEnum):
+    """Where the broker's keys are: in the environment, or where only the services look for them
+    (stored by `tradewind secret set`, or in Vault)."""
+
+    GIVEN = "given"
+    STORED = "stored"
+
+
 class PortChoice(StrEnum):
     """`fixed`: the documented ports; `auto`: any free ones (for tests, or a second system)."""
 
@@ -69,6 +77,9 @@ class EmbeddedSettings(BaseSettings):
         default=(), validation_alias=_either("FILE")
     )
     broker: Broker = Field(default=Broker.SIMULATOR, validation_alias=_either("BROKER"))
+    broker_keys: BrokerKeys = Field(
+        default=BrokerKeys.GIVEN, validation_alias=AliasChoices("TRADEWIND_BROKER_KEYS")
+    )
     factor: float | None = Field(
         default=None, gt=0, le=100_000, allow_inf_nan=False, validation_alias=_either("FACTOR")
     )
@@ -239,6 +250,7 @@ def alpaca_keys() -> tuple[str, str]:
         raise EmbeddedError(
             f"BROKER=alpaca needs {' and '.join(missing)} in the environment",
             "make keys for a paper account at https://app.alpaca.markets and export them; "
-            "docs/how-to/alpaca-paper.md tells how",
+            "docs/how-to/alpaca-paper.md tells how. TRADEWIND_BROKER_KEYS=stored takes those of "
+            "`tradewind secret set` or Vault",
         )
     return key, secret

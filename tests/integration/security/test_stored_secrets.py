@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,7 +12,6 @@ import pytest
 from pydantic import SecretStr
 
 from infra.embedded.ports import free_port
-from infra.routes import ROOT
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.secrets import SecretBox, UnreadableError, new_key
 from libs.common.runtime.secrets.stored import with_stored
@@ -153,19 +149,3 @@ def test_an_absent_database_is_said_without_its_password() -> None:
     with pytest.raises(UnavailableError, match="broker_key and broker_secret: not given") as caught:
         with_stored(executor(url))
     assert HIDDEN not in str(caught.value)
-
-
-def test_a_service_ends_with_the_reason(tmp_path: Any) -> None:
-    url = f"postgresql://u:{HIDDEN}@127.0.0.1:{free_port()}/x"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")},
-        "TRADEWIND_DATABASE_URL": url,
-        "TRADEWIND_ENCRYPTION_KEYS": OLD,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "services.trade_executor.main"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith("trade_executor: broker_key and broker_secret: not given")
-    assert HIDDEN not in done.stderr + done.stdout

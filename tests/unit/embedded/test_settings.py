@@ -22,7 +22,7 @@ CHOICES = (
     "FEED", "FILE", "BROKER", "FACTOR", "SYMBOLS", "TRADEWIND_PORTS", "TRADEWIND_REDIS_URL",
     "TRADEWIND_FEED", "TRADEWIND_HOME", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY",
     "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "TRADEWIND_VIA", "TRADEWIND_ENCRYPTION_KEYS",
-    "TRADEWIND_ENCRYPTION_KEYS_FILE",
+    "TRADEWIND_ENCRYPTION_KEYS_FILE", "TRADEWIND_BROKER_KEYS",
 )  # fmt: skip
 
 
@@ -158,6 +158,17 @@ def test_alpaca_runs_without_simulator_in_real_time(
     assert executor["TRADEWIND_CLOCK_URL"] == ""
     strategy = plan.environment("strategy_engine")
     assert not [name for name, value in strategy.items() if value in ("key-1", "secret-1")]
+
+
+def test_alpaca_keys_that_are_stored_are_left_to_the_services(
+    environment: pytest.MonkeyPatch, home: Home
+) -> None:
+    environment.setenv("BROKER", "alpaca")
+    environment.setenv("TRADEWIND_PORTS", "auto")
+    environment.setenv("TRADEWIND_BROKER_KEYS", "stored")
+    executor = plan_of(load(), home).environment("trade_executor")
+    assert "TRADEWIND_BROKER_KEY" not in executor
+    assert executor["TRADEWIND_BROKER_URL"] == "https://paper-api.alpaca.markets"
 
 
 def test_service_sees_no_password_but_its_own(environment: pytest.MonkeyPatch, home: Home) -> None:
