@@ -12,7 +12,7 @@ from libs.common.contracts.envelope import Envelope
 from libs.common.contracts.messages import AuditEvent, KeyUse
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFoundError
-from libs.common.runtime.auth.clients import address_of, networks_of
+from libs.common.runtime.auth.clients import networks_of, parsed_address
 from libs.common.runtime.auth.errors import AccessError, denied
 from libs.common.runtime.auth.key_text import NewKey, new_api_key
 from libs.common.runtime.auth.keys import common_accounts
@@ -125,7 +125,7 @@ async def listed(
 async def note_use(desk: KeyDesk, message: Envelope[KeyUse]) -> None:
     """Keep when and from where a key was used."""
     use = message.payload
-    address = address_of(use.ip)
+    address = parsed_address(use.ip)
     await desk.store.used(use.key_id, use.ts, "" if address is None else str(address))
 
 

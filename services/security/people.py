@@ -112,6 +112,8 @@ async def _let_rights_take_effect(
     elif (old.roles, old.accounts) != (new.roles, new.accounts):
         for session in live:
             await desk.sessions.void(work, session)
+        # Also heard where nobody is logged in: the user's API keys shrink with the user.
+        await desk.sessions.void_user(work, new.id)
 
 
 async def reset_password(desk: Desk, who: Principal, user_id: UUID, caller: Caller) -> str:

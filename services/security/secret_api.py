@@ -10,10 +10,12 @@ from fastapi.responses import Response
 from pydantic import Field, SecretStr
 
 from libs.common.runtime.auth.principal import principal
+from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.security import secret_handlers
 from services.security.api import caller_of, private
 from services.security.bodies import Body
+from services.security.key_shapes import BatchShape, SecretShape
 from services.security.secret_handlers import COLUMNS, SecretDesk
 
 WRITE: Final = requires("secrets:write", step_up=True)
@@ -38,26 +40,34 @@ def router(desk: SecretDesk) -> APIRouter:
     """Return the routes under `/api/v1/secrets`; no answer holds a secret."""
     routes = APIRouter(prefix="/api/v1/secrets", tags=["secrets"])
 
-    @routes.get("", dependencies=[requires("secrets:write")])
+    @routes.get(
+        "",
+        dependencies=[requires("secrets:write")],
+        responses=answers(page_of(SecretShape, columns=list[str])),
+    )
     async def listed() -> Response:
         """The names of what is stored, and the columns that are encrypted."""
         items = [asdict(secret) for secret in await secret_handlers.listed(desk)]
         return private({"items": items, "next": None, "columns": list(COLUMNS)})
 
-    @routes.put("/{name}", status_code=204, dependencies=[WRITE])
+    @routes.put(
+        "/{name}", status_code=204, dependencies=[WRITE], responses=answers(None, status=204)
+    )
     async def put(request: Request, name: Name, wish: SecretBody) -> Response:
         """Keep a secret, encrypted, for the services that look for it."""
         value = wish.value.get_secret_value()
         await secret_handlers.put(desk, principal(request), name, value, caller_of(request))
         return Response(status_code=204)
 
-    @routes.delete("/{name}", status_code=204, dependencies=[WRITE])
+    @routes.delete(
+        "/{name}", status_code=204, dependencies=[WRITE], responses=answers(None, status=204)
+    )
     async def remove(request: Request, name: Name) -> Response:
         """Forget a secret."""
         await secret_handlers.remove(desk, principal(request), name, caller_of(request))
         return Response(status_code=204)
 
-    @routes.post("/rotation", dependencies=[WRITE])
+    @routes.post("/rotation", dependencies=[WRITE], responses=answers(BatchShape))
     async def rotate(request: Request, wish: RotationBody) -> Response:
         """Encrypt a batch of rows with the first key."""
         who, caller = principal(request), caller_of(request)

@@ -12,7 +12,7 @@ import pytest
 from libs.common.contracts.messages import KeyUse
 from libs.common.kernel.clock import ManualClock
 from libs.common.kernel.errors import UnavailableError
-from libs.common.runtime.auth.clients import address_of, networks_of
+from libs.common.runtime.auth.clients import networks_of, parsed_address
 from libs.common.runtime.auth.errors import AccessError
 from libs.common.runtime.auth.key_store import ApiKey
 from libs.common.runtime.auth.key_text import new_api_key, parse_api_key
@@ -38,7 +38,7 @@ KEY = ApiKey(
     owner_accounts=frozenset({"main"}),
     owner_active=True,
 )
-HERE = address_of("192.0.2.7")
+HERE = parsed_address("192.0.2.7")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Desk:
 
     async def refused(self, text: str = MINE.text, client: str = "192.0.2.7") -> tuple[int, str]:
         with pytest.raises(AccessError) as caught:
-            await self.keys.admit(text, address_of(client))
+            await self.keys.admit(text, parsed_address(client))
         assert MINE.text not in str(caught.value)
         return caught.value.status, caught.value.code
 
@@ -123,7 +123,7 @@ async def test_a_key_is_held_to_its_networks_whatever_the_address_looks_like() -
     networks = networks_of(["192.0.2.0/24", "2001:db8::/32", "203.0.113.9"], "x")
     desk = Desk(held={KEY.id: replace(KEY, networks=networks)})
     for client in ("192.0.2.255", "::ffff:192.0.2.1", "2001:db8::1", "203.0.113.9"):
-        await desk.keys.admit(MINE.text, address_of(client))
+        await desk.keys.admit(MINE.text, parsed_address(client))
     for client in ("192.0.3.0", "2001:db9::1", "::ffff:203.0.113.8", "nonsense", ""):
         assert await desk.refused(client=client) == (403, "key-network")
 

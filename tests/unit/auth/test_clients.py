@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from libs.common.kernel.errors import InvalidInputError
-from libs.common.runtime.auth.clients import address_of, is_in, networks_of
+from libs.common.runtime.auth.clients import is_in, networks_of, parsed_address
 from libs.common.runtime.settings import ServiceSettings
 
 NETWORKS = networks_of(["10.0.0.2", " 192.0.2.0/24", "2001:db8::/32"], "networks")
@@ -27,7 +27,7 @@ NETWORKS = networks_of(["10.0.0.2", " 192.0.2.0/24", "2001:db8::/32"], "networks
     ],
 )
 def test_addresses_lie_in_networks_however_they_are_written(text: str, inside: bool) -> None:
-    assert is_in(address_of(text), NETWORKS) is inside
+    assert is_in(parsed_address(text), NETWORKS) is inside
 
 
 @pytest.mark.parametrize("text", ["192.0.2.1/24", "nonsense", "", "192.0.2.0/33", "::/129"])

@@ -34,7 +34,7 @@ def networks_of(texts: Iterable[str], what: str) -> tuple[Network, ...]:
     return tuple(found)
 
 
-def address_of(text: str) -> Address | None:
+def parsed_address(text: str) -> Address | None:
     """Return an address, an IPv4 one that is written as IPv6 as such; None for anything else."""
     try:
         address = ip_address(text.strip())

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.auth.authenticator import STEP_UP_WITHIN, Authenticator
-from libs.common.runtime.auth.clients import Address, address_of
+from libs.common.runtime.auth.clients import Address, parsed_address
 from libs.common.runtime.auth.errors import AccessError, denied, unauthenticated
 from libs.common.runtime.auth.principal import SCOPE_KEY, Principal, principal_in
 from libs.common.runtime.auth.roles import ACCOUNT_AREAS
@@ -91,7 +91,7 @@ class Gate:
 def address_in(scope: Scope) -> Address | None:
     """Return where a request comes from; the server has looked through a trusted gateway."""
     client = scope.get("client")
-    return address_of(client[0]) if client else None
+    return parsed_address(client[0]) if client else None
 
 
 def credential_in(scope: Scope) -> str:
