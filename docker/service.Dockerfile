@@ -39,6 +39,11 @@ COPY infra/__init__.py infra/migrate.py infra/routes.py infra/gateway_policy.py 
 COPY infra/tls infra/tls
 COPY libs libs
 COPY strategies strategies
+# One compiled copy for all services with the same EXTRAS; a container takes it into its own /tmp,
+# because Numba uses a cache only where it may write.
+COPY infra/containers/compile_ahead.py infra/containers/
+RUN NUMBA_CACHE_DIR=/opt/numba python -m infra.containers.compile_ahead \
+    && chmod -R a+rX /opt/numba
 COPY services/__init__.py services/
 ARG SERVICE
 COPY services/${SERVICE} services/${SERVICE}
@@ -47,4 +52,4 @@ ENV TRADEWIND_SERVICE=${SERVICE}
 USER 10001:10001
 HEALTHCHECK --interval=5s --timeout=4s --start-period=180s --retries=6 \
     CMD ["python", "-I", "-S", "/app/infra/containers/healthcheck.py"]
-ENTRYPOINT ["/bin/sh", "-c", "exec python -m services.${TRADEWIND_SERVICE}.main"]
+ENTRYPOINT ["/bin/sh", "-c", "cp -r /opt/numba/. /tmp/numba && exec python -m services.${TRADEWIND_SERVICE}.main"]

@@ -22,8 +22,11 @@ from functools import partial
 from typing import Any
 
 from infra.embedded.ports import LOOPBACK, free_ports
-from infra.routes import PORTS, ROOT, ROUTES, TITLES
+from infra.routes import API, PORTS, ROOT, ROUTES, TITLES
 from infra.tls.trust import AUTHORITY
+from libs.common.runtime.auth.roles import OPERATOR
+from libs.common.runtime.auth.service_tokens import ServiceTokens
+from libs.common.runtime.clocks import SystemClock
 
 PROJECT = "tradewind-check"
 UP_TIMEOUT_S = 1500.0
@@ -53,6 +56,7 @@ class Stack:
             "TRADEWIND_GATEWAY_HTTP_PORT": str(self.plain_port),
         }
         self._trust: ssl.SSLContext | None = None
+        self._operator: ServiceTokens | None = None
 
     def compose(self, *arguments: str, timeout_s: float = 300.0) -> str:
         """Run `docker compose …` and return its output; raises CheckError when it fails."""
@@ -84,11 +88,26 @@ class Stack:
         return [json.loads(line) for line in text.splitlines()]
 
     def get(self, path: str) -> Any:
-        """Return the gateway's JSON answer; raises OSError or ValueError."""
-        url = f"https://{LOOPBACK}:{self.port}{path}"
+        """Return the gateway's JSON answer, the API's as to the operator.
+
+        Raises OSError or ValueError.
+        """
+        request = urllib.request.Request(f"https://{LOOPBACK}:{self.port}{path}")
+        for name, value in self.operator().headers().items() if path.startswith(API) else ():
+            request.add_header(name, value)
         trust = self.trust()
-        with urllib.request.urlopen(url, timeout=10, context=trust) as answer:  # nosec B310 # our stack
+        with urllib.request.urlopen(request, timeout=10, context=trust) as answer:  # nosec B310 # our stack
             return json.load(answer)
+
+    def operator(self) -> ServiceTokens:
+        """Return what signs as the person at the machine; the stack's secrets hold the key."""
+        if self._operator is None:
+            seed = self.compose(
+                "run", "--rm", "--no-deps", "-T", "--entrypoint", "cat",
+                "migrate", f"/run/secrets/key_{OPERATOR}",
+            )  # fmt: skip
+            self._operator = ServiceTokens(OPERATOR, seed.strip(), SystemClock())
+        return self._operator
 
     def trust(self) -> ssl.SSLContext:
         """Return what holds the gateway's certificate against the stack's own authority."""
