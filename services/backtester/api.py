@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.backtest.report.page import policy_of
 from libs.common.backtest.request import Request as BacktestRequest
 from libs.common.backtest.request import request_of
 from libs.common.kernel.ids import IdSource
@@ -196,7 +198,10 @@ def router(
         """A file that the run left; `artefacts` of the run lists them."""
         path = await handlers.artefact(runs, desk, run_id, name)
         kind = _TYPES.get(path.suffix[1:], _BYTES)
-        return FileResponse(path, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
+        headers = {"X-Content-Type-Options": "nosniff"}
+        if path.suffix == ".html":
+            headers["Content-Security-Policy"] = await asyncio.to_thread(policy_of, path)
+        return FileResponse(path, media_type=kind, headers=headers)
 
     return routes
 

@@ -7,14 +7,18 @@ import functools
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 from libs.common.backtest.report.words import escaped
 
 _HERE = Path(__file__).parent
+_HEAD_BYTES = 2048
+_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"\r\n]*)">')
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,20 @@ def _policy() -> str:
         f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def policy_of(path: Path) -> str:
+    """Return what a server says of a page that was written here, beside what the page says itself.
+
+    The page's own policy, which names its two scripts by their hashes, and a sandbox: a report runs
+    in an origin of its own, out of reach of what a browser keeps for the server. A file without
+    a policy may run nothing.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
+    found = _POLICY.search(head)
+    told = unescape(found[1]) if found else "default-src 'none'; style-src 'unsafe-inline'"
+    return f"{told}; frame-ancestors 'none'; sandbox allow-scripts"
 
 
 def page(title: str, header: str, body: str, plots: Mapping[str, dict[str, Any]]) -> str:
