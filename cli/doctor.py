@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import ssl
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -25,6 +28,7 @@ from infra.routes import PORTS
 PYTHON_MIN, PYTHON_END = (3, 11), (3, 14)
 DISK_MB_MIN = 1024
 TIMEOUT_S = 3.0
+CERTIFICATE_DAYS_MIN = 14
 
 
 class Verdict(StrEnum):
@@ -169,6 +173,32 @@ def _services(running: RunState) -> Iterator[Finding]:
             if name in PORTS:
                 yield _readiness(client, name, f"http://{LOOPBACK}:{port}/ready")
     yield _gateway(running)
+    certificate = _certificate(running)
+    if certificate is not None:
+        yield certificate
+
+
+def _certificate(running: RunState) -> Finding | None:
+    """Return until when the gateway's certificate holds; None where it cannot be read."""
+    url = httpx.URL(running.gateway)
+    trust = verification(running.gateway)
+    if not isinstance(trust, ssl.SSLContext) or url.port is None:
+        return None
+    try:
+        with (
+            socket.create_connection((url.host, url.port), timeout=TIMEOUT_S) as plain,
+            trust.wrap_socket(plain, server_hostname=url.host) as connection,
+        ):
+            told = connection.getpeercert() or {}
+    except OSError:  # the finding of the gateway says why
+        return None
+    ends = str(told["notAfter"])
+    left_days = int((ssl.cert_time_to_seconds(ends) - time.time()) // 86_400)
+    seen = f"holds until {ends}, {left_days} days"
+    if left_days >= CERTIFICATE_DAYS_MIN:
+        return Finding("certificate", Verdict.FINE, seen)
+    remedy = "put a new one in the place of TRADEWIND_TLS_CERT and TRADEWIND_TLS_KEY"
+    return Finding("certificate", Verdict.NOTE, seen, remedy)
 
 
 def _readiness(client: httpx.Client, name: str, url: str) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -41,8 +42,8 @@ class StandIn:
 
 
 @contextmanager
-def standing_in() -> Iterator[StandIn]:
-    """Serve on a free port until the end of the block."""
+def standing_in(tls: ssl.SSLContext | None = None) -> Iterator[StandIn]:
+    """Serve on a free port until the end of the block, by HTTPS where `tls` is given."""
     stand_in = StandIn()
 
     class Handler(BaseHTTPRequestHandler):
@@ -77,8 +78,11 @@ def standing_in() -> Iterator[StandIn]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
+    scheme = "http" if tls is None else "https"
+    stand_in.url = f"{scheme}://127.0.0.1:{server.server_address[1]}"
     yield stand_in
     server.shutdown()
     server.server_close()
