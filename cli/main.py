@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import (
+    audit,
     backtest,
     backtest_compare,
     check,
@@ -62,6 +63,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(new.app, name="new")
 app.add_typer(order.app, name="order")

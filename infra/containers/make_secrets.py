@@ -35,11 +35,14 @@ ENCRYPTS = ("audit", "data_collector", "security", "trade_executor")
 """Who keeps fields that are encrypted at rest, or reads such."""
 ENCRYPTION_KEYS = "encryption_keys"
 KEY_BYTES = 32
+AUDIT_KEY = "audit_key"
+"""The seed of the key that the audit log's anchors are signed with."""
 SIGNERS = (*(name for name in SERVICES if name != "broker_simulator"), "operator")
 """Who signs tokens with a key of its own; `operator` is the person at the machine."""
 NAMES = (
     *(f"database_{service}" for service in SERVICES),
     *(f"key_{signer}" for signer in SIGNERS),
+    AUDIT_KEY,
     "broker_key",
     "broker_secret",
     ENCRYPTION_KEYS,
@@ -60,7 +63,7 @@ def complete(known: Mapping[str, str]) -> dict[str, str]:
 def fresh(name: str) -> str:
     """Return a new secret called `name`; a key of fields is 32 bytes in URL-safe base64, the seed
     of a signing key 64 hex digits."""
-    if name == ENCRYPTION_KEYS:
+    if name in (AUDIT_KEY, ENCRYPTION_KEYS):
         return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
     if name.startswith("key_"):
         return secrets.token_bytes(KEY_BYTES).hex()
@@ -84,6 +87,7 @@ def files(secret: Mapping[str, str]) -> dict[str, dict[str, str]]:
     for service in readers.keys() & set(SIGNERS):
         readers[service]["service_key"] = secret[f"key_{service}"]
     readers["security"]["first_password"] = secret["first_password"]
+    readers["audit"][AUDIT_KEY] = secret[AUDIT_KEY]
     roles = {f"role_{service}": secret[f"database_{service}"] for service in SERVICES}
     readers["migrate"] = {
         "database_url": f"postgresql://postgres:{secret['postgres']}@{DATABASE}",

@@ -75,6 +75,11 @@ class Home:
         """Return the directory of the durable state of these books."""
         return self.root / "books" / self.books
 
+    @property
+    def anchors(self) -> Path:
+        """Return the directory of the anchors of these books' audit log."""
+        return self.data / "anchors"
+
     def prepare(self, free_mb_min: int) -> None:
         """Make the directories; raises EmbeddedError where one cannot write or the disk is full."""
         for directory in (self.root, self.logs, self.run, self.data):

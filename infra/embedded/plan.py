@@ -61,6 +61,7 @@ PRIVATE_NAMES = frozenset(
         *ALPACA_SECRET_NAMES,
         "TRADEWIND_BROKER_KEY",
         "TRADEWIND_BROKER_SECRET",
+        "TRADEWIND_AUDIT_KEY",
         "TRADEWIND_DATABASE_URL",
         ENCRYPTION_KEYS,
         f"{ENCRYPTION_KEYS}_FILE",
@@ -88,6 +89,7 @@ class Plan:
     broker_secret: str
     redis_password: str
     encryption_keys: Mapping[str, str]
+    audit_key: str
     database_passwords: Mapping[str, str]
     service_keys: Mapping[str, str]
 
@@ -160,6 +162,9 @@ class Plan:
         if service == "security":
             ours.update(given_as(FIRST_PASSWORD))
             ours["TRADEWIND_FIRST_PASSWORD_OUT"] = str(self.home.admin_password)
+        if service == "audit":
+            ours["TRADEWIND_AUDIT_KEY"] = self.audit_key
+            ours["TRADEWIND_AUDIT_ANCHORS"] = str(self.home.anchors)
         if service == "backtester":
             ours["TRADEWIND_BACKTESTS_FOLDER"] = str(self.home.root / "backtests" / "service")
         if service == "broker_simulator":
@@ -231,6 +236,7 @@ def make(settings: EmbeddedSettings, home: Home, credentials: Credentials) -> Pl
         redis_password=credentials.secret("redis"),
         encryption_keys=encryption_keys(credentials),
         service_keys={name: credentials.seed(f"service_key_{name}") for name in SERVICES},
+        audit_key=credentials.key("audit_key"),
         database_passwords={name: credentials.secret(f"database_{name}") for name in PORTS},
     )
 

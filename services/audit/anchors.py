@@ -9,6 +9,8 @@ every right in the database computed the whole chain anew.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, Self
@@ -72,14 +74,17 @@ class AnchorKey:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Return the key of a seed of 64 hex digits. Raises InvalidInputError, which does not
-        show it."""
+        """Return the key of a seed, 32 bytes in URL-safe base64. Raises InvalidInputError, which
+        does not show it."""
         try:
-            seed = bytes.fromhex(text.strip())
-        except ValueError:
+            seed = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
             seed = b""
         if len(seed) != _SEED_BYTES:
-            raise InvalidInputError("TRADEWIND_AUDIT_KEY: must be 64 hex digits (32 random bytes)")
+            raise InvalidInputError(
+                "TRADEWIND_AUDIT_KEY: must be 32 bytes in URL-safe base64 (44 characters); "
+                "`tradewind secret new-key` makes one"
+            )
         return cls(seed)
 
     def __repr__(self) -> str:

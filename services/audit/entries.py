@@ -17,6 +17,7 @@ from libs.common.contracts.envelope import read_header
 from libs.common.kernel.clock import from_ns, parse_ns
 from libs.common.kernel.errors import ContractError, InvalidInputError
 from services.audit.logic import Entry, canonical_details
+from services.audit.sealing import DataKey, sealed
 
 SECRET_WORDS: Final = ("password", "secret", "token", "api_key", "authorization", "totp")
 MASK: Final = "***"
@@ -61,8 +62,11 @@ _UNKNOWN: Final = _Reading("publish", _always("message"), _always("published"))
 _decoder: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-def entry_of(data: bytes | str, channel: str, recorded_at: dt.datetime) -> Entry:
-    """Return the row for the encoded envelope `data` that came on `channel`.
+def entry_of(
+    data: bytes | str, channel: str, recorded_at: dt.datetime, key: DataKey | None = None
+) -> Entry:
+    """Return the row for the encoded envelope `data` that came on `channel`, personal details
+    sealed with `key` (hidden without).
 
     Raises ContractError for what is no envelope.
     """
@@ -76,7 +80,7 @@ def entry_of(data: bytes | str, channel: str, recorded_at: dt.datetime) -> Entry
     if not isinstance(payload, dict):
         raise ContractError(f"{kind}: the payload is no object")
     if kind in ("AuditEvent", "Command"):
-        envelope["payload"] = payload = masked(payload)
+        envelope["payload"] = payload = sealed(masked(payload), key)
     event_type, actor, action, resource, outcome = _columns(kind, header.source, payload)
     return Entry(
         message_id=header.id,

@@ -12,6 +12,7 @@ from services.audit import metrics
 from services.audit.entries import entry_of
 from services.audit.logic import Entry, Head
 from services.audit.ports import AuditLog, Delivery, Refused
+from services.audit.sealing import Sealer
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Recorder:
 
     log: AuditLog
     clock: Clock
+    sealer: Sealer | None = None
     head: Head = field(default_factory=Head)
 
     async def record(self, deliveries: Sequence[Delivery]) -> list[Refused]:
@@ -31,10 +33,11 @@ class Recorder:
         entries: list[Entry] = []
         refused: list[Refused] = []
         recorded_at = self.clock.now()
+        key = await self.sealer.key_at(recorded_at) if self.sealer else None
         for delivery in deliveries:
             channel = delivery.stream.removeprefix("log:")
             try:
-                entries.append(entry_of(delivery.data, channel, recorded_at))
+                entries.append(entry_of(delivery.data, channel, recorded_at, key))
             except ContractError as error:
                 refused.append(Refused(delivery, str(error)))
         entries.sort(key=lambda entry: entry.ts)

@@ -25,7 +25,8 @@ class AuditSettings(ServiceSettings):
     audit_verify_s: float = Field(default=3600.0, gt=0)
     """How often the whole chain is verified in the background."""
     audit_key: SecretStr = SecretStr("")
-    """The seed of the key that anchors are signed with, 64 hex digits. Empty: none are made."""
+    """The seed of the key that anchors are signed with, 32 bytes in URL-safe base64. Empty: no
+    anchors are made."""
     audit_keys_former: Annotated[tuple[str, ...], NoDecode] = ()
     """Public keys of the time before the last change of `audit_key`, comma-separated."""
     audit_anchors: str = ""

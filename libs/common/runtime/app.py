@@ -30,6 +30,7 @@ from libs.common.runtime.consumers import (
     LogConsumer,
     LogReader,
 )
+from libs.common.runtime.deployment import announce, announce_stop
 from libs.common.runtime.heartbeat import beat, watch_database
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.middleware import RequestFrame
@@ -108,7 +109,7 @@ def create_app(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await _shut_down(runtime, [*stop, calls.flush], tenure)
+            await _shut_down(runtime, [*stop, calls.flush, lambda: announce_stop(runtime)], tenure)
 
     async def begin() -> None:
         await runtime.database.ping()
@@ -138,6 +139,7 @@ def create_app(
             runtime.readiness.clear("start")
             _log.info("service_started", service=runtime.name)
             after = [("desk", tenure.watch)] if sole else []
+            after += [("deployment", lambda: announce(runtime))]
             after += _readers(runtime, consumers, [*listeners, _revocations(runtime)], on_dead)
             for name, work in after + list(tasks):
                 group.create_task(supervise(name, work, runtime.readiness), name=name)

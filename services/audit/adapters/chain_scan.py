@@ -113,6 +113,12 @@ def verify_chain(
         return Verification(count, head, gone, watch.held, watch.held_seq)
 
 
+def read_claim(url: str, seq: int) -> Claim | None:
+    """Return what row `seq` claims, None where there is none. Raises UnavailableError."""
+    with _reading(url) as connection:
+        return next(iter(_claims(connection, seq, seq)), None)
+
+
 def row_count(url: str, first_seq: int = 1, last_seq: int | None = None) -> int:
     """Return about how many rows a verification will read: the span up to the last row."""
     with _reading(url) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
 import json
 import subprocess
@@ -33,7 +34,7 @@ from tests.support.line_listener import listening
 from tests.support.runtimes import eventually, ready, serving
 from tests.support.simulator import free_port
 
-SEED = bytes(range(32)).hex()
+SEED = base64.urlsafe_b64encode(bytes(range(32))).decode()
 KEY = AnchorKey.of(SEED)
 NOW = DAY + dt.timedelta(days=2, hours=12)
 
