@@ -10,13 +10,14 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from libs.common.kernel.errors import NotFoundError
+from libs.common.kernel.errors import ConflictError, NotFoundError
 from libs.common.runtime.app import json_response
 from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.audit.guard import ChainGuard
 from services.audit.logic import Row, Verification
 from services.audit.ports import AuditLog, Filters, Stories
+from services.audit.sealing import Sealer
 from services.audit.shapes import EventShape, VerificationShape
 from services.audit.story import Story, tell
 
@@ -32,14 +33,27 @@ class EventsQuery(BaseModel):
 
     event_type: Word | None = None
     actor: Word | None = None
+    action: Word | None = None
     resource: Word | None = None
     outcome: Word | None = None
     channel: Word | None = None
     correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+    message_id: UUID | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
+    recorded_since: AwareDatetime | None = None
+    recorded_until: AwareDatetime | None = None
+    text: Word | None = None
     after: Seq | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class SensitiveQuery(EventsQuery):
+    """The same, and by what is sealed."""
+
+    ip: Word | None = None
+    user_agent: Word | None = None
 
 
 class VerifyQuery(BaseModel):
@@ -51,7 +65,9 @@ class VerifyQuery(BaseModel):
     last_seq: Seq | None = None
 
 
-def router(log: AuditLog, stories: Stories, guard: ChainGuard) -> APIRouter:
+def router(
+    log: AuditLog, stories: Stories, guard: ChainGuard, sealer: Sealer | None = None
+) -> APIRouter:
     """Return the routes under `/api/v1/audit`."""
     routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
@@ -59,14 +75,31 @@ def router(log: AuditLog, stories: Stories, guard: ChainGuard) -> APIRouter:
         "/events", dependencies=[requires("audit:read")], responses=answers(page_of(EventShape))
     )
     async def events(query: Annotated[EventsQuery, Query()]) -> Response:
-        """Recorded events, newest first."""
+        """Recorded events, newest first; personal details are sealed. A search by `text` looks
+        through so many rows a page: a page without items may still have a `next`."""
         filters = Filters(**query.model_dump(exclude={"after", "limit"}))
-        rows = await log.events(filters, query.after, query.limit + 1)
-        more = len(rows) > query.limit
-        shown = rows[: query.limit]
-        return json_response(
-            {"items": [_shown(row) for row in shown], "next": shown[-1].seq if more else None}
-        )
+        page = await log.page(filters, query.after, query.limit)
+        return json_response({"items": [_shown(row) for row in page.rows], "next": page.next})
+
+    @routes.get(
+        "/events/sensitive",
+        dependencies=[requires("audit:read_sensitive")],
+        responses=answers(page_of(EventShape)),
+    )
+    async def sensitive(query: Annotated[SensitiveQuery, Query()]) -> Response:
+        """Recorded events with their personal details; also by address or user agent."""
+        if sealer is None:
+            raise ConflictError("nothing is sealed here: TRADEWIND_ENCRYPTION_KEYS is not set")
+        await sealer.load()
+        wanted = query.model_dump(exclude={"after", "limit", "ip", "user_agent"})
+        sealed = {
+            name: sealer.tokens(name, value)
+            for name, value in (("ip", query.ip), ("user_agent", query.user_agent))
+            if value is not None
+        }
+        page = await log.page(Filters(**{**wanted, **sealed}), query.after, query.limit)
+        items = [sealer.revealed(_read(row)) for row in page.rows]
+        return json_response({"items": items, "next": page.next})
 
     @routes.get(
         "/verify", dependencies=[requires("audit:read")], responses=answers(VerificationShape)
@@ -98,6 +131,10 @@ def outcome(verification: Verification) -> VerificationShape:
         "anchors": verification.anchors,
         "anchored_seq": verification.anchored_seq,
     }
+
+
+def _read(row: Row) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(row), "details": msgspec.json.decode(row.details)}
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from libs.common.kernel.clock import Clock
-from libs.common.kernel.errors import ContractError
+from libs.common.kernel.errors import ContractError, UnavailableError
+from libs.common.runtime.secrets import UnreadableError
 from services.audit import metrics
 from services.audit.entries import entry_of
 from services.audit.logic import Entry, Head
 from services.audit.ports import AuditLog, Delivery, Refused
-from services.audit.sealing import Sealer
+from services.audit.sealing import DataKey, Sealer
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Recorder:
         entries: list[Entry] = []
         refused: list[Refused] = []
         recorded_at = self.clock.now()
-        key = await self.sealer.key_at(recorded_at) if self.sealer else None
+        key = await self._key_at(recorded_at)
         for delivery in deliveries:
             channel = delivery.stream.removeprefix("log:")
             try:
@@ -50,6 +52,13 @@ class Recorder:
         metrics.REJECTED.inc(len(refused))
         metrics.APPEND_DURATION.observe(time.perf_counter() - started)
         return refused
+
+    async def _key_at(self, moment: dt.datetime) -> DataKey | None:
+        """Return the key that seals what is recorded now: without the right one nothing is."""
+        try:
+            return await self.sealer.key_at(moment) if self.sealer else None
+        except UnreadableError as error:
+            raise UnavailableError(str(error)) from error
 
     async def stands(self) -> bool:
         """Tell whether the last row that this process wrote is still there, unchanged.

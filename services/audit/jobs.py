@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from apscheduler.triggers.combining import OrTrigger
@@ -16,6 +17,7 @@ from services.audit.anchors import AnchorError
 from services.audit.evidence import Anchorage
 from services.audit.guard import ChainGuard
 from services.audit.schedule import NOTHING_NEW, Job
+from services.audit.sealing import Sealer
 from services.audit.settings import AuditSettings
 
 FIRST_VERIFY_S = 60.0
@@ -76,10 +78,13 @@ def jobs_of(
     anchorage: Anchorage | None,
     chain: Chain,
     guard: ChainGuard,
+    sealer: Sealer | None = None,
 ) -> list[Job]:
     """Return the jobs that the settings ask for. Raises InvalidInputError for a bad target."""
     every = IntervalTrigger(seconds=settings.audit_verify_s)
     jobs = [Job("verify", every, guard.patrol, min(FIRST_VERIFY_S, settings.audit_verify_s))]
+    if sealer is not None:
+        jobs.append(Job("keys", CronTrigger(hour="0", timezone="UTC"), _rotating(sealer)))
     if anchorage is None or anchorage.key is None:
         return jobs
     work = AnchorWork(runtime, settings, anchorage, chain, guard)
@@ -90,6 +95,16 @@ def jobs_of(
         deliver = IntervalTrigger(seconds=settings.audit_deliver_s)
         jobs.append(Job("deliver", deliver, work.deliver, 1.0))
     return jobs
+
+
+def _rotating(sealer: Sealer) -> Callable[[], Awaitable[str]]:
+    """Return the job that brings the months' keys under the newest of the installation's keys."""
+
+    async def rotate() -> str:
+        count = await sealer.rotate()
+        return f"{count} keys wrapped anew" if count else NOTHING_NEW
+
+    return rotate
 
 
 def _targets(settings: AuditSettings) -> list[Target]:

@@ -44,12 +44,30 @@ class Filters:
 
     event_type: str | None = None
     actor: str | None = None
+    action: str | None = None
     resource: str | None = None
     outcome: str | None = None
     channel: str | None = None
     correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+    message_id: UUID | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+    recorded_since: dt.datetime | None = None
+    recorded_until: dt.datetime | None = None
+    text: str | None = None
+    """Words that stand in the details, as they are written there."""
+    ip: Sequence[str] | None = None
+    """The tokens that the address may have."""
+    user_agent: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, newest first, and after which one to go on (None: there are no more)."""
+
+    rows: Sequence[Row]
+    next: int | None
 
 
 class AuditLog(Protocol):
@@ -59,8 +77,9 @@ class AuditLog(Protocol):
         """Link and store what is new, in one transaction and in the given order."""
         ...
 
-    async def events(self, filters: Filters, after: int | None, limit: int) -> list[Row]:
-        """Return rows with `seq` below `after`, newest first."""
+    async def page(self, filters: Filters, after: int | None, limit: int) -> Page:
+        """Return rows with `seq` below `after`, newest first. Where only reading row by row tells
+        whether one matches, a page ends after so many rows read, with what was found by then."""
         ...
 
     async def holds(self, head: Head) -> bool:

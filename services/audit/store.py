@@ -9,18 +9,20 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.engine import RowMapping
 
 from libs.common.runtime.database import Database, ReadSession, WriteSession
 from libs.common.runtime.schema.audit import audit_log
 from services.audit.anchoring import HistoryError, Stretch
 from services.audit.logic import Entry, Head, Row, link
-from services.audit.ports import Appended, Filters
+from services.audit.ports import Appended, Filters, Page
 
 APPEND_LOCK: Final = 0x7472_6164_6175_6469
 """Key of the advisory lock that makes one writer of many."""
 
+SCAN_ROWS_MAX: Final = 100_000
+"""Most rows that one page looks through where no index helps."""
 _STRETCH_ROWS: Final = 50_000
 
 _NAMES: Final = Row.__struct_fields__
@@ -104,22 +106,51 @@ class AuditStore:
             row = await tx.row(_NEXT_RECORDED, {"after": after})
         return None if row is None else row["recorded_at"].astimezone(dt.UTC).date()
 
-    async def events(self, filters: Filters, after: int | None, limit: int) -> list[Row]:
+    async def page(self, filters: Filters, after: int | None, limit: int) -> Page:
         """Return rows with `seq` below `after`, newest first."""
-        table = audit_log.c
-        query = select(*(table[name] for name in _NAMES)).order_by(table.seq.desc()).limit(limit)
-        for name in ("event_type", "actor", "resource", "outcome", "channel", "correlation_id"):
-            wanted = getattr(filters, name)
-            if wanted is not None:
-                query = query.where(table[name] == wanted)
-        if filters.since is not None:
-            query = query.where(table.ts >= filters.since)
-        if filters.until is not None:
-            query = query.where(table.ts < filters.until)
-        if after is not None:
-            query = query.where(table.seq < after)
+        scans = filters.text is not None or filters.ip is not None or filters.user_agent is not None
         async with self._database.read() as tx:
-            return [_row(row) for row in await tx.rows(query)]
+            start = after
+            if start is None:
+                start = (await _head(tx)).seq + 1
+            floor = max(0, start - SCAN_ROWS_MAX) if scans else 0
+            query = (
+                select(*(audit_log.c[name] for name in _NAMES))
+                .where(audit_log.c.seq < start, audit_log.c.seq >= floor, *_matching(filters))
+                .order_by(audit_log.c.seq.desc())
+                .limit(limit + 1)
+            )
+            rows = [_row(row) for row in await tx.rows(query)]
+        if len(rows) > limit:
+            return Page(rows[:limit], rows[limit - 1].seq)
+        return Page(rows, floor if floor > 1 else None)
+
+
+def _matching(filters: Filters) -> list[ColumnElement[bool]]:
+    table = audit_log.c
+    found: list[ColumnElement[bool]] = [
+        table[name] == getattr(filters, name)
+        for name in (
+            "event_type", "actor", "action", "resource", "outcome", "channel", "correlation_id",
+            "causation_id", "message_id",
+        )
+        if getattr(filters, name) is not None
+    ]  # fmt: skip
+    for column, since, until in (
+        (table.ts, filters.since, filters.until),
+        (table.recorded_at, filters.recorded_since, filters.recorded_until),
+    ):
+        if since is not None:
+            found.append(column >= since)
+        if until is not None:
+            found.append(column < until)
+    if filters.text is not None:
+        found.append(table.details.icontains(filters.text, autoescape=True))
+    if filters.ip is not None:
+        found.append(table.ip.in_(filters.ip))
+    if filters.user_agent is not None:
+        found.append(table.user_agent.in_(filters.user_agent))
+    return found
 
 
 async def _head(tx: ReadSession) -> Head:

@@ -102,8 +102,8 @@ def tamper(database_url: str, change: str) -> None:
 async def recompute(database_url: str, edit: Callable[[list[Row]], list[Row]]) -> None:
     """As one with every right and our code: put the edited rows, chained anew, in their place."""
     database = Database(database_url, pool_size=1, timeout_s=10, name="test")
-    rows = await AuditStore(database).events(Filters(), None, 10_000)
-    forged = chained(sorted(rows, key=lambda row: row.seq), edit)
+    page = await AuditStore(database).page(Filters(), None, 10_000)
+    forged = chained(sorted(page.rows, key=lambda row: row.seq), edit)
     tamper(database_url, "DELETE FROM audit_log")
     async with database.write() as tx:
         await copy_rows(tx, forged)

@@ -15,6 +15,7 @@ from libs.common.contracts.messages import AuditEvent, Command, Payload, Signal
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.errors import ContractError
 from services.audit.entries import entry_of
+from services.audit.sealing import DataKey
 
 NOW = dt.datetime(2026, 11, 20, 15, 30, tzinfo=dt.UTC)
 SIGNAL_ID = uuid.UUID(int=5)
@@ -77,8 +78,15 @@ def test_audit_event_speaks_for_itself_and_its_secrets_are_masked() -> None:
     )
     entry = entry_of(sealed(event), "log:audit.events", NOW)
     assert (entry.event_type, entry.actor, entry.outcome) == ("login", "ann", "refused")
-    assert (entry.ip, entry.user_agent) == ("10.0.0.9", "curl")
+    assert (entry.ip, entry.user_agent) == ("***", "***")
     assert "hunter2" not in entry.details
+    key = DataKey("2026-11", bytes(64))
+    entry = entry_of(sealed(event), "log:audit.events", NOW, key)
+    assert (key.open("ip", entry.ip or ""), key.open("user_agent", entry.user_agent or "")) == (
+        "10.0.0.9",
+        "curl",
+    )
+    assert "10.0.0.9" not in entry.details
     assert json.loads(entry.details)["payload"]["details"]["api_token"] == "***"
 
 
