@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from services.audit.logic import Verification
     from services.audit.settings import AuditSettings
 
-app = typer.Typer(help="Verify, anchor and prove the audit log.", no_args_is_help=True)
+app = typer.Typer(help="Verify, anchor, prove, export the audit log.", no_args_is_help=True)
 console = Console(highlight=False)
 
 Keys = Annotated[
@@ -46,7 +46,7 @@ def verify(
     from services.audit.anchors import AnchorError
     from services.audit.evidence import anchors_broken
 
-    settings, anchorage = _here(keys)
+    settings, anchorage = here(keys)
     try:
         found = _verified(settings, anchorage, first, last, jobs or os.cpu_count() or 1)
     except AnchorError as error:
@@ -106,7 +106,7 @@ def anchor() -> None:
     from services.audit.anchoring import Anchorer
     from services.audit.store import AuditStore
 
-    settings, anchorage = _here(None)
+    settings, anchorage = here(None)
     if anchorage is None or anchorage.key is None:
         raise CommandError("anchors need TRADEWIND_AUDIT_ANCHORS and TRADEWIND_AUDIT_KEY")
     files, key, former = anchorage.files, anchorage.key, anchorage.keys
@@ -136,7 +136,7 @@ def prove(
     from services.audit import proofs
     from services.audit.adapters.chain_scan import read_claim
 
-    settings, anchorage = _here(None)
+    settings, anchorage = here(None)
     if anchorage is None:
         raise CommandError("proofs need the anchors: TRADEWIND_AUDIT_ANCHORS")
     with in_a_sentence():
@@ -158,7 +158,7 @@ def prove_growth(
     """Prove that a day's later anchor only added rows to an earlier one."""
     from services.audit import proofs
 
-    _, anchorage = _here(None)
+    _, anchorage = here(None)
     if anchorage is None:
         raise CommandError("proofs need the anchors: TRADEWIND_AUDIT_ANCHORS")
     with in_a_sentence():
@@ -189,7 +189,7 @@ def check_proof(
         console.print("whose key signed was not checked: name it with --key", soft_wrap=True)
 
 
-def _here(keys: list[str] | None) -> tuple[AuditSettings, Anchorage | None]:
+def here(keys: list[str] | None) -> tuple[AuditSettings, Anchorage | None]:
     """Return the settings of the audit log that is meant, and where its anchors are."""
     from infra.audit_place import settings_here
     from infra.embedded.errors import EmbeddedError

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from cli import (
     audit,
+    audit_archive,
     backtest,
     backtest_compare,
     check,
@@ -83,6 +84,10 @@ app.command()(login.whoami)
 app.command("step-up")(login.step_up)
 app.command()(login.password)
 strategy.app.command()(strategy_check.check)
+audit.app.command()(audit_archive.export)
+audit.app.command("check-export")(audit_archive.check_export)
+audit.app.command()(audit_archive.prune)
+audit.app.command()(audit_archive.forget)
 console = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]

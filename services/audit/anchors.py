@@ -93,8 +93,12 @@ class AnchorKey:
 
     def sign(self, statement: Statement) -> Anchor:
         """Return `statement` signed."""
-        signature = self._private.sign(signed_bytes(statement)).hex()
+        signature = self.sign_bytes(signed_bytes(statement))
         return Anchor(**msgspec.structs.asdict(statement), signature=signature)
+
+    def sign_bytes(self, data: bytes) -> str:
+        """Return the signature, in hex, over `data`, which begins with what it is for."""
+        return self._private.sign(data).hex()
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -81,7 +81,7 @@ class ChainGuard:
                     metrics.BACKLOG.labels(stream).set(backlog.messages)
                     metrics.LAG.labels(stream).set(backlog.age_s)
                 if not await self._recorder.stands():
-                    head = self._recorder.head
+                    head = self._recorder.lost or self._recorder.head
                     await self.alarm(
                         "HEAD_GONE",
                         f"row {head.seq} of the audit log, written by this process with hash "

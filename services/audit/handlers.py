@@ -25,6 +25,8 @@ class Recorder:
     clock: Clock
     sealer: Sealer | None = None
     head: Head = field(default_factory=Head)
+    lost: Head | None = None
+    """A head of ours that was found gone when the next rows were to follow it."""
 
     async def record(self, deliveries: Sequence[Delivery]) -> list[Refused]:
         """Append the deliveries, oldest first, in one transaction; return what is no envelope.
@@ -45,6 +47,8 @@ class Recorder:
         entries.sort(key=lambda entry: entry.ts)
         if entries:
             appended = await self.log.append(entries)
+            if appended.before != self.head and not await self.log.holds(self.head):
+                self.lost = self.head
             self.head = appended.head
             metrics.ROWS.inc(appended.rows)
             metrics.DUPLICATES.inc(appended.duplicates)
@@ -65,4 +69,4 @@ class Recorder:
 
         A chain cut off at its end is valid in itself; only who wrote it can know.
         """
-        return await self.log.holds(self.head)
+        return self.lost is None and await self.log.holds(self.head)

@@ -31,10 +31,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The outcome of an append: new rows, messages that were known already, the head after it."""
+    """The outcome of an append: new rows, messages that were known already, the head before it and
+    after."""
 
     rows: int
     duplicates: int
+    before: Head
     head: Head
 
 

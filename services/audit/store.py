@@ -61,13 +61,13 @@ class AuditStore:
         """Link and store what is new, in one transaction and in the given order."""
         async with self._database.write() as tx:
             await tx.execute(_LOCK, {"key": APPEND_LOCK})
-            head = await _head(tx)
+            before = head = await _head(tx)
             fresh = await _unknown(tx, entries)
             rows = list(link(head, fresh))
             if rows:
                 await copy_rows(tx, rows)
                 head = Head(rows[-1].seq, rows[-1].hash)
-        return Appended(len(rows), len(entries) - len(rows), head)
+        return Appended(len(rows), len(entries) - len(rows), before, head)
 
     async def holds(self, head: Head) -> bool:
         """Tell whether the row at `head` is still the one we know."""

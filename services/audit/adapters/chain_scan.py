@@ -7,6 +7,7 @@ processors for them; the parts are joined, and held against the anchors, in orde
 
 from __future__ import annotations
 
+import datetime as dt
 import multiprocessing
 import re
 from collections import deque
@@ -117,6 +118,27 @@ def read_claim(url: str, seq: int) -> Claim | None:
     """Return what row `seq` claims, None where there is none. Raises UnavailableError."""
     with _reading(url) as connection:
         return next(iter(_claims(connection, seq, seq)), None)
+
+
+@contextmanager
+def claims_of(url: str, first_seq: int, last_seq: int) -> Iterator[Iterator[Claim]]:
+    """Open a reading of what rows `first_seq` to `last_seq` claim. Raises UnavailableError."""
+    with _reading(url) as connection:
+        yield _claims(connection, first_seq, last_seq)
+
+
+def rows_between(url: str, start: dt.datetime, end: dt.datetime) -> tuple[int, int]:
+    """Return the first row recorded from `start` on and the last one before `end`."""
+    query = "SELECT coalesce(max(seq), %s) FROM audit_log WHERE recorded_at < %s"
+    with _reading(url) as connection:
+        oldest = connection.execute("SELECT coalesce(min(seq), 1) FROM audit_log").fetchone()
+        assert oldest is not None
+        found = [
+            connection.execute(query, (oldest[0] - 1, moment)).fetchone() for moment in (start, end)
+        ]
+    assert found[0] is not None
+    assert found[1] is not None
+    return found[0][0] + 1, found[1][0]
 
 
 def row_count(url: str, first_seq: int = 1, last_seq: int | None = None) -> int:

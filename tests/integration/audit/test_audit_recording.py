@@ -72,7 +72,18 @@ async def send(redis_url: str, messages: Sequence[LogMessage]) -> None:
     await bus.close()
 
 
-def count(database_url: str, query: str = "SELECT count(*) FROM audit_log") -> int:
+# What the service says of itself: its calls, starts, jobs.
+OWN = "('ApiCall', 'JobRun', 'ServiceStarted', 'ServiceStopped')"
+OTHERS = f"SELECT count(*) FROM audit_log WHERE event_type NOT IN {OWN}"
+
+
+def whole(database_url: str) -> int:
+    """Return how many rows others caused, in a chain that is whole."""
+    assert verify_chain(database_url).valid
+    return count(database_url)
+
+
+def count(database_url: str, query: str = OTHERS) -> int:
     with psycopg.connect(database_url) as connection:
         row = connection.execute(query).fetchone()  # type: ignore[arg-type]
     assert row is not None
@@ -95,8 +106,8 @@ async def test_every_log_channel_is_recorded_in_one_chain(
         verdict = (await client.get("/api/v1/audit/verify")).json()
     assert {item["channel"] for item in listed["items"]} == {c.topic for c in LOG_CHANNELS}
     assert listed["next"] is None
-    assert (verdict["valid"], verdict["rows"], verdict["broken"]) == (True, len(messages), None)
-    assert verdict["head"]["seq"] == len(messages)
+    assert (verdict["valid"], verdict["broken"]) == (True, None)
+    assert verdict["head"]["seq"] == verdict["rows"] >= len(messages)
 
 
 async def test_the_same_message_twice_is_one_row(database_url: str, redis_url: str) -> None:
@@ -122,7 +133,7 @@ async def test_backlog_is_read_when_audit_comes_back(database_url: str, redis_ur
     async with serving(service(database_url, redis_url)) as client:
         await recorded(database_url, 1200)
         await eventually(lambda: idle(client), what="a backlog of none in the metrics")
-    assert verify_chain(database_url).rows == 1200
+    assert whole(database_url) == 1200
 
 
 async def idle(client: httpx.AsyncClient) -> bool:
@@ -141,7 +152,7 @@ async def test_what_a_dead_consumer_had_been_given_is_recorded(
         assert taken
     async with serving(service(database_url, redis_url)):
         await recorded(database_url, 3)
-    assert verify_chain(database_url).rows == 3
+    assert whole(database_url) == 3
 
 
 async def test_garbage_goes_to_the_dead_letters_and_the_rest_is_recorded(
@@ -207,7 +218,7 @@ async def test_database_away_delays_the_record_and_loses_nothing(
             pg_server.start()
         await recorded(database_url, 20)
         await ready(client)
-    assert verify_chain(database_url).rows == 20
+    assert whole(database_url) == 20
 
 
 async def unready(client: httpx.AsyncClient) -> bool:
@@ -263,7 +274,7 @@ async def test_even_a_superuser_is_refused_a_change(
         connection.execute(f"SET session_replication_role = {role}")  # type: ignore[arg-type]
         with pytest.raises(psycopg.errors.RestrictViolation):
             connection.execute(change)  # type: ignore[arg-type]
-    assert verify_chain(database_url).rows == 5
+    assert whole(database_url) == 5
 
 
 async def fill(database_url: str, rows: int) -> None:
@@ -328,7 +339,10 @@ async def test_a_chain_cut_off_at_its_end_is_noticed_by_its_writer(
         await ready(client)
         await send(redis_url, [event(n) for n in range(4)])
         await recorded(database_url, 4)
-        tamper(database_url, "DELETE FROM audit_log WHERE seq = 4")
+        tamper(database_url, "DELETE FROM audit_log WHERE seq >= 4")
+        # Though the writer goes on where the end is now.
+        await send(redis_url, [event(9)])
+        await recorded(database_url, 4)
         await eventually(
             lambda: (
                 count(
