@@ -40,6 +40,7 @@ from libs.common.runtime.permissions import (
     check_permissions,
     public_paths,
     requires,
+    routes_of,
 )
 from libs.common.runtime.problems import install_problem_handlers
 from libs.common.runtime.queries import known_query
@@ -173,6 +174,7 @@ def create_app(
         app.include_router(router, dependencies=[Depends(known_query)])
     check_permissions(app)
     runtime.gate.open(public_paths(app))
+    calls.know(routes_of(app))
     app.state.gate = runtime.gate
     app.state.runtime = runtime
     return app

@@ -15,7 +15,7 @@ from libs.common.kernel.ids import IdSource
 from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.metrics import HTTP_DURATION, HTTP_REQUESTS, HTTP_THROTTLED
 from libs.common.runtime.problems import internal_problem, problem
-from libs.common.runtime.recording import CallRecorder
+from libs.common.runtime.recording import UNMATCHED, CallRecorder
 from libs.common.runtime.throttle import CALLER_BYTES, Throttle
 
 HEADER = "X-Correlation-ID"
@@ -135,7 +135,7 @@ class RequestFrame:
         finally:
             if inside is not None:
                 self._throttle.leave(inside)
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path", UNMATCHED)
             seconds = time.perf_counter() - started
             self._count(scope["method"], route, status, seconds)
             self._calls.note(scope, route, status, seconds, known_as)

@@ -16,8 +16,9 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from fastapi.routing import APIRoute
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
 from starlette.types import Scope
@@ -28,6 +29,7 @@ from libs.common.kernel.clock import Clock, from_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.addresses import address_of
+from libs.common.runtime.auth.principal import Principal, principal_in
 from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import Database
 from libs.common.runtime.logging import get_logger
@@ -45,8 +47,7 @@ SLICE: Final = 50
 AGENT_CHARS_MAX: Final = 200
 PATH_CHARS_MAX: Final = 300
 NOBODY: Final = "anonymous"
-PRINCIPAL: Final = "tradewind.principal"
-"""Where the scope of a request names who makes it."""
+UNMATCHED: Final = "unmatched"
 
 
 class Call(NamedTuple):
@@ -62,7 +63,7 @@ class Call(NamedTuple):
     correlation_id: uuid.UUID
     headers: Sequence[tuple[bytes, bytes]]
     client: tuple[str, int] | None
-    principal: Any
+    principal: Principal | None
 
 
 @dataclass
@@ -103,6 +104,11 @@ class CallRecorder:
         self._calls_of_batch = 0
         self._tried = False
         self._gap = _Gap()
+        self._routes: Sequence[APIRoute] = ()
+
+    def know(self, routes: Sequence[APIRoute]) -> None:
+        """Take the routes there are: who is not admitted does not get as far as the router."""
+        self._routes = routes
 
     def note(
         self, scope: Scope, route: str, status: int, seconds: float, correlation_id: uuid.UUID
@@ -125,7 +131,7 @@ class CallRecorder:
                 correlation_id,
                 scope["headers"],
                 scope.get("client"),
-                scope.get(PRINCIPAL),
+                principal_in(scope),
             )
         )
 
@@ -153,7 +159,7 @@ class CallRecorder:
         while self._calls and self._calls_of_batch < BATCH:
             if self._calls_of_batch % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            call = self._calls.popleft()
+            call = self._routed(self._calls.popleft())
             self._batch.append(
                 self._outbox.prepare(
                     AUDIT_OPERATIONS,
@@ -170,6 +176,14 @@ class CallRecorder:
                 )
             )
         self._tried = False
+
+    def _routed(self, call: Call) -> Call:
+        if call.route != UNMATCHED:
+            return call
+        for route in self._routes:
+            if call.method in (route.methods or ()) and route.path_regex.match(call.path):
+                return call._replace(route=route.path)
+        return call
 
     async def _store(self) -> None:
         again, self._tried = self._tried, True
@@ -203,7 +217,7 @@ def event_of(call: Call, service: str) -> AuditEvent:
     denied = call.status in (401, 403)
     details = {
         "service": service,
-        "path": call.path[:PATH_CHARS_MAX] if call.route != "unmatched" else "",
+        "path": call.path[:PATH_CHARS_MAX] if call.route != UNMATCHED else "",
         "status": str(call.status),
         "latency_ms": f"{call.seconds * 1000:.3f}",
         "ip": address_of(call.client, call.headers),
@@ -211,7 +225,7 @@ def event_of(call: Call, service: str) -> AuditEvent:
     }
     return AuditEvent(
         event_type="PermissionDenied" if denied else "ApiCall",
-        actor=NOBODY if call.principal is None else str(call.principal.actor),
+        actor=NOBODY if call.principal is None else call.principal.actor,
         action=call.method,
         resource=call.route,
         outcome=_outcome(call.status),

@@ -25,7 +25,7 @@ from tests.support.servers import ServerProcess
 def app_of(runtime: Runtime) -> FastAPI:
     router = APIRouter()
 
-    @router.get("/things/{name}", dependencies=[requires("things:read")])
+    @router.get("/things/{name}", dependencies=[requires("market:read")])
     async def thing(name: str) -> dict[str, str]:
         if name == "bug":
             raise RuntimeError("hunter2")
@@ -59,21 +59,30 @@ async def test_each_call_is_recorded_once_with_who_what_and_how(
                 "X-Correlation-ID": correlation,
                 "User-Agent": "x" * 1000,
                 "X-Forwarded-For": "203.0.113.9",
-                "Authorization": "Bearer hunter2",
             },
+        )
+        stranger = {"X-Correlation-ID": correlation}
+        await client.get(
+            "/things/8", headers={"Authorization": "Bearer hunter2", **stranger}, auth=None
         )
         await client.get("/things/7?colour=blue")
         await client.get("/nowhere/hunter2")
         await client.get("/things/bug")
-        await eventually(lambda: len(calls(database_url)) == 4, what="four calls on record")
+        await eventually(lambda: len(calls(database_url)) == 5, what="five calls on record")
     found = calls(database_url)
     payloads = [one["payload"] for one in found]
     assert [(p["resource"], p["details"]["status"], p["outcome"]) for p in payloads] == [
         ("/things/{name}", "422", "refused"),
+        ("/things/{name}", "401", "denied"),
         ("/things/{name}", "422", "refused"),
         ("unmatched", "404", "refused"),
         ("/things/{name}", "500", "failed"),
     ]
+    assert [p["actor"] for p in payloads] == [
+        "service:operator", "anonymous", "service:operator", "service:operator",
+        "service:operator",
+    ]  # fmt: skip
+    assert payloads[1]["event_type"] == "PermissionDenied"
     assert found[0]["correlation_id"] == correlation
     details = payloads[0]["details"]
     assert (details["path"], details["ip"], details["service"]) == (
