@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli import dossier, tables
 from cli.client import Gateway
-from cli.errors import Exit
+from cli.errors import CommandError, Exit
 from cli.order_words import (
     DEAD,
     PATH,
@@ -145,9 +146,21 @@ def cancel_all(
 @app.command()
 def show(
     order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write it as a page to this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show an order's whole story: signal, checks, events, executions, ledger, latency, cost."""
+    if html is not None:
+        with Gateway() as gateway:
+            page = gateway.text(f"{PATH}/{path_part(order_id)}/dossier/page", {})
+        try:
+            html.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{html}: {error.strerror}") from error
+        console.print(f"written to {html}", soft_wrap=True)
+        return
     with Gateway() as gateway:
         answer = gateway.get(f"{PATH}/{path_part(order_id)}/dossier")
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
@@ -21,6 +22,7 @@ from services.trade_executor.amending import AmendFields
 from services.trade_executor.amends import Amends
 from services.trade_executor.answering import Answering
 from services.trade_executor.cancels import Cancels
+from services.trade_executor.dossier_page import POLICY, dossier_page
 from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.placing import Placing
@@ -130,6 +132,17 @@ def one_order_routes(
         """Show an order's whole story: what led to it, its judgement, events, executions and
         ledger lines, how long each leg took, and its cost against the arrival price."""
         return json_response(await dossiers.dossier(order_id))
+
+    @router.get(
+        "/{order_id}/dossier/page",
+        dependencies=[READ],
+        responses=answers(None, media={"text/html": {"type": "string"}}),
+    )
+    async def show_order_dossier_page(order_id: UUID) -> Response:
+        """The same as a page to keep or print: no script, nothing loaded from elsewhere."""
+        dossier = msgspec.json.decode(json_response(await dossiers.dossier(order_id)).body)
+        headers = {"Content-Security-Policy": POLICY}
+        return Response(dossier_page(dossier), media_type="text/html", headers=headers)
 
     @router.patch(
         "/{order_id}",

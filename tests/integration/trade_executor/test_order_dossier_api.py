@@ -154,6 +154,9 @@ async def test_a_partly_filled_order_is_told_from_judgement_to_cost(world: World
     await world.send(order)
     await world.until(order.order_id, "partially_filled")
     found = await dossier(world, order.order_id)
+    page = await world.client.get(f"/api/v1/orders/{order.order_id}/dossier/page")
+    assert page.headers["content-type"].startswith("text/html")
+    assert f"Order {order.order_id}" in page.text
 
     assert found["order"]["id"] == str(order.order_id)
     assert (found["order"]["quantity"], found["order"]["limit_price"]) == ("10", "100.02")
