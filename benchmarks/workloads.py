@@ -29,6 +29,7 @@ MODELS: Final = Models(cash=1e7, commission=Commission(percent=0.001))
 HUNDRED: Final = Sizing(Method.FIXED_QUANTITY, 100.0)
 RUNS: Final = 200
 CORES: Final = 2
+BATCH: Final = 5
 FRACTION: Final = 1e-8
 
 
@@ -90,9 +91,14 @@ def pairs(count: int) -> list[dict[str, object]]:
 
 
 def sweep(market: Market, chosen: Sequence[Mapping[str, object]]) -> Result:
-    """Run pairs of windows on two threads."""
+    """Run pairs of windows on two threads, some at a time, as `tradewind sweep` does."""
+
+    def some(batch: Sequence[Mapping[str, object]]) -> list[Result]:
+        return [crossover(market, pair) for pair in batch]
+
+    batches = [chosen[k : k + BATCH] for k in range(0, len(chosen), BATCH)]
     with ThreadPoolExecutor(CORES) as pool:
-        found = list(pool.map(lambda pair: crossover(market, pair), chosen))
+        found = [result for batch in pool.map(some, batches) for result in batch]
     return Result(sum(r.fills for r in found), sum(r.equity for r in found))
 
 
