@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_step
 from libs.common.quant.simulation.costs import commission, percent_rate, taxes
 from libs.common.quant.simulation.layout import BY_SIGNAL, CASH_SHORT
 from libs.common.quant.simulation.orders import DUST, refuse, whole_lots
 
 
-@compiled
+@compiled_step
 def spare(
     model: Any, account: Any, line: Any, side: float, quantity: float, price: float, fee: float
 ) -> float:
@@ -26,7 +26,7 @@ def spare(
     return float((cash + net) / model.initial - gross)
 
 
-@compiled
+@compiled_step
 def affordable(
     model: Any, account: Any, line: Any, order: Any, rate: float, quantity: float, price: float
 ) -> tuple[float, float]:
@@ -154,7 +154,7 @@ def write_fill(
         closing = 0.0
 
 
-@compiled
+@compiled_step
 def _trip(
     account: Any, stream: Any, side: float, quantity: float, price: float, fee: float, bar: int
 ) -> None:
@@ -181,7 +181,7 @@ def _trip(
     stream.last_side = side
 
 
-@compiled
+@compiled_step
 def _end_trip(trades: Any, account: Any, stream: Any, reason: int, bar: int) -> None:
     """Write the round trip down; exits have nothing left to guard."""
     trade = trades[account.trades]

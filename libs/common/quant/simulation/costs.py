@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_step
 from libs.common.quant.simulation.models import SlippageMethod
 
 BPS: Final = list(SlippageMethod).index(SlippageMethod.BPS)
@@ -33,7 +33,7 @@ def slippage(model: Any, line: Any, quantity: float, price: float) -> float:
     return 0.0
 
 
-@compiled
+@compiled_step
 def percent_rate(model: Any, traded: float, maker: bool) -> float:
     """Return the share of money that a fill pays: the maker's, the tier's (after `traded` of money
     so far), or the taker's."""
@@ -46,7 +46,7 @@ def percent_rate(model: Any, traded: float, maker: bool) -> float:
     return rate
 
 
-@compiled
+@compiled_step
 def commission(model: Any, order: Any, rate: float, quantity: float, price: float) -> float:
     """Return what the broker takes for `quantity` more of `order`: least and greatest amounts hold
     for the order as a whole, so a part pays the difference. 0.005 a share, at least 1: the first
@@ -59,7 +59,7 @@ def commission(model: Any, order: Any, rate: float, quantity: float, price: floa
     return float(min(due, model.maximum_share * notional) - order.charged)
 
 
-@compiled
+@compiled_step
 def taxes(model: Any, side: float, quantity: float, price: float) -> float:
     """Return the taxes and fees on money bought or sold."""
     if side > 0.0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from libs.common.quant.compile import compiled, compiled_loop
+from libs.common.quant.compile import compiled, compiled_loop, compiled_step
 from libs.common.quant.simulation.costs import IMPACT
 from libs.common.quant.simulation.events import accrue, act, call_margin
 from libs.common.quant.simulation.history import deviation, mean_volume
@@ -160,7 +160,7 @@ def _owner(model: Any, owner: Any, k: int, low: int) -> int:
     return k - low if model.aligned else owner[k]
 
 
-@compiled
+@compiled_step
 def _glide(account: Any, lines: Any, tape: Any, closes: Any, curve: Any, t: int, until: int) -> int:
     """As `_coast`, where every symbol has a bar at every time: the next signal is known beforehand,
     and nothing but prices changes before it."""
@@ -183,7 +183,7 @@ def _glide(account: Any, lines: Any, tape: Any, closes: Any, curve: Any, t: int,
     return min(due, until)
 
 
-@compiled
+@compiled_step
 def _mark_one(cash: float, position: float, closes: Any, curve: Any, begin: int, end: int) -> None:
     """Draw times `begin` to `end` - 1 of an account that is long in the only symbol, or flat.
 
@@ -261,7 +261,7 @@ def _coast(
     return t
 
 
-@compiled
+@compiled_step
 def _open(model: Any, lines: Any, tape: Any, owner: Any, low: int, high: int, active: Any) -> int:
     """Mark every symbol at its open; write those with work into `active`, return how many."""
     count = 0
@@ -338,7 +338,7 @@ def _look_back(account: Any, equity: float, before: float) -> None:
         account.day_equity = before
 
 
-@compiled
+@compiled_step
 def _hear(
     logs: Any,
     model: Any,

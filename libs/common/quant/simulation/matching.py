@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_step
 from libs.common.quant.simulation.booking import take
 from libs.common.quant.simulation.costs import slippage
 from libs.common.quant.simulation.layout import (
@@ -47,7 +47,7 @@ AT_OPEN: Final = 1
 WITHIN: Final = 2
 
 
-@compiled
+@compiled_step
 def match(
     logs: Any,
     model: Any,
@@ -89,7 +89,7 @@ def match(
                 count_busy(account, line, streams)
 
 
-@compiled
+@compiled_step
 def _work(model: Any, lines: Any, streams: Any, active: Any, count: int) -> Any:
     """Tell which phases have something to do."""
     sells = buys = within = False
@@ -107,7 +107,7 @@ def _work(model: Any, lines: Any, streams: Any, active: Any, count: int) -> Any:
     return sells, buys, within, within, sells and closes, buys and closes, True
 
 
-@compiled
+@compiled_step
 def _expire(logs: Any, account: Any, stream: Any, i: int) -> None:
     stream.fresh = 0
     order = stream.order
@@ -145,7 +145,7 @@ def guard(stream: Any, stop: float, take_profit: float, signal: int) -> None:
     exits.signal = signal
 
 
-@compiled
+@compiled_step
 def _at_auction(
     logs: Any, model: Any, account: Any, line: Any, stream: Any, bar: Any, i: int, phase: int
 ) -> None:

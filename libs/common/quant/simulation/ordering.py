@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from libs.common.quant import sizing
-from libs.common.quant.compile import compiled
+from libs.common.quant.compile import compiled, compiled_step
 from libs.common.quant.simulation.history import deviation
 from libs.common.quant.simulation.layout import (
     BY_LIQUIDATION,
@@ -41,7 +41,7 @@ _QUANTITY = METHODS.index(Method.FIXED_QUANTITY)
 _SHARES_MAX = 9e10
 
 
-@compiled
+@compiled_step
 def wished_shares(
     stream: Any, target: float, price: float, equity: float, volatility: float
 ) -> float:
@@ -56,7 +56,7 @@ def wished_shares(
     return _volatility_target(scaled, stream.figure, volatility, equity, price, stream.weight_max)
 
 
-@compiled
+@compiled_step
 def on_tick(price: float, tick: float, side: float) -> float:
     """Return `price` on the grid: a buy's limit rounds down, a sell's up; side 0: to the nearest.
 
@@ -74,7 +74,7 @@ def on_tick(price: float, tick: float, side: float) -> float:
     return eight_places(whole * tick)
 
 
-@compiled
+@compiled_step
 def obey(
     logs: Any,
     model: Any,
@@ -116,7 +116,7 @@ def obey(
     count_busy(account, line, streams)
 
 
-@compiled
+@compiled_step
 def _aim(
     logs: Any,
     model: Any,
