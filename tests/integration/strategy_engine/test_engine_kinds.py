@@ -21,6 +21,7 @@ from libs.common.strategy.protocol import Stepper
 from strategies.sma_cross import SmaCross
 from tests.support.bar_feed import daily_bars
 from tests.support.engine_desk import Desk, opened
+from tests.support.runtimes import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -154,6 +155,71 @@ async def test_strategy_on_a_universe_waits_for_every_symbol_and_equals_the_loop
         detail = (await d.client.get("/api/v1/strategies/mine")).json()
         assert [row["symbol"] for row in detail["symbols"]] == list(prices)
         assert d.targets("sma") == targets(Runner(SmaCross.definition, {}), prices["AAPL"])
+
+
+async def test_strategies_on_a_universe_and_in_python_are_swapped_after_bars_in_shadow(
+    desk: Open, tmp_path: Path
+) -> None:
+    cross = defined(tmp_path / "strongest.py", CROSS)
+    other = defined(
+        tmp_path / "weakest.py",
+        CROSS.replace("Strongest", "Weakest").replace("> bars[best]", "< bars[best]"),
+    )
+    python = defined(tmp_path / "momentum.py", PYTHON)
+    prices = {symbol: daily_bars(symbol, 70) for symbol in ("AAPL", "PG")}
+    universe = {**SMA, "id": "wide", "class_name": "strongest", "universe": list(prices)}
+    single = {**SMA, "id": "plain", "class_name": "momentum", "params": {"window": 10}}
+    more = {"trusted_dirs": [str(BUILT_IN), str(tmp_path)], "panel_wait_s": 30}
+
+    def part(first: int, last: int) -> dict[str, np.ndarray]:
+        return {symbol: bars[first:last] for symbol, bars in prices.items()}
+
+    async def fed(d: Desk, first: int, last: int) -> None:
+        for i in range(first, last):
+            for symbol, bars in prices.items():
+                d.feed.close(symbol, bars[i : i + 1])
+        await d.seen("wide", "*", prices["AAPL"][last - 1])
+        await d.seen("plain", "AAPL", prices["AAPL"][last - 1])
+
+    async with desk(universe, single, **more) as d:
+        await fed(d, 0, 40)
+        wishes = {
+            "wide": {"class_name": "weakest", "shadow_bars": 5},
+            "plain": {"params": {"window": 4}, "shadow_bars": 5},
+        }
+        for strategy_id, wish in wishes.items():
+            answer = await d.client.post(f"/api/v1/strategies/{strategy_id}/swap", json=wish)
+            assert answer.status_code == 202, answer.text
+        await fed(d, 40, 45)
+        for strategy_id in wishes:
+            await exchanged(d, strategy_id)
+        await fed(d, 45, 70)
+        wide = runner_of(cross, {}, list(prices), Timeframe.DAY)
+        new = runner_of(other, {}, list(prices), Timeframe.DAY)
+        new.warm(part(40 - max(new.warmup, 1), 40))
+        new.decide(part(40, 45))
+        new.forget_stated()
+        expected = sorted(in_time(wide, part(0, 45)) + in_time(new, part(45, 70)))
+        assert stored(d, "wide") == expected
+        plain = runner_of(python, {"window": 10}, ["AAPL"])
+        changed = runner_of(python, {"window": 4}, ["AAPL"])
+        one = {"AAPL": prices["AAPL"]}
+        changed.warm({"AAPL": one["AAPL"][40 - max(changed.warmup, 1) : 40]})
+        changed.decide({"AAPL": one["AAPL"][40:45]})
+        changed.forget_stated()
+        expected = in_time(plain, {"AAPL": one["AAPL"][:45]})
+        expected += in_time(changed, {"AAPL": one["AAPL"][45:]})
+        assert stored(d, "plain") == expected
+        assert state_of(d, "plain") == changed.save()
+
+
+async def exchanged(d: Desk, strategy_id: str) -> None:
+    async def done() -> bool:
+        view = (await d.client.get(f"/api/v1/strategies/{strategy_id}")).json()
+        assert view["swap"]["status"] in ("shadowing", "exchanged"), view["swap"]
+        return bool(view["swap"]["status"] == "exchanged")
+
+    await eventually(done, within_s=90, what=f"exchange of {strategy_id}")
 
 
 def begin(d: Desk, prices: dict[str, np.ndarray], count: int) -> None:

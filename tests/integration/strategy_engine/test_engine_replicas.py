@@ -33,6 +33,15 @@ SEEDS = [
     {"id": "one", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"},
     {"id": "two", "class_name": "rsi_reversion", "universe": ["PG"], "timeframe": "1d"},
 ]
+BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
+LATER = """
+from libs.common.strategy import Strategy
+
+class Later(Strategy):
+    @staticmethod
+    def step(state, bar, params, out):
+        out.target = 1.0
+"""
 QUICK = {"lease_s": 2.0, "lease_renew_s": 0.3, "sweep_s": 0.5, "gap_timeout_s": 30.0}
 
 
@@ -108,8 +117,11 @@ def stage(database_url: str, redis_url: str) -> Iterator[Stage]:
 def test_dead_and_parted_replicas_lose_their_strategies_and_no_signal_is_lost_or_doubled(
     stage: Stage, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "mine").mkdir()
+    folders = [str(BUILT_IN), str(tmp_path / "mine")]
+    settings = {"strategies": SEEDS, "strategy_dirs": folders, "trusted_dirs": folders, **QUICK}
     first, second = (
-        EngineProcess(database_url, redis_url, tmp_path / f"{name}.log", strategies=SEEDS, **QUICK)
+        EngineProcess(database_url, redis_url, tmp_path / f"{name}.log", **settings)
         for name in ("first", "second")
     )
     with ExitStack() as stack:
@@ -132,6 +144,13 @@ def test_dead_and_parted_replicas_lose_their_strategies_and_no_signal_is_lost_or
             for name in ("one", "two"):
                 detail = httpx.get(f"{engine.url}{BASE}/{name}", auth=AS_OPERATOR).json()
                 assert detail["symbols"][0]["state"], detail
+        # Both load a new file at the word of either, and go on where they were.
+        (tmp_path / "mine" / "later.py").write_text(LATER)
+        answer = httpx.post(f"{second.url}{BASE}/reload", auth=AS_OPERATOR, timeout=60)
+        assert answer.status_code == 200, answer.text
+        for engine in (first, second):
+            found = httpx.get(f"{engine.url}{BASE}/classes", auth=AS_OPERATOR).json()
+            assert "later" in {item["name"] for item in found["items"]}, engine.url
         first.kill()
         stage.close(40, 80)
         assert wait(lambda: stage.seen(79), "take-over from the dead one") < 30

@@ -107,7 +107,8 @@ async def test_new_code_with_the_same_layout_goes_on_with_the_memory_of_the_old(
     bars = daily_bars("AAPL", 12)
     mine = {**SMA, "class_name": "counter"}
     other = {**SMA, "id": "second", "class_name": "counter"}
-    async with desk(mine, other, strategy_dirs=[str(tmp_path)]) as d:
+    folder = {"strategy_dirs": [str(tmp_path)], "trusted_dirs": [str(tmp_path)]}
+    async with desk(mine, other, **folder) as d:
         await fed(d, bars[:5])
         path.write_text(FILE.replace("SHARE", "0.25"))
         answer = await d.client.post(f"{BASE}/mine/swap", json={})

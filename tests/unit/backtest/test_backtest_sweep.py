@@ -101,6 +101,22 @@ def test_a_trial_is_the_backtest_with_its_parameters(workshop: Workshop, tmp_pat
     assert json.loads((tmp_path / "sweep.json").read_text())["best"] == summary["best"]
 
 
+def test_the_weights_of_a_fusion_are_swept(tmp_path: Path) -> None:
+    params = {"sma_cross.weight": 1, "rsi_reversion.weight": 1, "trips_min": 2}
+    choice = {"class_name": "fusion", "symbols": ["KO"], "params": params}
+    spec = spec_of({"strategies": [choice], "start": "2019-01-01"})
+    registry = load_named(["fusion"], [BUILT_IN])
+    shop = Workshop(spec, read_history(spec, (), reader_of(spec)), registry)
+    axes = (axis_of("sma_cross.weight=0.5,4"), axis_of("conflict=0,2"))
+    summary = sweep(shop, plan(axes=axes), tmp_path, directories=[BUILT_IN], crew="threads")
+    assert (summary["trials"], summary["skipped"], summary["failed"]) == (4, 0, 0)
+    swept_params = shop.spec_with({"sma_cross.weight": 4}).strategies[0].params
+    assert swept_params == {**params, "sma_cross.weight": 4}
+    with Journal(tmp_path, header_of(shop, plan(axes=axes))) as journal:
+        last = {trial.equity_last for trial in journal.trials()}
+    assert len(last) > 1  # the weights do matter
+
+
 def test_a_sweep_cut_short_goes_on_and_comes_to_the_same(
     workshop: Workshop, tmp_path: Path
 ) -> None:

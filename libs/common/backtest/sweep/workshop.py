@@ -21,6 +21,7 @@ from libs.common.backtest.spec import BacktestSpec
 from libs.common.quant.metrics import compute_metrics, daily, simple_returns
 from libs.common.strategy.definition import Kind
 from libs.common.strategy.errors import InvalidParamsError
+from libs.common.strategy.fusion import NAME as FUSION
 from libs.common.strategy.parameters import Value
 from libs.common.strategy.registry import Registry
 
@@ -93,15 +94,19 @@ class Workshop:
         titles = [choice.title for choice in self.spec.strategies]
         given: dict[str, dict[str, Value]] = {title: {} for title in titles}
         for name, value in params.items():
-            title, dot, own = name.rpartition(".")
-            if not dot and len(titles) == 1:
-                title, own = titles[0], name
-            if title not in given:
+            # A fusion's own parameters have dots, too: sma_cross.weight.
+            owner = max((t for t in titles if name.startswith(f"{t}.")), key=len, default="")
+            if owner:
+                given[owner][name.removeprefix(f"{owner}.")] = value
+            elif len(titles) == 1 and (
+                "." not in name or self.spec.strategies[0].class_name == FUSION
+            ):
+                given[titles[0]][name] = value
+            else:
                 raise SpecError(
-                    f"{name}: name the strategy as well, like {titles[0]}.{own}; "
-                    f"there are {', '.join(titles)}"
+                    f"{name}: name the strategy as well, like "
+                    f"{titles[0]}.{name.rpartition('.')[2]}; there are {', '.join(titles)}"
                 )
-            given[title][own] = value
         strategies = tuple(
             msgspec.structs.replace(choice, params={**choice.params, **given[choice.title]})
             for choice in self.spec.strategies
