@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import uuid
 
 import pytest
 
-from libs.common.contracts.envelope import seal
+from libs.common.contracts.envelope import Envelope, seal
 from libs.common.contracts.messages import Revocation
 from libs.common.kernel.clock import ManualClock
 from libs.common.kernel.errors import InvalidInputError, UnavailableError
@@ -31,12 +32,16 @@ class Facts:
         self.revoked: dict[str, dt.datetime] = {}
         self.away = False
         self.reads = 0
+        self.answered = asyncio.Event()
+        self.answered.set()
 
     async def read(self) -> AccessFacts:
         self.reads += 1
         if self.away:
             raise UnavailableError("database: away")
-        return AccessFacts(dict(self.keys), dict(self.revoked))
+        found = AccessFacts(dict(self.keys), dict(self.revoked))
+        await self.answered.wait()
+        return found
 
 
 def token(key: object = FIRST, now: dt.datetime = NOW) -> str:
@@ -48,6 +53,16 @@ def token(key: object = FIRST, now: dt.datetime = NOW) -> str:
         accounts=["main"],
         session_id=SESSION,
         now=now,
+    )
+
+
+def told(subject: str, at: dt.datetime) -> Envelope[Revocation]:
+    return seal(
+        Revocation(subject=subject, revoked_at=at, expires_at=at + USER_TTL),
+        message_id=uuid.uuid4(),
+        ts_ns=0,
+        source="security",
+        correlation_id=uuid.uuid4(),
     )
 
 
@@ -132,22 +147,27 @@ async def test_a_revocation_hits_what_was_issued_before_it(
     old = token()
     await desk.identify(old)
     at = NOW + dt.timedelta(seconds=1)
-    payload = Revocation(subject=subject, revoked_at=at, expires_at=at + USER_TTL)
-    await desk.hear(
-        seal(
-            payload,
-            message_id=uuid.uuid4(),
-            ts_ns=0,
-            source="security",
-            correlation_id=uuid.uuid4(),
-        )
-    )
+    await desk.hear(told(subject, at))
     clock.advance(dt.timedelta(seconds=2))
     assert await code_of(desk, old) == "revoked"
     assert (await desk.identify(token(now=clock.now()))).name == "ada"
     # What came by broadcast alone is confirmed by the table, or healed by it.
     facts.revoked[subject] = at
     await desk.refresh()
+    assert await code_of(desk, old) == "revoked"
+
+
+async def test_a_revocation_heard_while_the_tables_are_read_is_not_lost(
+    desk: Authenticator, facts: Facts
+) -> None:
+    old = token()
+    await desk.identify(old)
+    facts.answered.clear()
+    reading = asyncio.create_task(desk.refresh())
+    await asyncio.sleep(0)
+    await desk.hear(told(f"user:{USER}", NOW))
+    facts.answered.set()
+    await reading
     assert await code_of(desk, old) == "revoked"
 
 

@@ -63,6 +63,7 @@ class Authenticator:
         self._clock = clock
         self._key_desk = keys
         self._facts: AccessFacts | None = None
+        self._heard: dict[str, dt.datetime] = {}
         self._tried_at = -_LOOK_S
         self._reading = asyncio.Lock()
         self._remembered: OrderedDict[bytes, Principal] = OrderedDict()
@@ -94,7 +95,10 @@ class Authenticator:
 
     async def _read(self) -> None:
         self._tried_at = time.monotonic()
+        # What is heard while the tables are being read may be newer than what they tell.
+        self._heard.clear()
         facts = await self._read_facts()
+        facts.revoked.update(self._heard)
         if self._facts is not None and facts.keys.keys() != self._facts.keys.keys():
             self._remembered.clear()
         self._facts = facts
@@ -112,6 +116,7 @@ class Authenticator:
         """Take a revocation at once."""
         if self._key_desk is not None:
             self._key_desk.outdate()
+        self._heard[message.payload.subject] = message.payload.revoked_at
         if self._facts is not None:
             self._facts.revoked[message.payload.subject] = message.payload.revoked_at
 
