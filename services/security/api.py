@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from libs.common.runtime.addresses import address_of
 from libs.common.runtime.app import json_response
 from libs.common.runtime.auth.principal import Kind, principal
 from libs.common.runtime.openapi import answers, page_of
@@ -180,7 +179,7 @@ def caller_of(request: Request) -> Caller:
     """Return where a request came from."""
     agent = request.headers.get("user-agent", "")[:USER_AGENT_CHARS]
     shown = "".join(each if each.isprintable() else "\ufffd" for each in agent)
-    return Caller(address_of(request.scope.get("client"), request.scope["headers"]), shown)
+    return Caller(request.client.host if request.client else "", shown)
 
 
 def secret(value: Any) -> Any:

@@ -28,7 +28,6 @@ from libs.common.contracts.messages import AuditEvent
 from libs.common.kernel.clock import Clock, from_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
-from libs.common.runtime.addresses import address_of
 from libs.common.runtime.auth.principal import Principal, principal_in
 from libs.common.runtime.bus import LogMessage
 from libs.common.runtime.database import Database
@@ -220,7 +219,7 @@ def event_of(call: Call, service: str) -> AuditEvent:
         "path": call.path[:PATH_CHARS_MAX] if call.route != UNMATCHED else "",
         "status": str(call.status),
         "latency_ms": f"{call.seconds * 1000:.3f}",
-        "ip": address_of(call.client, call.headers),
+        "ip": call.client[0] if call.client else "",
         "user_agent": _header(call, b"user-agent")[:AGENT_CHARS_MAX],
     }
     return AuditEvent(
