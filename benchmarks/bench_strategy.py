@@ -13,12 +13,14 @@ import time
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 
 from benchmarks.results import Measurement, percentiles
+from libs.common.backtest.shelf import load_named
 from libs.common.domain.timeframes import Timeframe
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.quant.simulation.records import BAR, DECISION
@@ -29,16 +31,20 @@ from libs.common.strategy import (
     Runner,
     SingleDefinition,
 )
+from libs.common.strategy.fusion_runner import FusionRunner
 from libs.common.strategy.python import Bar, Decision
 from services.strategy_engine.bars import Arrival
 from services.strategy_engine.configuration import Configuration
 from services.strategy_engine.streams import Stream
+from strategies.ema_cross import EmaCross
 from strategies.rsi_reversion import RsiReversion
 from strategies.sma_cross import SmaCross
 
 BARS = 1_000_000
 CALLS = 100_000
 ROUNDS = 5
+FUSED = 20_000
+STRATEGIES = Path(__file__).resolve().parents[1] / "strategies"
 
 
 def run() -> list[Measurement]:
@@ -49,7 +55,12 @@ def run() -> list[Measurement]:
     for definition in (SmaCross.definition, RsiReversion.definition):
         results += live(definition, bars, floor)
     bare = bare_rate(bars)
-    return [*results, loop_rate(SmaCross.definition, bars, bare), python_rate(bars)]
+    return [
+        *results,
+        loop_rate(SmaCross.definition, bars, bare),
+        python_rate(bars),
+        fusion_cost(bars[:FUSED]),
+    ]
 
 
 def walk() -> np.ndarray:
@@ -229,3 +240,36 @@ def python_rate(bars: np.ndarray) -> Measurement:
         best_rate(lambda: _plain(bars)), "plain Python loop",
         target_value=250_000.0,
     )  # fmt: skip
+
+
+def fusion_cost(bars: np.ndarray) -> Measurement:
+    """Return the µs of processor time that a fusion of three members takes for a bar, beside those
+    of its members stepped alone one bar at a time."""
+    members = {"sma_cross": 1.0, "rsi_reversion": 1.0, "ema_cross": 1.0}
+    params = {f"{name}.weight": weight for name, weight in members.items()}
+    registry = load_named(["fusion"], [STRATEGIES])
+    definition = registry.get("fusion").definition
+
+    def fused() -> float:
+        runner = FusionRunner(definition, params)
+        began = time.process_time()
+        runner.decide({"": bars})
+        return (time.process_time() - began) / len(bars) * 1e6
+
+    def alone() -> float:
+        runners = [Runner(one.definition, {}) for one in (SmaCross, RsiReversion, EmaCross)]
+        began = time.process_time()
+        for bar in bars:
+            for runner in runners:
+                runner.step(bar)
+        return (time.process_time() - began) / len(bars) * 1e6
+
+    fused(), alone()
+    return Measurement(
+        "fusion of three members, one bar (processor time)",
+        min(fused() for _ in range(3)),
+        "µs",
+        min(alone() for _ in range(3)),
+        "its members alone",
+        higher_is_better=False,
+    )
