@@ -31,6 +31,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get(
         "/totp/qr.svg",
         dependencies=[SELF],
+        response_class=Response,
         responses=answers(None, 404, 409, media={"image/svg+xml": PICTURE}),
     )
     async def qr_svg(request: Request) -> Response:
@@ -41,6 +42,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get(
         "/totp/qr.png",
         dependencies=[SELF],
+        response_class=Response,
         responses=answers(None, 404, 409, media={"image/png": PICTURE}),
     )
     async def qr_png(request: Request) -> Response:

@@ -199,3 +199,29 @@ def settle(system: System) -> None:
         "all orders to end",
     )
     system.until(lambda: differences(system) == [], 45, "the books to agree")
+
+
+def test_the_first_administrator_logs_in_with_the_password_that_was_told_once(
+    system: System,
+) -> None:
+    kept = system.home / "credentials" / "admin_password"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    password = kept.read_text().strip()
+    auth = f"{system.url('gateway')}/api/v1/auth"
+    body = {"name": "admin", "password": password}
+    first = http.post(f"{auth}/login", json=body).json()
+
+    def as_admin(token: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token}"}
+
+    account = f"{system.url('gateway')}/api/v1/portfolio/account"
+    refused = http.get(account, headers=as_admin(first["access_token"]))
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission-denied")
+    changed = http.post(
+        f"{auth}/password",
+        json={"current_password": password, "new_password": "neither default nor guessed"},
+        headers=as_admin(first["access_token"]),
+    ).json()
+    assert http.get(account, headers=as_admin(changed["access_token"])).status_code == 200
+    assert not kept.exists()
+    assert all(password not in system.log(name) for name in ("security", "supervisor"))

@@ -30,11 +30,13 @@ from services.portfolio.main import build as build_portfolio
 from services.portfolio.settings import PortfolioSettings
 from services.risk_manager.main import build as build_risk
 from services.risk_manager.settings import RiskSettings
+from services.security.main import build as build_security
 from services.strategy_engine.main import build as build_engine
 from services.strategy_engine.settings import EngineSettings
 from services.trade_executor.main import build as build_executor
 from services.trade_executor.settings import ExecutorSettings
 from tests.support.executor_world import QUICK
+from tests.support.security_house import settings_for
 from tests.support.simulator import Simulator, start_simulator
 
 READY_S = 120.0
@@ -96,9 +98,10 @@ def apps_of(
         "monitoring": (build_monitoring, MonitoringSettings, quick),
         "audit": (build_audit, AuditSettings, quick),
     }
-    return {
+    apps = {
         name: build(kind.model_validate(values)) for name, (build, kind, values) in built.items()
     }
+    return {**apps, "security": build_security(settings_for(database_url, redis_url))}
 
 
 SERVICES = (
@@ -110,6 +113,7 @@ SERVICES = (
     "backtester",
     "monitoring",
     "audit",
+    "security",
 )
 
 
