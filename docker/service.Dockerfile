@@ -42,12 +42,13 @@ COPY strategies strategies
 # One compiled copy for all services with the same EXTRAS; a container takes it into its own /tmp,
 # because Numba uses a cache only where it may write.
 COPY infra/containers/compile_ahead.py infra/containers/
-RUN NUMBA_CACHE_DIR=/opt/numba python -m infra.containers.compile_ahead \
+RUN python -m compileall -q libs strategies infra \
+    && NUMBA_CACHE_DIR=/opt/numba python -m infra.containers.compile_ahead \
     && chmod -R a+rX /opt/numba
 COPY services/__init__.py services/
 ARG SERVICE
 COPY services/${SERVICE} services/${SERVICE}
-RUN test -n "${SERVICE}" && python -m compileall -q libs services strategies infra
+RUN test -n "${SERVICE}" && python -m compileall -q services
 ENV TRADEWIND_SERVICE=${SERVICE}
 USER 10001:10001
 HEALTHCHECK --interval=5s --timeout=4s --start-period=180s --retries=6 \
