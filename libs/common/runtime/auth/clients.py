@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -34,6 +35,7 @@ def networks_of(texts: Iterable[str], what: str) -> tuple[Network, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1024)  # the gateway and few others ask, again and again
 def parsed_address(text: str) -> Address | None:
     """Return an address, an IPv4 one that is written as IPv6 as such; None for anything else."""
     try:
