@@ -3,8 +3,12 @@
 The same 60 000 messages (a story's nine kinds, about 1 KB each) every time, in batches of 500.
 Append: from encoded messages to committed rows. Floor of the same run: the very rows, hashed
 beforehand, written by COPY in the same batches and nothing else. Through the bus: messages lie on
-their Redis streams, the service's reader and recorder take them to the table. Verify: the chain
-read and checked from the table. Floor: SHA-256 over the canonical bytes of the same rows.
+their Redis streams, the service's reader and recorder take them to the table. API calls: messages
+as services record them, address and user agent sealed with a month's key. Verify: a table of a
+million such rows, the chain and the anchors of its ten days, read by as many processes as there are
+processors. Floor: the same rows read by the same COPY in one process and their details hashed by
+SHA-256, without a chain. Noting: what recording adds to a request before it is answered, and what
+it costs later.
 """
 
 from __future__ import annotations
@@ -12,26 +16,38 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
+import os
 import tempfile
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
+import msgspec
 import psycopg
 
 from benchmarks.results import Measurement
 from infra.migrate import migrate
-from libs.common.contracts.channels import LOG_CHANNELS
+from libs.common.contracts.channels import AUDIT_OPERATIONS, LOG_CHANNELS
+from libs.common.contracts.envelope import encode, seal
 from libs.common.runtime.bus import Bus, LogMessage
-from libs.common.runtime.clocks import SystemClock
+from libs.common.runtime.clocks import SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
 from libs.common.runtime.readiness import Readiness
-from services.audit.adapters.chain_scan import verify_chain
+from libs.common.runtime.recording import Call, CallRecorder, event_of
+from libs.common.runtime.secrets import SecretBox, new_key
+from services.audit.adapters.anchor_files import AnchorFiles
+from services.audit.adapters.chain_scan import Evidence, verify_chain
 from services.audit.adapters.streams import StreamTail
+from services.audit.anchoring import Anchorer
+from services.audit.anchors import AnchorKey
 from services.audit.entries import entry_of
 from services.audit.handlers import Recorder
-from services.audit.logic import Head, Row, canonical, canonical_bytes, link
+from services.audit.key_store import KeyStore
+from services.audit.logic import Entry, Head, Row, link
 from services.audit.ports import Delivery
+from services.audit.sealing import Sealer
 from services.audit.store import AuditStore, copy_rows
 from tests.support.runtimes import eventually
 from tests.support.servers import running_postgres, running_redis
@@ -39,6 +55,9 @@ from tests.support.story import MadeUpStory
 
 MESSAGES = 60_000
 BATCH = 500
+MANY = 1_000_000
+DAYS = 10
+FIRST_DAY = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 TARGET_APPEND_S = 5_000
 TARGET_VERIFY_S = 100_000
 
@@ -48,7 +67,9 @@ def run() -> list[Measurement]:
     directory = Path(tempfile.mkdtemp(prefix="tradewind-bench-"))
     directory.chmod(0o755)
     with running_postgres(directory) as postgres, running_redis(directory) as redis:
-        urls = [_database(postgres.url, name) for name in ("floor", "append", "bus")]
+        urls = [
+            _database(postgres.url, name) for name in ("floor", "append", "bus", "calls", "many")
+        ]
         return asyncio.run(_measure(urls, redis.url))
 
 
@@ -74,12 +95,16 @@ async def _measure(urls: Sequence[str], redis_url: str) -> list[Measurement]:
     floor = await _bare_copy(urls[0], rows)
     append = await _append(urls[1], messages)
     bus = await _through_bus(urls[2], redis_url, messages)
-    hashing = _bare_hashing(rows)
+    calls = await _append_calls(urls[3])
+    anchored = await _fill(urls[4], _many(entries))
+    floor_read = _bare_reading(urls[4])
     started = time.perf_counter()
-    found = await asyncio.to_thread(verify_chain, urls[1])
-    verify = MESSAGES / (time.perf_counter() - started)
-    assert found.valid, found
-    assert found.rows == MESSAGES, found
+    found = await asyncio.to_thread(
+        verify_chain, urls[4], evidence=anchored, jobs=os.cpu_count() or 1
+    )
+    verify = MANY / (time.perf_counter() - started)
+    assert (found.valid, found.rows, found.anchors) == (True, MANY, DAYS), found
+    note_us, later_us = _note()
     return [
         Measurement(
             "append: read, hash, link, commit", append, "messages/s", floor, "bare COPY",
@@ -90,10 +115,109 @@ async def _measure(urls: Sequence[str], redis_url: str) -> list[Measurement]:
             target_value=TARGET_APPEND_S,
         ),
         Measurement(
-            "verify: read and check the chain", verify, "rows/s", hashing, "bare SHA-256",
-            target_value=TARGET_VERIFY_S,
+            "append of API calls, personal details sealed", calls, "messages/s", floor, "bare COPY",
+            target_value=TARGET_APPEND_S,
+        ),
+        Measurement(
+            "verify 1 000 000 rows: chain and anchors", verify, "rows/s", floor_read,
+            "bare COPY and SHA-256", target_value=TARGET_VERIFY_S,
+        ),
+        Measurement(
+            "noting a call before its answer is done", note_us, "µs", target_value=20.0,
+            higher_is_better=False,
+        ),
+        Measurement(
+            "making its record, later", later_us, "µs", target_value=200.0, higher_is_better=False
         ),
     ]  # fmt: skip
+
+
+def _many(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Yield MANY entries, each a new one, a tenth of them on each of ten days."""
+    for place, entry in enumerate(islice(cycle(entries), MANY)):
+        yield msgspec.structs.replace(
+            entry,
+            message_id=uuid.uuid4(),
+            recorded_at=FIRST_DAY + dt.timedelta(days=place * DAYS // MANY),
+        )
+
+
+async def _fill(url: str, entries: Iterator[Entry]) -> Evidence:
+    """Fill a table by bare COPY, anchor its days; return the anchors."""
+    database = Database(url, pool_size=1, timeout_s=60, name="bench")
+    head = Head()
+    while rows := list(link(head, islice(entries, 10_000))):
+        async with database.write() as tx:
+            await copy_rows(tx, rows)
+        head = Head(rows[-1].seq, rows[-1].hash)
+    files = AnchorFiles(Path(tempfile.mkdtemp(prefix="tradewind-anchors-")))
+    anchorer = Anchorer(AuditStore(database), files, AnchorKey(bytes(32)))
+    await anchorer.anchor(FIRST_DAY + dt.timedelta(days=DAYS))
+    await database.close()
+    return Evidence(files.read(), files.hashes)
+
+
+def _bare_reading(url: str) -> float:
+    query = b"COPY (SELECT * FROM audit_log ORDER BY seq) TO STDOUT"
+    started = time.perf_counter()
+    with (
+        psycopg.connect(url) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(query) as copy,
+    ):
+        for line in copy:
+            hashlib.sha256(line).hexdigest()
+    return MANY / (time.perf_counter() - started)
+
+
+async def _append_calls(url: str) -> float:
+    """Record as many messages of API calls as a story's, with a key that seals."""
+    database = Database(url, pool_size=1, timeout_s=10, name="bench")
+    sealer = Sealer(KeyStore(database), SecretBox([new_key()]))
+    recorder = Recorder(AuditStore(database), SystemClock(), sealer)
+    deliveries = [
+        Delivery(AUDIT_OPERATIONS.stream, "0-0", _message(number)) for number in range(MESSAGES)
+    ]
+    started = time.perf_counter()
+    for at in range(0, MESSAGES, BATCH):
+        await recorder.record(deliveries[at : at + BATCH])
+    rate = MESSAGES / (time.perf_counter() - started)
+    await database.close()
+    return rate
+
+
+def _call(number: int) -> Call:
+    headers = [(b"host", b"localhost"), (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64)")]
+    return Call(
+        time.time_ns(), "GET", "/api/v1/orders/{order_id}", f"/api/v1/orders/{number}", 200, 0.004,
+        uuid.uuid4(), headers, ("127.0.0.1", 4711), None,
+    )  # fmt: skip
+
+
+def _message(number: int) -> bytes:
+    envelope = seal(
+        event_of(_call(number), "trade_executor"), message_id=uuid.uuid4(), ts_ns=time.time_ns(),
+        source="trade_executor", correlation_id=uuid.uuid4(),
+    )  # fmt: skip
+    return encode(envelope)
+
+
+def _note() -> tuple[float, float]:
+    """Return what noting a call costs, and making its message, in microseconds."""
+    recorder = CallRecorder(
+        service="bench", database=None, outbox=None,  # type: ignore[arg-type]
+        clock=SystemClock(), ids=Uuid7Ids(), every_s=1.0, calls_max=MESSAGES,
+    )  # fmt: skip
+    scope = {"method": "GET", "path": "/x", "headers": [], "client": ("127.0.0.1", 1)}
+    name = uuid.uuid4()
+    started = time.perf_counter()
+    for _ in range(MESSAGES):
+        recorder.note(scope, "/x", 200, 0.001, name)
+    noted = time.perf_counter()
+    for number in range(MESSAGES // 10):
+        _message(number)
+    done = time.perf_counter()
+    return (noted - started) / MESSAGES * 1e6, (done - noted) / (MESSAGES // 10) * 1e6
 
 
 async def _bare_copy(url: str, rows: Sequence[Row]) -> float:
@@ -144,11 +268,3 @@ async def _through_bus(url: str, redis_url: str, messages: Sequence[LogMessage])
     await bus.close()
     await database.close()
     return rate
-
-
-def _bare_hashing(rows: Sequence[Row]) -> float:
-    lines = [canonical_bytes(canonical(row, row.seq, row.prev_hash)) for row in rows]
-    started = time.perf_counter()
-    for line in lines:
-        hashlib.sha256(line).hexdigest()
-    return MESSAGES / (time.perf_counter() - started)

@@ -17,8 +17,8 @@ APPEND_DURATION = Histogram(
 )
 CHAIN_BROKEN = Gauge("audit_chain_broken", "1 when the chain was found broken")
 VERIFIED_ROWS = Gauge("audit_verified_rows", "Rows that the last whole verification read")
-JOB_RUNS = Counter("audit_job_runs_total", "Runs of scheduled jobs", ["job", "outcome"])
-JOB_DONE_AT = Gauge("audit_job_done_timestamp_seconds", "When a job last succeeded", ["job"])
+JOB_RUNS = Counter("audit_job_runs_total", "Runs of scheduled jobs", ["job_name", "outcome"])
+JOB_DONE_AT = Gauge("audit_job_done_timestamp_seconds", "When a job last succeeded", ["job_name"])
 ANCHORED_SEQ = Gauge("audit_anchored_seq", "The last row that an anchor covers")
 UNDELIVERED = Gauge(
     "audit_anchors_undelivered", "Anchors that a target has not got yet", ["target"]

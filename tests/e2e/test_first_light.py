@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.leaks import leaks, logs_of, records_of, secrets_of
 from tests.support.system import System, http, running_system
 from tests.support.tie_out import differences, truth
 from tests.support.tutorial import strategy_code
@@ -142,6 +143,51 @@ def test_the_tutorials_strategy_goes_from_a_file_to_booked_fills(system: System)
         )
     finally:
         system.tradewind("resume", "settled")
+
+
+def test_calls_are_on_record_and_no_secret_is_anywhere(system: System) -> None:
+    planted = f"planted-{time.time_ns()}"
+    strangers = {"Authorization": f"Bearer {planted}", "X-API-Key": planted}
+    answers = [
+        system.request("GET", "/api/v1/orders", auth=None, headers=strangers),
+        system.request("GET", f"/api/v1/orders?password={planted}"),
+        system.request("POST", "/api/v1/orders", json={"symbol": "KO", "secret": planted}),
+        system.request("GET", "/metrics", "audit"),
+        system.request("GET", "/openapi.json", "audit"),
+    ]
+    assert [answer.status_code for answer in answers[:3]] == [401, 422, 422]
+    denied = {"event_type": "PermissionDenied", "limit": 5}
+    system.until(
+        lambda: any(
+            row["resource"] == "/api/v1/orders" and row["ip"].startswith("enc1:")
+            for row in system.get("/api/v1/audit/events", **denied)["items"]
+        ),
+        20,
+        "the stranger's call on record",
+    )
+    seen = system.get("/api/v1/audit/events/sensitive", **denied)["items"]
+    assert "127.0.0.1" in {row["ip"] for row in seen}
+    starts = system.get("/api/v1/audit/events", event_type="ServiceStarted", limit=50)["items"]
+    assert {"audit", "trade_executor", "risk_manager"} <= {row["actor"] for row in starts}
+    secrets = {**secrets_of(system.home), "planted": planted}
+    assert len(secrets) > 10
+    found = [
+        f"{place}: {leak}"
+        for place, text in (
+            *logs_of(system),
+            *records_of(system),
+            *((str(answer.url.path), answer.text) for answer in answers),
+        )
+        for leak in leaks(text, secrets)
+    ]
+    assert found == []
+
+
+def test_the_record_is_anchored_and_verified_by_a_command(system: System) -> None:
+    system.tradewind("audit", "anchor")
+    said = system.tradewind("audit", "verify")
+    assert "valid:" in said
+    assert "anchors hold" in said
 
 
 def test_books_equal_the_brokers_and_go_on_after_a_restart(system: System) -> None:
