@@ -25,7 +25,9 @@ class Channel:
 
     `acting` lists the consumer groups that must have acknowledged a message before it counts
     as delivered. After that it is kept for `hours_max` at most, and no longer than the setting
-    `stream_days_max` says.
+    `stream_days_max` says. Of `length_max` messages that wait on the stream (0: of any number) no
+    more are put there: they wait in the outbox, so that a reader that stays away fills no memory
+    that others need.
     """
 
     topic: str
@@ -36,6 +38,7 @@ class Channel:
     acting: tuple[str, ...]
     meaning: str
     hours_max: int = 24 * 365
+    length_max: int = 0
 
     @property
     def stream(self) -> str:
@@ -71,7 +74,7 @@ ORDERS_APPROVED: Final = Channel(
 )  # fmt: skip
 RISK_ASSESSMENTS: Final = Channel(
     "risk.assessments", Kind.LOG, "risk_manager", messages.RiskAssessment, "",
-    ("audit",), "Every judgement, approved or denied, with all its checks",
+    ("audit",), "Every judgement, approved or denied, with all its checks", length_max=20_000,
 )  # fmt: skip
 ORDERS_EVENTS: Final = Channel(
     "orders.events", Kind.LOG, "trade_executor", messages.OrderEvent, "",
@@ -107,11 +110,12 @@ NOTIFICATIONS: Final = Channel(
 )  # fmt: skip
 AUDIT_EVENTS: Final = Channel(
     "audit.events", Kind.LOG, "every service", messages.AuditEvent, "", ("audit",),
-    "Who did what to what, with which outcome",
+    "Who did what to what, with which outcome", length_max=20_000,
 )  # fmt: skip
 AUDIT_OPERATIONS: Final = Channel(
     "audit.operations", Kind.LOG, "every service", messages.AuditEvent, "", ("audit",),
-    "Calls of the API, starts of services, changes of their settings", hours_max=1,
+    "Calls of the API, starts of services, changes of their settings",
+    hours_max=1, length_max=20_000,
 )  # fmt: skip
 COMMANDS: Final = Channel(
     "commands", Kind.LOG, "scheduler, API", messages.Command, "service",

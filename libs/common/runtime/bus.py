@@ -176,6 +176,10 @@ class Bus:
                 positions[name] = parse_entry_id(group["last-delivered-id"])
         return positions
 
+    async def length(self, stream: str) -> int:
+        """Return how many messages lie on `stream`."""
+        return int(await _reached(self.client.xlen(stream)))
+
     async def trim(self, stream: str, minimum: tuple[int, int]) -> None:
         """Drop the entries of `stream` below `minimum`."""
         await _reached(

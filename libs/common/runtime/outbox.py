@@ -102,6 +102,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._behind = True
         self._epoch = ""
+        self._full: frozenset[str] = frozenset()
         self._streams = {
             channel.stream: channel
             for channel in LOG_CHANNELS
@@ -201,6 +202,10 @@ class Outbox:
         self._turns = turns
 
     def _enqueue(self, messages: Sequence[LogMessage]) -> None:
+        if self._full:
+            messages = [one for one in messages if one.stream not in self._full]
+            if not messages:
+                return
         # Straight to the wire where nothing is before them.
         posted = None if self._turns or self._queue else self._bus.post(messages)
         if posted is None:
@@ -284,9 +289,28 @@ class Outbox:
             self._epoch = epoch
             self._behind = True
         await self._mark()
+        self._full = await self._find_full()
         await self._republish(everything=self._behind)
         self._behind = False
         await self._confirm()
+
+    async def _find_full(self) -> frozenset[str]:
+        """Return the streams on which as many messages wait as may; what nobody needs any more is
+        dropped from those that are long."""
+        full = set()
+        for stream, channel in self._streams.items():
+            if not channel.length_max or await self._bus.length(stream) <= channel.length_max:
+                continue
+            positions = await self._bus.positions(stream)
+            if positions:
+                await self._bus.trim(stream, min(positions.values()))
+            if await self._bus.length(stream) > channel.length_max:
+                full.add(stream)
+        if full - self._full:
+            _log.warning("streams_full", streams=sorted(full))
+        if self._full - full:
+            self._behind = True
+        return frozenset(full)
 
     async def _mark(self) -> None:
         """Note in the table what has been published."""
@@ -326,6 +350,8 @@ class Outbox:
                 .order_by(outbox.c.seq)
                 .limit(_BATCH)
             )
+            if self._full:
+                query = query.where(outbox.c.stream.not_in(self._full))
             if not everything:
                 query = query.where(outbox.c.created_at < text(f"now() - interval '{_GRACE}'"))
             async with self._database.read() as session:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-import redis
+import redis.asyncio
 from sqlalchemy import text
 
-from libs.common.contracts.channels import DEAD_LETTERS, NOTIFICATIONS
+from libs.common.contracts.channels import AUDIT_EVENTS, DEAD_LETTERS, NOTIFICATIONS
 from libs.common.contracts.envelope import Envelope
-from libs.common.contracts.messages import Notification
+from libs.common.contracts.messages import AuditEvent, Notification
 from libs.common.domain.vocabulary import Level
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.app import create_app
+from libs.common.runtime.bus import FIELD
 from libs.common.runtime.consumers import LogConsumer
 from libs.common.runtime.runtime import Runtime
 from tests.support.runtimes import eventually, ready, runtime_for, serving
@@ -60,7 +62,12 @@ async def say(runtime: Runtime, title: str) -> None:
 
 async def unconfirmed(runtime: Runtime) -> int:
     async with runtime.database.read() as session:
-        row = await session.row(text("SELECT count(*) n FROM outbox WHERE confirmed_at IS NULL"))
+        row = await session.row(
+            text(
+                "SELECT count(*) n FROM outbox"
+                " WHERE confirmed_at IS NULL AND stream <> 'log:audit.operations'"
+            )
+        )
     assert row is not None
     return int(row["n"])
 
@@ -225,3 +232,50 @@ async def test_what_a_dead_consumer_held_is_claimed(runtime: Runtime, redis_url:
     app = create_app(runtime, consumers=[LogConsumer(NOTIFICATIONS, recorder.handle)])
     async with serving(app):
         await eventually(lambda: recorder.titles == ["held"], what="the claim")
+
+
+async def test_a_reader_that_stays_away_fills_no_memory_and_misses_nothing(
+    runtime: Runtime, redis_url: str
+) -> None:
+    stream = AUDIT_EVENTS.stream
+    async with redis.asyncio.Redis.from_url(redis_url) as server:
+        await server.xgroup_create(stream, "audit", id="0", mkstream=True)
+        pipe = server.pipeline(transaction=False)
+        for _ in range(AUDIT_EVENTS.length_max + 1):
+            pipe.xadd(stream, {FIELD: b"old"})
+        await pipe.execute()
+        before = await server.xlen(stream)
+        task = asyncio.create_task(runtime.outbox.run())
+        try:
+            await eventually(lambda: bool(runtime.outbox._full), what="a stream that is full")
+            async with runtime.database.write() as tx:
+                event = AuditEvent(
+                    event_type="x", actor="a", action="b", resource="c", outcome="d",
+                    ts=runtime.clock.now(),
+                )  # fmt: skip
+                await runtime.outbox.add(tx, AUDIT_EVENTS, event, correlation_id=uuid.uuid4())
+            # What others wait for goes on.
+            await say(runtime, "on")
+            await eventually(
+                lambda: length(server, NOTIFICATIONS.stream, 1), what="another stream's message"
+            )
+            assert await server.xlen(stream) == before
+            assert await unconfirmed(runtime) == 2
+            await server.xgroup_setid(stream, "audit", "$")
+            await eventually(
+                lambda: newest(server, stream, b'"event_type":"x"'), what="the message that waited"
+            )
+            assert await server.xlen(stream) < before
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await runtime.close()
+
+
+async def length(server: redis.asyncio.Redis, stream: str, count: int) -> bool:
+    return int(await server.xlen(stream)) == count
+
+
+async def newest(server: redis.asyncio.Redis, stream: str, part: bytes) -> bool:
+    entries: Any = await server.xrevrange(stream, count=1)
+    return part in entries[0][1][FIELD.encode()]
