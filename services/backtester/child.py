@@ -171,7 +171,8 @@ def parity(job: Job, folder: Path, tell: Tell) -> dict[str, object]:
     recorded = job.request.recorded
     assert recorded is not None
     tell("load", 0, 1)
-    session: Session = pickle.loads(Path(job.session).read_bytes())
+    written = Path(job.session).read_bytes()
+    session: Session = pickle.loads(written)  # nosec B301 # our parent wrote it
     names = [each.class_name for each in session.strategies]
     registry = load_known(names, folders(job), VET)
     tell("compare", 0, 1)
