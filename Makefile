@@ -99,8 +99,7 @@ sbom: $(READY) ## write bills of materials (CycloneDX) of the lock, the images, 
 
 .PHONY: test
 test: lint ## everything that checks the project
-	$(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadscope -m "not serial"
-	$(BIN)/pytest -q -m "serial"
+	$(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory test-containers; \
 	else echo "no Docker engine here: the integration tests ran on the packaged servers only"; fi
 

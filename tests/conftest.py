@@ -18,9 +18,11 @@ import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 
 from infra.migrate import migrate
 from tests.support.containers import ContainerServer, postgres_container, redis_container
+from tests.support.lanes import Lanes, in_order
 from tests.support.servers import ServerProcess, running_postgres, running_redis
 from tests.support.tokens import make_known
 
@@ -32,6 +34,16 @@ settings.register_profile(
 )
 settings.load_profile("tradewind")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes | None:
+    """One lane for what starts the whole system, beside all the rest (`make test`)."""
+    return Lanes(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The lane that takes longest comes first."""
+    in_order(items)
 
 
 @pytest.fixture
