@@ -18,7 +18,7 @@ from tests.support.system import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(120)]
 
 UNSET = {*ALPACA_KEY_NAMES, *ALPACA_SECRET_NAMES, *SHORT_NAMES}
-BEFORE_ANYTHING_S = 10
+BEFORE_ANYTHING_S = 30.0
 BEFORE_TRADING_S = 60
 
 
