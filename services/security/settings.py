@@ -13,7 +13,8 @@ from libs.common.runtime.settings import ServiceSettings
 
 
 def _half_of_the_cores() -> int:
-    return max(1, (os.cpu_count() or 2) // 2)
+    # Four at most unless said: each takes `password_memory_kib`, and containers have limits.
+    return max(1, min(4, (os.cpu_count() or 2) // 2))
 
 
 class SecuritySettings(ServiceSettings):
