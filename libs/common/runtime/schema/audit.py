@@ -33,6 +33,7 @@ audit_log = table(
     Index("ix_audit_log_resource", "resource"),
     writers=WRITER,
     append_only=True,
+    private=True,
 )
 
 # Behind a checkpoint rows were dropped after their export. `statement` is the signed line that
