@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import httpx
+import msgspec
+import numpy as np
 import psycopg
 import pytest
 
 from libs.common.domain.checks import CODES
 from libs.common.domain.vocabulary import OrderStatus, StrategyMode
+from libs.common.strategy.fusion import with_fusion
+from libs.common.strategy.fusion_runner import FusionRunner
+from libs.common.strategy.registry import load_directories
 from services.risk_manager.main import build
 from services.risk_manager.settings import RiskSettings
+from services.strategy_engine.features import features_of
+from tests.support.bar_feed import daily_bars
 from tests.support.risk_world import SimClock, World, seed, sim_clock
 from tests.support.runtimes import eventually, ready, serving
+
+BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 
 
 @pytest.fixture
@@ -109,6 +120,42 @@ async def test_signal_is_sized_judged_stored_and_approved(
     book = (await service.get("/api/v1/risk/exposure")).json()
     assert book["reservations"] == 1
     assert book["held"] == "40402.02"
+
+
+@pytest.fixture(scope="module")
+def fused_decision() -> tuple[np.void, dict[str, float]]:
+    """A decision of a fusion between its members' targets; made before the service starts, for
+    stepping a strategy holds up the event loop."""
+    definition = with_fusion(load_directories([BUILT_IN])).get("fusion").definition
+    weights = {"sma_cross.weight": 2.0, "rsi_reversion.weight": 1.0, "trips_min": 2}
+    runner = FusionRunner(definition, weights)
+    decisions = (s.decision for bar in daily_bars("AAPL", 240) for s in runner.take({"": bar}))
+    return next(d for d in decisions if 0.1 < d["target"] < 0.9), features_of(runner)
+
+
+async def test_a_fused_target_is_sized_as_one_strategy_and_its_members_have_no_orders(
+    fused_decision: tuple[np.void, dict[str, float]], world: World, service: httpx.AsyncClient
+) -> None:
+    decision, features = fused_decision
+    target = float(decision["target"])
+    await quoted(world, service, "AAPL", 100.0)
+    fused = msgspec.structs.replace(
+        world.signal("AAPL", target, strategy="both"),
+        confidence=float(decision["confidence"]),
+        features=features,
+    )
+    assert {"sma_cross.target", "rsi_reversion.quality"} <= set(fused.features)
+    await world.send(fused)
+
+    async def there() -> bool:
+        return len(await world.approved()) == 1
+
+    await eventually(there, what="an approved order")
+    (envelope,) = await world.approved()
+    # 4 % of 1 000 000 at 100 is 400 shares; the fused part of them, in whole ones.
+    assert envelope.payload.spec.quantity == math.floor(400 * target)
+    rows = world.rows("SELECT strategy_id, verdict FROM risk_assessments")
+    assert [(row["strategy_id"], row["verdict"]) for row in rows] == [("both", "approved")]
 
 
 async def test_redelivered_signal_changes_nothing(world: World, service: httpx.AsyncClient) -> None:
