@@ -51,6 +51,6 @@ COPY services/${SERVICE} services/${SERVICE}
 RUN test -n "${SERVICE}" && python -m compileall -q services
 ENV TRADEWIND_SERVICE=${SERVICE}
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=4s --start-period=180s --retries=6 \
+HEALTHCHECK --interval=5s --timeout=15s --start-period=180s --retries=6 \
     CMD ["python", "-I", "-S", "/app/infra/containers/healthcheck.py"]
 ENTRYPOINT ["/bin/sh", "-c", "cp -r /opt/numba/. /tmp/numba && exec python -m services.${TRADEWIND_SERVICE}.main"]
