@@ -140,7 +140,7 @@ REQUESTS: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/api/v1/risk/halt", {}, 422, "body.reason"),
     ("POST", "/api/v1/risk/halt", {"reason": "x" * 10_000}, 422, "body.reason"),
     ("POST", "/api/v1/risk/resume", {"reason": "a\0b"}, 422, "body.reason"),
-    ("POST", "/api/v1/risk/assessments", {"x": 1}, 422, "body.x"),
+    ("POST", "/api/v1/risk/preview", {"x": 1}, 422, "body.x"),
     ("PUT", "/api/v1/risk/limits", LIMIT_UNKNOWN, 422, "no.such"),
     ("POST", "/api/v1/strategies/nosuch/mode", {"mode": "live"}, 404, "nosuch"),
     ("POST", "/api/v1/strategies/sma_cross/mode", {"mode": "fly"}, 422, "body.mode"),

@@ -272,7 +272,7 @@ class RiskProcess:
     def ready(self) -> bool:
         """Tell whether `/ready` says so."""
         try:
-            return httpx.get(f"{self.url}/ready", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/ready", timeout=2, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -26,6 +26,14 @@ from services.strategy_engine.features import features_of
 from tests.support.bar_feed import daily_bars
 from tests.support.risk_world import SimClock, World, seed, sim_clock
 from tests.support.runtimes import eventually, ready, serving
+from tests.support.tokens import service_headers
+
+
+async def assess(service: httpx.AsyncClient, body: dict[str, Any]) -> httpx.Response:
+    """Ask for a judgement, as the executor alone may."""
+    return await service.post(
+        "/api/v1/risk/assessments", json=body, headers=service_headers("trade_executor")
+    )
 
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 
@@ -242,8 +250,8 @@ async def test_request_is_judged_once_and_its_order_comes_in_the_reply(
 ) -> None:
     await quoted(world, service, "KO", 50.0)
     body = request("KO", quantity="100", order_type="limit", limit_price="50.10")
-    first = (await service.post("/api/v1/risk/assessments", json=body)).json()
-    again = (await service.post("/api/v1/risk/assessments", json=body)).json()
+    first = (await assess(service, body)).json()
+    again = (await assess(service, body)).json()
     assert first["verdict"] == "approved"
     assert first["order"]["order_id"] == body["request_id"]
     assert first["order"]["spec"]["limit_price"] == "50.10"
@@ -259,9 +267,7 @@ async def test_request_too_large_is_denied_with_every_check(
     world: World, service: httpx.AsyncClient
 ) -> None:
     await quoted(world, service, "KO", 50.0)
-    reply = (
-        await service.post("/api/v1/risk/assessments", json=request("KO", quantity="3000"))
-    ).json()
+    reply = (await assess(service, request("KO", quantity="3000"))).json()
     assert (reply["verdict"], reply["code"]) == ("denied", "POSITION_ABOVE_LIMIT")
     assert reply["detail"].startswith("150000 against 100000")
     assert reply["order"] is None
@@ -285,11 +291,11 @@ async def test_halt_denies_raises_generation_and_is_published(
     halted = (await service.post("/api/v1/risk/halt", json={"reason": "fire drill"})).json()
     assert (before["state"], halted["state"]) == ("active", "halted")
     assert halted["generation"] == before["generation"] + 1
-    reply = (await service.post("/api/v1/risk/assessments", json=request("KO"))).json()
+    reply = (await assess(service, request("KO"))).json()
     assert (reply["verdict"], reply["code"]) == ("denied", "TRADING_STATE")
     resumed = (await service.post("/api/v1/risk/resume", json={"reason": "drill over"})).json()
     assert (resumed["state"], resumed["generation"]) == ("active", halted["generation"] + 1)
-    reply = (await service.post("/api/v1/risk/assessments", json=request("KO"))).json()
+    reply = (await assess(service, request("KO"))).json()
     assert reply["verdict"] == "approved"
     assert reply["order"]["generation"] == resumed["generation"]
     sent = world.rows("SELECT channel FROM outbox WHERE source = 'risk_manager' ORDER BY seq")
@@ -345,7 +351,7 @@ async def test_expired_reservation_gives_its_headroom_back(
     async with serving(build(short)) as service:
         await ready(service)
         await quoted(world, service, "KO", 50.0)
-        await service.post("/api/v1/risk/assessments", json=request("KO", quantity="100"))
+        await assess(service, request("KO", quantity="100"))
         assert (await service.get("/api/v1/risk/exposure")).json()["reservations"] == 1
 
         async def released() -> bool:
@@ -366,7 +372,7 @@ async def test_restart_gives_the_same_book(settings: RiskSettings, world: World)
             return len(await world.approved()) == 1
 
         await eventually(there, what="an approved order")
-        await service.post("/api/v1/risk/assessments", json=body)
+        await assess(service, body)
         before = (await service.get("/api/v1/risk/exposure")).json()
     async with serving(build(settings)) as service:
         await ready(service)
@@ -424,7 +430,7 @@ async def test_unknown_symbol_account_and_past_deadline(service: httpx.AsyncClie
     other = {**preview("KO"), "account_id": "other"}
     assert (await service.post("/api/v1/risk/preview", json=other)).status_code == 404
     late = {**request("KO"), "deadline": "2020-01-01T00:00:00Z"}
-    answer = await service.post("/api/v1/risk/assessments", json=late)
+    answer = await assess(service, late)
     assert answer.status_code == 503
     assert "deadline" in answer.json()["detail"]
 
