@@ -44,6 +44,8 @@ def login(
         grant = _good(response)
         session = StoredSession.of(gateway.url, grant)
         if grant["user"]["must_change_password"]:
+            if password_stdin:
+                raise CommandError("this password must be changed first: log in at a terminal")
             asking.say("This password was given to you: choose your own now.")
             session = _with_own_password(gateway, session, password)
     with store.locked():

@@ -83,6 +83,8 @@ def test_login_with_a_password_that_was_given_demands_an_own_one(gateway: StandI
     session = SessionStore(gateway.url).read()
     assert session is not None
     assert session.access_token == "access-9"
+    script = tradewind("login", "--name", "ada", "--password-stdin", typed=PASSWORD)
+    assert (script.exit_code, "log in at a terminal" in script.output) == (1, True)
 
 
 def test_a_refused_login_keeps_nothing(gateway: StandIn, tmp_path: Path) -> None:
