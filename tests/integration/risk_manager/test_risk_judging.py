@@ -399,7 +399,8 @@ BAD_BODIES: list[tuple[str, dict[str, object], str]] = [
 
 async def test_bad_body_is_refused_by_field(service: httpx.AsyncClient) -> None:
     for path, body, field in BAD_BODIES:
-        answer = await service.post(f"/api/v1/risk/{path}", json=body)
+        who = service_headers("trade_executor") if path == "assessments" else {}
+        answer = await service.post(f"/api/v1/risk/{path}", json=body, headers=who)
         assert answer.status_code == 422, body
         assert answer.headers["content-type"] == "application/problem+json"
         assert field in answer.text, body
