@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from cli.approvals import waits
 from cli.client import Gateway, home
 from cli.errors import CommandError, Exit
 from infra.embedded.errors import EmbeddedError
@@ -65,7 +66,7 @@ def switch(verb: str, body: Mapping[str, Any], *, as_json: bool = False) -> None
         answer = gateway.post(f"/api/v1/risk/{verb}", body)
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
-    else:
+    elif not waits(answer):
         console.print("trading is", styled(answer.get("state", "?")))
 
 

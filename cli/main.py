@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cli import (
+    approvals,
     audit,
     audit_archive,
     backtest,
@@ -77,6 +78,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(session.app, name="session")
 app.add_typer(totp.app, name="totp")
 app.add_typer(key.app, name="key")
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(secret.app, name="secret")
 app.command()(login.login)
 app.command()(login.logout)

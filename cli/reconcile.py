@@ -20,7 +20,6 @@ console = Console(highlight=False)
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Discrepancy = Annotated[str, typer.Argument(metavar="ID", help="The discrepancy's id.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit trail.")]
-Actor = Annotated[str, typer.Option("--as", help="Who says so.")]
 
 
 @app.command()
@@ -47,21 +46,21 @@ def show(as_json: Json = False) -> None:
 
 
 @app.command()
-def acknowledge(identity: Discrepancy, reason: Reason, actor: Actor = "operator") -> None:
+def acknowledge(identity: Discrepancy, reason: Reason) -> None:
     """Note that somebody looks after a discrepancy; it goes on blocking."""
-    _say(identity, "acknowledge", reason, actor)
+    _say(identity, "acknowledge", reason)
 
 
 @app.command()
-def resolve(identity: Discrepancy, reason: Reason, actor: Actor = "operator") -> None:
+def resolve(identity: Discrepancy, reason: Reason) -> None:
     """Close a discrepancy: its symbol trades again. What still differs comes back."""
-    _say(identity, "resolve", reason, actor)
+    _say(identity, "resolve", reason)
 
 
-def _say(identity: str, act: str, reason: str, actor: str) -> None:
+def _say(identity: str, act: str, reason: str) -> None:
     path = f"{PATH}/discrepancies/{path_part(identity)}/{act}"
     with Gateway() as gateway:
-        row = gateway.post(path, {"reason": reason, "actor": actor})
+        row = gateway.post(path, {"reason": reason})
     done = "resolved" if act == "resolve" else "acknowledged, still blocking"
     console.print(f"{row['kind']} {row['symbol'] or 'account'}: {done}")
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from cli import tables
+from cli.approvals import waits
 from cli.client import Gateway
 from cli.errors import CommandError, Exit
 from cli.run import path_part
@@ -51,7 +52,9 @@ def add(
         "weight": weight,
     }
     with Gateway() as gateway:
-        _show([gateway.post(PATH, _given(body))])
+        answer = gateway.post(PATH, _given(body))
+    if not waits(answer):
+        _show([answer])
 
 
 @app.command()
@@ -236,7 +239,9 @@ def _number(setting: str, text: str) -> int | float:
 
 def _patch(strategy_id: str, body: dict[str, Any]) -> None:
     with Gateway() as gateway:
-        _show([gateway.patch(f"{PATH}/{path_part(strategy_id)}", body)])
+        answer = gateway.patch(f"{PATH}/{path_part(strategy_id)}", body)
+    if not waits(answer):
+        _show([answer])
 
 
 def _show_swap(strategy_id: str, swapped: Any) -> None:

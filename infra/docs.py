@@ -13,6 +13,7 @@ from sqlalchemy.schema import UniqueConstraint
 from infra.docs_indicators import indicator_page
 from infra.docs_lifecycle import lifecycle
 from infra.docs_metrics import metrics
+from infra.docs_permissions import permissions_page
 from libs.common.contracts.channels import CHANNELS, Kind
 from libs.common.contracts.messages import OrderSpec, Payload
 from libs.common.runtime.schema import WRITERS, metadata
@@ -22,6 +23,7 @@ CONTRACTS = ROOT / "docs" / "contracts.md"
 LIFECYCLE = ROOT / "docs" / "order-lifecycle.md"
 METRICS = ROOT / "docs" / "metrics.md"
 INDICATORS = ROOT / "docs" / "indicators.md"
+PERMISSIONS = ROOT / "docs" / "permissions.md"
 BEGIN = "<!-- generated: make docs -->"
 END = "<!-- end of generated part -->"
 
@@ -119,6 +121,7 @@ PAGES: Final[dict[Path, Callable[[], str]]] = {
     LIFECYCLE: lifecycle,
     METRICS: metrics,
     INDICATORS: indicator_page,
+    PERMISSIONS: permissions_page,
 }
 
 

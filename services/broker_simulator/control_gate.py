@@ -6,11 +6,22 @@ database of theirs, so its own keys open it, sent as Alpaca's clients send them.
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.requests import HTTPConnection
 
 from libs.common.runtime.auth.errors import unauthenticated
+from libs.common.runtime.openapi import Security
 from services.broker_simulator.broker import Broker
 from services.broker_simulator.engine.refusals import BrokerRefusal
+
+KEYS: Final = Security(
+    {
+        "key": {"type": "apiKey", "in": "header", "name": "APCA-API-KEY-ID"},
+        "secret": {"type": "apiKey", "in": "header", "name": "APCA-API-SECRET-KEY"},
+    },
+    (("key", "secret"),),
+)
 
 
 class ControlGate:

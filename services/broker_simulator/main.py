@@ -34,7 +34,7 @@ from services.broker_simulator.api.orders import OrdersApi
 from services.broker_simulator.api.positions import PositionsApi
 from services.broker_simulator.api.watchlists import WatchlistsApi
 from services.broker_simulator.assembly import assemble, open_days
-from services.broker_simulator.control_gate import ControlGate
+from services.broker_simulator.control_gate import KEYS, ControlGate
 from services.broker_simulator.edge import Edge, Router
 from services.broker_simulator.market.archive import Archive
 from services.broker_simulator.market.scripted import ScriptedMarket
@@ -95,7 +95,12 @@ class Simulator:
                 if self.broker.failure is None:
                     self.broker.close()
 
-        app = ServiceApp(title="Tradewind broker_simulator", lifespan=lifespan, redoc_url=None)
+        app = ServiceApp(
+            title="Tradewind broker_simulator",
+            lifespan=lifespan,
+            redoc_url=None,
+            security=KEYS,
+        )
         app.add_middleware(AlpacaFront, simulator=self)
         install_problem_handlers(app)
         app.include_router(self._operations())

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,10 +22,14 @@ from libs.common.contracts.risk_api import (
 from libs.common.domain.vocabulary import TradingState, Verdict
 from libs.common.kernel.money import plain
 from libs.common.runtime.app import json_response
+from libs.common.runtime.auth.errors import denied
+from libs.common.runtime.auth.principal import principal
+from libs.common.runtime.four_eyes_api import WAITS, proposal_routes, waits
 from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.risk_manager import controls, handlers
+from services.risk_manager.approvals import RESUME, Approvals
 from services.risk_manager.desk import Switch
 from services.risk_manager.handlers import Office
 from services.risk_manager.limits import DEFINITIONS, LimitKey, Scope
@@ -37,6 +41,7 @@ from services.risk_manager.shapes import (
     LimitShape,
 )
 
+PREFIX = "/api/v1/risk"
 Limit = Annotated[int, Query(ge=1, le=500)]
 Seq = Annotated[int, Query(ge=1, le=2**63 - 1)]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
@@ -61,12 +66,11 @@ class LimitTables(Protocol):
 
 
 class StateChange(BaseModel):
-    """Why the kill switch is set, and by whom."""
+    """Why the kill switch is set."""
 
     model_config = ConfigDict(extra="forbid")
 
     reason: Reason
-    actor: Name = "operator"
 
 
 class HaltRequest(StateChange):
@@ -85,16 +89,17 @@ class LimitRequest(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     value: Annotated[Decimal, written_plainly] | None
     reason: Reason
-    actor: Name = "operator"
 
 
-def routes(office: Office, records: Records, tables: LimitTables) -> APIRouter:
+def routes(
+    office: Office, records: Records, tables: LimitTables, approvals: Approvals
+) -> list[APIRouter]:
     """The routes of one account's office."""
-    router = APIRouter(prefix="/api/v1/risk", tags=["risk"])
+    router = APIRouter(prefix=PREFIX, tags=["risk"])
     _judgement_routes(router, office, records)
-    _state_routes(router, office)
-    _limit_routes(router, office, tables)
-    return router
+    _state_routes(router, office, approvals)
+    _limit_routes(router, office, tables, approvals)
+    return [router, proposal_routes(PREFIX, "risk", approvals.eyes, office.ids)]
 
 
 def _judgement_routes(router: APIRouter, office: Office, records: Records) -> None:
@@ -131,16 +136,20 @@ def _judgement_routes(router: APIRouter, office: Office, records: Records) -> No
         return json_response({"items": found, "next": following})
 
 
-def _state_routes(router: APIRouter, office: Office) -> None:
+def _state_routes(router: APIRouter, office: Office, approvals: Approvals) -> None:
     async def change(
-        state: TradingState, request: StateChange, *, flatten: bool = False
+        caller: Request, state: TradingState, wish: StateChange, *, flatten: bool = False
     ) -> Response:
+        who, story = principal(caller), _correlation_id(office)
+        proposal = await approvals.of_state(state, wish.reason, who, story)
+        if proposal is not None:
+            return waits(approvals.eyes, proposal)
         switch = await controls.set_state(
             office,
             state,
-            reason=request.reason,
-            actor=request.actor,
-            correlation_id=_correlation_id(office),
+            reason=wish.reason,
+            actor=who.actor,
+            correlation_id=story,
             flatten=flatten,
         )
         return json_response(_state_of(office, switch))
@@ -151,23 +160,32 @@ def _state_routes(router: APIRouter, office: Office) -> None:
         return json_response(_state_of(office, office.desk.switch))
 
     @router.post("/halt", dependencies=[requires("risk:halt")], responses=answers(RiskState))
-    async def halt(request: HaltRequest) -> Response:
+    async def halt(caller: Request, request: HaltRequest) -> Response:
         """Stop everything: no order is approved, those approved before are void, open orders are
         cancelled but for protective exits. With `flatten` these go too, and every position is
         closed, the largest first."""
-        return await change(TradingState.HALTED, request, flatten=request.flatten)
-
-    @router.post("/reduce", dependencies=[requires("risk:halt")], responses=answers(RiskState, 409))
-    async def reduce(request: StateChange) -> Response:
-        """Approve only what reduces a position."""
-        return await change(TradingState.REDUCING, request)
+        return await change(caller, TradingState.HALTED, request, flatten=request.flatten)
 
     @router.post(
-        "/resume", dependencies=[requires("risk:resume")], responses=answers(RiskState, 409)
+        "/reduce",
+        dependencies=[requires("risk:halt")],
+        responses={**answers(RiskState, 409), **WAITS},
     )
-    async def resume(request: StateChange) -> Response:
-        """Trade again."""
-        return await change(TradingState.ACTIVE, request)
+    async def reduce(caller: Request, request: StateChange) -> Response:
+        """Approve only what reduces a position. From a halt this lets more through, so it needs
+        what `/resume` needs; 202 with the proposal where a second person must agree."""
+        if office.desk.switch.state is TradingState.HALTED and not principal(caller).may(RESUME):
+            raise denied("permission-denied", f"This releases a halt: it needs {RESUME}.")
+        return await change(caller, TradingState.REDUCING, request)
+
+    @router.post(
+        "/resume",
+        dependencies=[requires("risk:resume")],
+        responses={**answers(RiskState, 409), **WAITS},
+    )
+    async def resume(caller: Request, request: StateChange) -> Response:
+        """Trade again; 202 with the proposal where a second person must agree."""
+        return await change(caller, TradingState.ACTIVE, request)
 
     @router.get("/exposure", dependencies=[requires("risk:read")], responses=answers(ExposureShape))
     async def exposure() -> Response:
@@ -175,7 +193,9 @@ def _state_routes(router: APIRouter, office: Office) -> None:
         return json_response(_exposure_of(office))
 
 
-def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> None:
+def _limit_routes(
+    router: APIRouter, office: Office, tables: LimitTables, approvals: Approvals
+) -> None:
     @router.get(
         "/limits", dependencies=[requires("risk:read")], responses=answers(page_of(LimitShape))
     )
@@ -188,16 +208,26 @@ def _limit_routes(router: APIRouter, office: Office, tables: LimitTables) -> Non
         ]
         return json_response({"items": [_limit_of(row) for row in rows], "next": None})
 
-    @router.put("/limits", dependencies=[requires("risk:limits")], responses=answers(LimitSetShape))
-    async def set_limit(request: LimitRequest) -> Response:
-        """Set or remove one limit; the answer tells the value before."""
+    @router.put(
+        "/limits",
+        dependencies=[requires("risk:limits")],
+        responses={**answers(LimitSetShape, 409), **WAITS},
+    )
+    async def set_limit(caller: Request, request: LimitRequest) -> Response:
+        """Set or remove one limit; the answer tells the value before. 202 with the proposal where
+        this raises it and a second person must agree."""
+        who, story = principal(caller), _correlation_id(office)
+        key = LimitKey(request.scope, request.scope_key, request.name)
+        proposal = await approvals.of_limit(key, request.value, request.reason, who, story)
+        if proposal is not None:
+            return waits(approvals.eyes, proposal)
         change = await controls.set_limit(
             office,
-            LimitKey(request.scope, request.scope_key, request.name),
+            key,
             request.value,
             reason=request.reason,
-            actor=request.actor,
-            correlation_id=_correlation_id(office),
+            actor=who.actor,
+            correlation_id=story,
         )
         return json_response(
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 from libs.common.contracts.channels import AUDIT_EVENTS, COMMANDS, RISK_ALERTS
 from libs.common.contracts.messages import AuditEvent, Command, RiskAlert
 from libs.common.domain.vocabulary import Level, TradingState
+from libs.common.kernel.errors import ConflictError
 from libs.common.kernel.money import plain
 from libs.common.runtime.logging import get_logger
 from services.risk_manager.desk import Switch
@@ -52,16 +54,22 @@ async def set_state(
     code: str = "TRADING_STATE",
     correlation_id: UUID | None = None,
     flatten: bool = False,
+    generation: int | None = None,
 ) -> Switch:
     """Set the kill switch: a new generation, stored and published to the executor and as an alert.
     A halt with `flatten` has the executor close every position too.
 
-    Asked twice for the same state it rises again: what was approved in between is void. Raises
-    ConflictError if somebody else changed it meanwhile, UnavailableError without a database; the
-    memory follows only what is stored.
+    Asked twice for the same state it rises again: what was approved in between is void. With
+    `generation` it is set only if the switch still is at that one. Raises ConflictError if somebody
+    else changed it meanwhile, UnavailableError without a database; the memory follows only what is
+    stored.
     """
     async with office.lock:
         old = office.desk.switch
+        if generation is not None and old.generation != generation:
+            raise ConflictError(
+                f"the kill switch was set anew since: {old.state.value} by {old.set_by}"
+            )
         switch = Switch(state, old.generation + 1, reason, actor, office.clock.now(), flatten)
         messages = _announcement(office, switch, code, correlation_id or office.ids.new())
         await office.registry.set_switch(switch, messages)
@@ -121,6 +129,13 @@ async def seed_limits(office: Office) -> None:
     office.desk.limits = LimitBook({**values, **missing})
 
 
+@dataclass(frozen=True, slots=True)
+class LimitBasis:
+    """What a limit must be for a change to be made; None is no limit."""
+
+    value: Decimal | None
+
+
 async def set_limit(
     office: Office,
     key: LimitKey,
@@ -129,11 +144,17 @@ async def set_limit(
     reason: str,
     actor: str,
     correlation_id: UUID,
+    basis: LimitBasis | None = None,
 ) -> LimitChange:
-    """Set a limit, or with None remove it. Raises InvalidInputError naming what is wrong."""
+    """Set a limit, or with None remove it; with `basis` only if it still is as that says.
+
+    Raises InvalidInputError naming what is wrong, ConflictError.
+    """
     wanted = validated(key, value)
     async with office.lock:
         old = office.desk.limits.values.get(key)
+        if basis is not None and basis.value != old:
+            raise ConflictError(f"{key.name} was changed since, to {old}; propose it again")
         now = office.clock.now()
         event = _audit_event(office, key, old, wanted, reason=reason, actor=actor, now=now)
         change = LimitChange(

@@ -142,6 +142,8 @@ _WEIGHT_MAX = Definition(
     Decimal(0), Decimal(10), scopes=_STRATEGY,
 )  # fmt: skip
 
+_SIZES = frozenset(definition.name for definition in _SIZED.values())
+
 # What sets the kill switch by itself; loss and drawdown are among the limits of an order.
 _RULES: Final = (
     Definition("reject_share_max", "greatest share of orders that the venue may reject in the "
@@ -197,6 +199,11 @@ def validated(key: LimitKey, value: Decimal | None) -> Decimal | None:
     if value.as_tuple().exponent < -8:  # type: ignore[operator]
         raise InvalidInputError(f"value: {key.name} has at most 8 decimal places, got {value}")
     return value
+
+
+def is_sizing(name: str) -> bool:
+    """Tell whether `name` is a sizing figure: a choice within the limits, and no limit."""
+    return name == _WEIGHT_MAX.name or name in _SIZES
 
 
 def defaults() -> dict[LimitKey, Decimal]:

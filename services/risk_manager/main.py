@@ -15,9 +15,11 @@ from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import TradingState
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener, LogConsumer
+from libs.common.runtime.four_eyes_store import four_eyes_of
 from libs.common.runtime.runtime import Runtime
 from services.risk_manager import commands, feeds, handlers, upkeep
 from services.risk_manager.api import routes
+from services.risk_manager.approvals import Approvals
 from services.risk_manager.book import Book
 from services.risk_manager.conduct import ConductStore
 from services.risk_manager.desk import Desk, Switch
@@ -48,9 +50,10 @@ def build(settings: RiskSettings) -> FastAPI:
     assert isinstance(store, RiskStore)
     assert isinstance(registry, RiskRegistry)
     rules = Rules(office, ConductStore(runtime.database, settings.account_id))
+    approvals = Approvals(office, four_eyes_of(runtime, "risk"))
     return create_app(
         runtime,
-        routers=[routes(office, store, registry)],
+        routers=routes(office, store, registry, approvals),
         sole=True,
         start=[
             market.prepare,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.domain.vocabulary import StrategyMode
+from libs.common.kernel.ids import IdSource
 from libs.common.runtime.app import json_response
+from libs.common.runtime.auth.principal import principal
+from libs.common.runtime.four_eyes_api import WAITS, proposal_routes, waits
+from libs.common.runtime.logging import correlation_id_var
 from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
+from services.strategy_engine.approvals import Approvals
 from services.strategy_engine.configuration import Change, NewStrategy
 from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
@@ -25,6 +32,7 @@ from services.strategy_engine.handlers import (
     swap_strategy,
 )
 from services.strategy_engine.ports import Book, Leases, Performances, Signals
+from services.strategy_engine.roster import Member
 from services.strategy_engine.shapes import (
     ClassShape,
     PerformanceShape,
@@ -38,6 +46,7 @@ from services.strategy_engine.swap import Swap
 from services.strategy_engine.swapper import Swapper
 from services.strategy_engine.views import classes_view, detail_view, member_view, performance_view
 
+PREFIX = "/api/v1/strategies"
 StrategyPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 
@@ -78,10 +87,12 @@ def router(
     book: Book,
     leases: Leases,
     performances: Performances,
-) -> APIRouter:
+    approvals: Approvals,
+    ids: IdSource,
+) -> list[APIRouter]:
     """Return the routes under `/api/v1/strategies`; those with fixed names come first."""
     routes = APIRouter(
-        prefix="/api/v1/strategies",
+        prefix=PREFIX,
         tags=["strategies"],
         route_class=forwarding_route(engine, leases),
     )
@@ -100,11 +111,16 @@ def router(
         "",
         status_code=201,
         dependencies=[requires("strategies:write")],
-        responses=answers(StrategyShape, 404, 409, status=201),
+        responses={**answers(StrategyShape, 404, 409, status=201), **WAITS},
     )
-    async def add(body: NewStrategy) -> Response:
-        """Run one more strategy from the next bar on, warmed up from stored history."""
-        member = await add_strategy(configurator, body)
+    async def add(request: Request, body: NewStrategy) -> Response:
+        """Run one more strategy from the next bar on, warmed up from stored history. 202 with the
+        proposal where it is to be live and a second person must agree."""
+        who = principal(request)
+        proposal = await approvals.of_new(body, who, story())
+        if proposal is not None:
+            return waits(approvals.eyes, proposal)
+        member = await add_strategy(configurator, body, who.actor)
         return json_response(detail_view(member, engine.collected), status=201)
 
     @routes.get(
@@ -176,37 +192,36 @@ def router(
     @routes.patch(
         "/{strategy_id}",
         dependencies=[requires("strategies:write")],
-        responses=answers(StrategyShape, 409),
+        responses={**answers(StrategyShape, 409), **WAITS},
     )
-    async def change(strategy_id: StrategyPath, body: Change) -> Response:
+    async def change(request: Request, strategy_id: StrategyPath, body: Change) -> Response:
         """Change parameters, universe, weight, mode, or whether it runs, from the next bar on.
 
-        Symbols with the same parameters go on where they are; the others are warmed up anew.
+        Symbols with the same parameters go on where they are; the others are warmed up anew. 202
+        with the proposal where it goes live and a second person must agree.
         """
-        member = await change_strategy(configurator, strategy_id, body)
-        return json_response(detail_view(member, engine.collected))
+        return await changed(request, strategy_id, body, detail_view)
 
     @routes.delete(
         "/{strategy_id}",
         dependencies=[requires("strategies:write")],
         responses=answers(StrategyShape, 409),
     )
-    async def disable(strategy_id: StrategyPath) -> Response:
+    async def disable(request: Request, strategy_id: StrategyPath) -> Response:
         """Stop a strategy; its signals stay, and it can be enabled again."""
-        member = await change_strategy(configurator, strategy_id, Change(enabled=False))
-        return json_response(detail_view(member, engine.collected))
+        return await changed(request, strategy_id, Change(enabled=False), detail_view)
 
     @routes.post(
         "/{strategy_id}/swap",
         dependencies=[requires("strategies:write")],
         responses={**answers(StrategyShape, 409), **answers(StrategyShape, status=202)},
     )
-    async def swap(strategy_id: StrategyPath, body: Swap) -> Response:
+    async def swap(request: Request, strategy_id: StrategyPath, body: Swap) -> Response:
         """Exchange code or parameters between two bars, once the new one has proven itself.
 
         200 when exchanged; 202 while it goes along in shadow first, to be followed by GET.
         """
-        candidate = await swap_strategy(swapper, strategy_id, body)
+        candidate = await swap_strategy(swapper, strategy_id, body, principal(request).actor)
         view = detail_view(engine.member(strategy_id), engine.collected)
         view["swap"] = candidate.view()
         return json_response(view, status=202 if candidate.status == "shadowing" else 200)
@@ -223,11 +238,34 @@ def router(
     @routes.post(
         "/{strategy_id}/mode",
         dependencies=[requires("strategies:write")],
-        responses=answers(StrategyShape, 409),
+        responses={**answers(StrategyShape, 409), **WAITS},
     )
-    async def mode(strategy_id: StrategyPath, body: ModeBody) -> Response:
-        """Trade the strategy's signals from now on (`live`), or only record them (`shadow`)."""
-        member = await change_strategy(configurator, strategy_id, Change(mode=body.mode))
-        return json_response(member_view(member, engine.collected))
+    async def mode(request: Request, strategy_id: StrategyPath, body: ModeBody) -> Response:
+        """Trade the strategy's signals from now on (`live`), or only record them (`shadow`). 202
+        with the proposal where it goes live and a second person must agree."""
+        return await changed(request, strategy_id, Change(mode=body.mode), member_view)
 
-    return routes
+    def story() -> UUID:
+        return correlation_id_var.get() or ids.new()
+
+    async def changed(
+        request: Request,
+        strategy_id: str,
+        body: Change,
+        view: Callable[[Member, Collection[str]], dict[str, Any]],
+    ) -> Response:
+        who = principal(request)
+        proposal = await approvals.of_change(strategy_id, body, who, story())
+        if proposal is not None:
+            return waits(approvals.eyes, proposal)
+        member = await change_strategy(configurator, strategy_id, body, who.actor)
+        return json_response(view(member, engine.collected))
+
+    proposals = proposal_routes(
+        PREFIX,
+        "strategies",
+        approvals.eyes,
+        ids,
+        route_class=forwarding_route(engine, leases, approvals.strategy_of),
+    )
+    return [proposals, routes]

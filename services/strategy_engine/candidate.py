@@ -33,6 +33,7 @@ class Candidate:
     shadow_bars: int
     rollback: bool
     correlation_id: uuid.UUID
+    actor: str
     status: str = "shadowing"
     reason: str = ""
 

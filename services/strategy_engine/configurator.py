@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import difflib
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from libs.common.contracts.messages import AuditEvent, Notification
@@ -58,7 +58,9 @@ class Configurator:
         self._clock = clock
         self._ids = ids
 
-    async def add(self, new: NewStrategy, correlation_id: uuid.UUID | None) -> Member:
+    async def add(
+        self, new: NewStrategy, correlation_id: uuid.UUID | None, *, actor: str
+    ) -> Member:
         """Run one more strategy. Raises InvalidInputError, ConflictError, UnavailableError."""
         async with self._engine.boundary() as roster:
             taken = roster.members.get(new.id)
@@ -67,19 +69,28 @@ class Configurator:
             check_strategy(roster.registry, new.class_name, new.params)
             await self._check_symbols(new.universe)
             wanted = configuration_of(new, roster.registry)
-            return await self._put(roster, None, wanted, correlation_id)
+            return await self._put(roster, None, wanted, correlation_id, actor=actor)
 
     async def change(
-        self, strategy_id: str, change: Change, correlation_id: uuid.UUID | None
+        self,
+        strategy_id: str,
+        change: Change,
+        correlation_id: uuid.UUID | None,
+        *,
+        actor: str,
+        check: Callable[[Configuration], None] | None = None,
     ) -> Member:
-        """Run a strategy otherwise than before, or not at all.
+        """Run a strategy otherwise than before, or not at all; `check` may object to what it is
+        now.
 
         Where nothing differs, nothing is done. Raises NotFoundError, InvalidInputError,
-        UnavailableError.
+        UnavailableError, and what `check` raises.
         """
         async with self._engine.boundary() as roster:
             member = self._engine.member(strategy_id)
             before = member.configuration
+            if check is not None:
+                check(before)
             wanted = changed(before, change)
             if wanted == before:
                 return member
@@ -89,7 +100,7 @@ class Configurator:
                 check_strategy(known, wanted.class_name, wanted.params)
             if begins or change.universe is not None:
                 await self._check_symbols(wanted.universe)
-            return await self._put(roster, member, wanted, correlation_id)
+            return await self._put(roster, member, wanted, correlation_id, actor=actor)
 
     async def demote(self, strategy_id: str, reason: str) -> None:
         """Put a live strategy into shadow because it passed a limit of its own; people hear of it.
@@ -121,6 +132,8 @@ class Configurator:
         wanted: Configuration,
         correlation_id: uuid.UUID | None,
         told: Sequence[Told] = (),
+        *,
+        actor: str = "strategy_engine",
     ) -> Member:
         member = renewed(roster.kit, roster.registry, wanted, before)
         if member.loaded is not None:
@@ -138,7 +151,8 @@ class Configurator:
                 new=before is None,
                 going_on=going_on,
                 states=[saved_state(s) for s in member.streams.values() if s.runner.ts],
-                told=told or [Told(self._event(before, wanted), correlation_id or self._ids.new())],
+                told=told
+                or [Told(self._event(before, wanted, actor), correlation_id or self._ids.new())],
                 epoch=None if before is None else self._engine.holdings.epochs[wanted.id],
             )
         except BaseException:
@@ -158,7 +172,7 @@ class Configurator:
                 end = reached + stream.configuration.span_ns
                 await self._filler.warm(stream, end, Turn())
 
-    def _event(self, before: Member | None, wanted: Configuration) -> AuditEvent:
+    def _event(self, before: Member | None, wanted: Configuration, actor: str) -> AuditEvent:
         if before is None:
             details = {
                 "class_name": wanted.class_name,
@@ -172,7 +186,7 @@ class Configurator:
             details = differences(before.configuration, wanted)
         return AuditEvent(
             event_type="strategy.added" if before is None else "strategy.changed",
-            actor="api",
+            actor=actor,
             action="add" if before is None else "change",
             resource=f"strategy:{wanted.id}",
             outcome="success",

@@ -110,7 +110,7 @@ class Exchange:
         before, after = candidate.old.configuration, candidate.configuration
         return AuditEvent(
             event_type="strategy.rolled_back" if candidate.rollback else "strategy.swapped",
-            actor="api",
+            actor=candidate.actor,
             action="rollback" if candidate.rollback else "swap",
             resource=f"strategy:{after.id}",
             outcome="success",

@@ -17,13 +17,29 @@ from services.strategy_engine.ports import Leases
 # A request that was forwarded is not forwarded again.
 HOP: Final = "x-tradewind-forwarded"
 _TIMEOUT_S: Final = 30.0
-_PASSED_ON: Final = ("content-type", "authorization", "x-correlation-id", "cookie", "accept")
+_PASSED_ON: Final = (
+    "content-type",
+    "authorization",
+    "x-api-key",
+    "x-correlation-id",
+    "cookie",
+    "accept",
+)
 
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def forwarding_route(engine: Engine, leases: Leases) -> type[APIRoute]:
-    """Return the class of routes that look who runs the strategy of their path first."""
+Named = Callable[[Request], Coroutine[Any, Any, str | None]]
+
+
+async def in_path(request: Request) -> str | None:
+    """Return the strategy that a request's path names."""
+    strategy_id: str | None = request.path_params.get("strategy_id")
+    return strategy_id
+
+
+def forwarding_route(engine: Engine, leases: Leases, named: Named = in_path) -> type[APIRoute]:
+    """Return the class of routes that look first who runs the strategy that a request is about."""
 
     class Route(APIRoute):
         """Serves here what runs here, and asks the others for the rest."""
@@ -33,8 +49,8 @@ def forwarding_route(engine: Engine, leases: Leases) -> type[APIRoute]:
             serve = super().get_route_handler()
 
             async def handle(request: Request) -> Response:
-                strategy_id = request.path_params.get("strategy_id")
-                if strategy_id is None or HOP in request.headers:
+                strategy_id = None if HOP in request.headers else await named(request)
+                if strategy_id is None:
                     return await serve(request)
                 url = await _holder(engine, leases, strategy_id)
                 return await (forward(request, url) if url else serve(request))

@@ -54,14 +54,16 @@ def check_params(engine: Engine, name: str, params: Mapping[str, object]) -> dic
     return engine.roster.registry.get(name).definition.parse(params)
 
 
-async def add_strategy(configurator: Configurator, new: NewStrategy) -> Member:
+async def add_strategy(configurator: Configurator, new: NewStrategy, actor: str) -> Member:
     """Run one more strategy, as part of the present request's story."""
-    return await configurator.add(new, correlation_id_var.get())
+    return await configurator.add(new, correlation_id_var.get(), actor=actor)
 
 
-async def change_strategy(configurator: Configurator, strategy_id: str, change: Change) -> Member:
+async def change_strategy(
+    configurator: Configurator, strategy_id: str, change: Change, actor: str
+) -> Member:
     """Run a strategy otherwise than before, as part of the present request's story."""
-    return await configurator.change(strategy_id, change, correlation_id_var.get())
+    return await configurator.change(strategy_id, change, correlation_id_var.get(), actor=actor)
 
 
 async def list_strategies(engine: Engine, book: Book, leases: Leases) -> list[dict[str, Any]]:
@@ -81,9 +83,9 @@ async def list_strategies(engine: Engine, book: Book, leases: Leases) -> list[di
     return [view for _, view in sorted(views.items())]
 
 
-async def swap_strategy(swapper: Swapper, strategy_id: str, wish: Swap) -> Candidate:
+async def swap_strategy(swapper: Swapper, strategy_id: str, wish: Swap, actor: str) -> Candidate:
     """Exchange a strategy's code or parameters, as part of the present request's story."""
-    return await swapper.swap(strategy_id, wish, correlation_id_var.get())
+    return await swapper.swap(strategy_id, wish, correlation_id_var.get(), actor)
 
 
 async def list_signals(

@@ -8,8 +8,10 @@ from fastapi import FastAPI
 
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener
+from libs.common.runtime.four_eyes_store import four_eyes_of
 from libs.common.runtime.runtime import Runtime
 from services.strategy_engine.api import router
+from services.strategy_engine.approvals import Approvals
 from services.strategy_engine.bar_store import BarTable
 from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
@@ -75,17 +77,17 @@ def build(settings: EngineSettings) -> FastAPI:
     )
     return create_app(
         runtime,
-        routers=[
-            router(
-                engine,
-                configurator,
-                swapper,
-                SignalTable(runtime.database),
-                book,
-                leases,
-                performances,
-            )
-        ],
+        routers=router(
+            engine,
+            configurator,
+            swapper,
+            SignalTable(runtime.database),
+            book,
+            leases,
+            performances,
+            Approvals(engine, configurator, four_eyes_of(runtime, "strategies")),
+            runtime.ids,
+        ),
         start=[engine.start],
         listeners=[
             BroadcastListener(channel, partial(handle, engine))

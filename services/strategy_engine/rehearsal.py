@@ -29,7 +29,9 @@ class Rehearsal:
         self._engine = engine
         self._history = history
 
-    async def prepare(self, member: Member, wish: Swap, correlation_id: uuid.UUID) -> Candidate:
+    async def prepare(
+        self, member: Member, wish: Swap, correlation_id: uuid.UUID, actor: str
+    ) -> Candidate:
         """Return what would take the member's place, its memory blank.
 
         Raises ConflictError, InvalidInputError, InvalidParamsError.
@@ -69,7 +71,7 @@ class Rehearsal:
         )
         return Candidate(
             member, loaded, registry, wanted, worker, streams, carried, {}, wish.shadow_bars,
-            wish.rollback, correlation_id,
+            wish.rollback, correlation_id, actor,
         )  # fmt: skip
 
     def _former(self, member: Member, registry: Registry) -> tuple[Loaded, dict[str, object]]:

@@ -43,7 +43,7 @@ class Swapper:
         return candidate.view() if candidate else None
 
     async def swap(
-        self, strategy_id: str, wish: Swap, correlation_id: uuid.UUID | None
+        self, strategy_id: str, wish: Swap, correlation_id: uuid.UUID | None, actor: str
     ) -> Candidate:
         """Prepare and prove the new version; exchange it now, or after its bars in shadow.
 
@@ -55,7 +55,9 @@ class Swapper:
         member = self._engine.member(strategy_id)
         if not member.configuration.enabled:
             raise ConflictError(f"{strategy_id} is disabled; change it, then enable it")
-        candidate = await self._rehearsal.prepare(member, wish, correlation_id or self._ids.new())
+        candidate = await self._rehearsal.prepare(
+            member, wish, correlation_id or self._ids.new(), actor
+        )
         try:
             await self._rehearsal.prove(candidate, wish.replay_bars)
         except BaseException:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from libs.common.contracts.risk_api import Name
 from libs.common.runtime.app import json_response
+from libs.common.runtime.auth.principal import principal
 from libs.common.runtime.openapi import answers
 from libs.common.runtime.permissions import requires
 from services.trade_executor.discrepancies import DiscrepancyDesk
@@ -26,7 +26,6 @@ class Statement(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: Reason
-    actor: Name = "operator"
 
 
 def discrepancy_routes(desk: DiscrepancyDesk) -> APIRouter:
@@ -37,20 +36,22 @@ def discrepancy_routes(desk: DiscrepancyDesk) -> APIRouter:
     @router.post(
         "/{discrepancy_id}/acknowledge", dependencies=[settle], responses=answers(DISCREPANCY, 409)
     )
-    async def acknowledge(discrepancy_id: UUID, said: Statement) -> Response:
+    async def acknowledge(request: Request, discrepancy_id: UUID, said: Statement) -> Response:
         """Note that somebody looks after it. It goes on blocking; 409 if it is resolved."""
         return json_response(
-            await desk.acknowledge(discrepancy_id, reason=said.reason, actor=said.actor)
+            await desk.acknowledge(
+                discrepancy_id, reason=said.reason, actor=principal(request).actor
+            )
         )
 
     @router.post(
         "/{discrepancy_id}/resolve", dependencies=[settle], responses=answers(DISCREPANCY, 409)
     )
-    async def resolve(discrepancy_id: UUID, said: Statement) -> Response:
+    async def resolve(request: Request, discrepancy_id: UUID, said: Statement) -> Response:
         """Close it with a reason: its symbol trades again, an order that the broker does not know
         ends as `canceled`. What still differs comes back as a new one; 409 if it is resolved."""
         return json_response(
-            await desk.resolve(discrepancy_id, reason=said.reason, actor=said.actor)
+            await desk.resolve(discrepancy_id, reason=said.reason, actor=principal(request).actor)
         )
 
     return router

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +15,7 @@ from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFound
 from libs.common.kernel.ids import Symbol, derived_id
 from libs.common.kernel.money import ZERO, plain
 from libs.common.runtime.app import json_response
+from libs.common.runtime.auth.principal import principal
 from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.readiness import Readiness
@@ -34,7 +35,6 @@ class ProtectionFields(BaseModel):
     stop_price: Amount
     quantity: Amount | None = None
     take_profit_price: Amount | None = None
-    actor: Name = "operator"
 
 
 def protection_routes(
@@ -70,7 +70,7 @@ def protection_routes(
         status_code=201,
         responses=answers(ProtectionShape, 409, status=201),
     )
-    async def protect(fields: ProtectionFields, idempotency_key: Key) -> Response:
+    async def protect(request: Request, fields: ProtectionFields, idempotency_key: Key) -> Response:
         """Guard a position: exits are placed and kept until it is closed. 409 where there is no
         position; the same key gives the same protection."""
         require_started(readiness)
@@ -93,7 +93,7 @@ def protection_routes(
                 stop_price=fields.stop_price,
                 take_profit_price=profit,
                 entry_id=None,
-                actor=fields.actor,
+                actor=principal(request).actor,
                 seq=0,
             )
             await store.add(known)

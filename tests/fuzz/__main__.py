@@ -15,11 +15,12 @@ import psycopg
 
 from infra.migrate import migrate
 from tests.fuzz.findings import Tally
-from tests.fuzz.service import Effort, Target, control, fuzz
+from tests.fuzz.service import Effort, control, fuzz, target_of
 from tests.support.servers import running_postgres, running_redis
+from tests.support.tokens import make_known
 from tests.support.whole import SERVICES, running_whole, served
 
-LONG = Effort(planned=40, random=10, odd=40)
+LONG = Effort(planned=10, random=2, odd=10, pool=200)
 
 
 def main() -> int:
@@ -52,9 +53,10 @@ def _session(folder: Path, names: list[str], seed: int, seconds: float, path: st
             connection.execute("CREATE DATABASE fuzz")
         database = postgres.url.rsplit("/", 1)[0] + "/fuzz"
         migrate(database)
+        make_known(database)
         with running_whole(database, redis.url, folder) as whole, served(control()) as simulator:
             urls = {**whole.urls, "broker_simulator": simulator}
-            targets = [Target(name, urls[name], only=path) for name in names]
+            targets = [target_of(name, urls[name], path) for name in names]
             ends = time.monotonic() + seconds
             while True:
                 for target in targets:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -25,6 +26,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
+    ignored_auth,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -35,9 +37,15 @@ from services.broker_simulator.main import build
 from services.broker_simulator.settings import SimulatorSettings
 from tests.fuzz.findings import Finding, Tally
 from tests.fuzz.odd import odd_requests
+from tests.support.tokens import operator_headers
 
+SECRET: Final = "fuzz-only"
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 TIMEOUT_S: Final = 30.0
+UNREAD: Final = b"Invalid HTTP request received."
+"""What the HTTP server itself says of an address that is too long; no service has seen it."""
+SIGNED_S: Final = 30.0
+_GENERATION: Final = GenerationConfig(with_security_parameters=False)
 SKIPPED: Final = ("/ready",)
 """503 with reasons is what it is for."""
 CHECKS: Final = (
@@ -48,10 +56,21 @@ CHECKS: Final = (
     response_headers_conformance,
     unsupported_method,
     allow_header_conformance,
+    ignored_auth,
 )
 """Not those that hold what is refused against the schemas: these cannot say all that handlers ask
 for, e.g. that a stretch begins before it ends."""
 PROBLEM: Final = "application/problem+json"
+
+
+def keys() -> dict[str, str]:
+    """Return the headers that open the controls of the simulator."""
+    return {"APCA-API-KEY-ID": "fuzz", "APCA-API-SECRET-KEY": SECRET}
+
+
+def target_of(name: str, url: str, only: str = "") -> Target:
+    """Return a service as a target, with the credentials that open it."""
+    return Target(name, url, keys if name == "broker_simulator" else operator_headers, only)
 
 
 def control() -> FastAPI:
@@ -59,7 +78,7 @@ def control() -> FastAPI:
     move time and break things; and without a server, so that it cannot close its own port."""
     return build(
         SimulatorSettings(
-            broker_key="k", broker_secret="s", simulator_market="scripted",
+            broker_key="fuzz", broker_secret=SECRET, simulator_market="scripted",
             simulator_symbols=("AAPL", "KO"), simulator_factor=0, simulator_state=None,
             simulator_start="2019-03-04T15:00:00Z",
         )
@@ -83,7 +102,8 @@ class Target:
 
     name: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    sign: Callable[[], Mapping[str, str]] = operator_headers
+    """Return headers of somebody who may do everything."""
     only: str = ""
 
     def __post_init__(self) -> None:
@@ -91,8 +111,18 @@ class Target:
             self.document: dict[str, Any] = client.get(f"{self.url}/openapi.json").json()
         for path in SKIPPED:
             self.document["paths"].pop(path, None)
+        self._signed: tuple[float, Mapping[str, str]] = (-SIGNED_S, {})
         # So that the long lists of planned cases, once made, serve any number of rounds.
         self.planned: dict[str, list[Any]] = {}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return headers that are good now."""
+        at, headers = self._signed
+        if time.monotonic() - at >= SIGNED_S:
+            headers = self.sign()
+            self._signed = time.monotonic(), headers
+        return headers
 
     @property
     def operations(self) -> list[tuple[str, str]]:
@@ -131,7 +161,7 @@ def _schema_of(target: Target, seed: int) -> Any:
         projects=ProjectsConfig(
             default=ProjectConfig(
                 base_url=target.url,
-                headers=dict(target.headers),
+                generation=_GENERATION,
                 max_stream_events=2,
                 request_timeout=TIMEOUT_S,
             )
@@ -148,7 +178,7 @@ def _cases(
         made = schema.iter_coverage_cases(
             operation,
             generation_modes=list(schemathesis.GenerationMode),
-            generation_config=GenerationConfig(),
+            generation_config=_GENERATION,
         )
         planned = target.planned[operation.label] = list(itertools.islice(made, effort.pool))
     yield from dice.sample(planned, min(effort.planned, len(planned)))
@@ -184,13 +214,15 @@ def _drawn(operation: Any, dice: random.Random, count: int) -> list[Any]:
 def _call(target: Target, case: Any, session: requests.Session) -> Iterator[Finding]:
     label = case.operation.label
     try:
-        response = case.call(session=session)
+        response = case.call(session=session, headers=dict(target.headers))
     except (requests.RequestException, OSError) as error:
         curl = case.as_curl_command()
         yield Finding(target.name, label, "No answer", repr(error), curl, "")
         return
+    if response.content == UNREAD:
+        return
     try:
-        case.validate_response(response, list(CHECKS))
+        case.validate_response(response, list(CHECKS), headers=dict(target.headers))
     except FailureGroup as group:
         curl = case.as_curl_command(headers=dict(response.request.headers))
         answer = f"{response.status_code} {response.content[:400]!r}"

@@ -13,10 +13,11 @@ from fastapi import APIRouter, FastAPI
 
 from infra.migrate import migrate
 from libs.common.runtime.openapi import ServiceApp, answers
-from libs.common.runtime.permissions import requires
+from libs.common.runtime.permissions import PUBLIC, requires
 from tests.conftest import Server
 from tests.fuzz.findings import Tally
-from tests.fuzz.service import Effort, Target, control, fuzz
+from tests.fuzz.service import Effort, Target, control, fuzz, target_of
+from tests.support.tokens import make_known
 from tests.support.whole import SERVICES, Whole, running_whole, served
 
 BOUNDED = Effort(planned=3, random=1, odd=3, pool=60)
@@ -33,6 +34,7 @@ def whole(
         connection.execute("DROP DATABASE IF EXISTS fuzz")
         connection.execute("CREATE DATABASE fuzz")
     migrate(database)
+    make_known(database)
     with running_whole(database, redis_server.url, tmp_path_factory.mktemp("whole")) as running:
         yield running
 
@@ -46,14 +48,14 @@ def urls(whole: Whole) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("name", EVERY)
 def test_service_answers_as_its_openapi_says(name: str, urls: dict[str, str], seed: int) -> None:
     tally = Tally()
-    fuzz(Target(name, urls[name]), seed, BOUNDED, tally)
+    fuzz(target_of(name, urls[name]), seed, BOUNDED, tally)
     assert not tally.found, "\n".join(tally.lines())
     assert tally.requests > 20
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_operation_says_what_it_answers(name: str, urls: dict[str, str]) -> None:
-    document = Target(name, urls[name]).document
+    document = target_of(name, urls[name]).document
     silent = [
         f"{method.upper()} {path} {status}"
         for path, item in document["paths"].items()
@@ -67,7 +69,7 @@ def test_every_operation_says_what_it_answers(name: str, urls: dict[str, str]) -
 
 def test_fuzzing_finds_answers_that_are_not_promised(seed: int) -> None:
     """A service with three faults: a crash, an answer unlike its schema, an unknown status."""
-    router = APIRouter(dependencies=[requires("faults:read")])
+    router = APIRouter(dependencies=[requires(PUBLIC)])
 
     @router.get("/crash/{number}", responses=answers(int))
     async def crash(number: str) -> None:

@@ -38,6 +38,7 @@ from services.trade_executor.settings import ExecutorSettings
 from tests.support.executor_world import QUICK
 from tests.support.security_house import settings_for
 from tests.support.simulator import Simulator, start_simulator
+from tests.support.tokens import SEEDS
 
 READY_S = 120.0
 _STRATEGIES = Path(__file__).resolve().parents[2] / "strategies"
@@ -76,7 +77,13 @@ def apps_of(
         "trade_executor": (
             build_executor,
             ExecutorSettings,
-            {**QUICK, **quick, **broker, "risk_url": urls["risk_manager"]},
+            {
+                **QUICK,
+                **quick,
+                **broker,
+                "risk_url": urls["risk_manager"],
+                "service_key": SEEDS["trade_executor"],
+            },
         ),
         "portfolio": (build_portfolio, PortfolioSettings, quick),
         "strategy_engine": (

@@ -8,6 +8,7 @@ anything: a schema is made when somebody asks for `/openapi.json`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Literal, TypedDict
 
@@ -50,10 +51,23 @@ _PROBLEM: Final[Schema] = {
         },
     },
 }
-_SECURITY: Final = {
-    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-}
+
+
+@dataclass(frozen=True)
+class Security:
+    """The ways to prove who calls: schemes by name, and which of them together are enough."""
+
+    schemes: Mapping[str, Schema]
+    enough: tuple[tuple[str, ...], ...]
+
+
+OURS: Final = Security(
+    {
+        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    },
+    (("token",), ("api_key",)),
+)
 
 
 def schema_of(kind: Any) -> Schema:
@@ -134,8 +148,9 @@ class ServiceApp(FastAPI):
     """A FastAPI whose OpenAPI tells of every answer, also those that no handler gives, and that
     names every method of a path where one is not allowed."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, security: Security = OURS, **options: Any) -> None:
         super().__init__(**options)
+        self._security = security
         self.add_middleware(FixedPaths, owner=self)
         self.add_exception_handler(405, on_method)
 
@@ -144,12 +159,12 @@ class ServiceApp(FastAPI):
         name."""
         if not self.openapi_schema:
             made = super().openapi()
-            _complete(made, routes_of(self))
+            _complete(made, routes_of(self), self._security)
             self.openapi_schema = made
         return self.openapi_schema
 
 
-def _complete(made: dict[str, Any], routes: Iterable[APIRoute]) -> None:
+def _complete(made: dict[str, Any], routes: Iterable[APIRoute], security: Security) -> None:
     """Add to the description what FastAPI does not know."""
     components = made.setdefault("components", {})
     schemas: dict[str, Any] = components.setdefault("schemas", {})
@@ -160,19 +175,21 @@ def _complete(made: dict[str, Any], routes: Iterable[APIRoute]) -> None:
         for method in route.methods or ():
             operation = made["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
-                _complete_operation(operation, permission)
+                _complete_operation(operation, permission, security)
     made["paths"] = _hoisted(made["paths"], schemas)
     schemas["Problem"] = _PROBLEM
-    components["securitySchemes"] = _SECURITY
+    components["securitySchemes"] = dict(security.schemes)
 
 
-def _complete_operation(operation: dict[str, Any], permission: str | None) -> None:
+def _complete_operation(
+    operation: dict[str, Any], permission: str | None, security: Security
+) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     possible = list(_ANY_REQUEST)
     if permission != PUBLIC:
         possible += _OF_PERMISSION
-        operation["security"] = [{name: []} for name in _SECURITY]
+        operation["security"] = [{name: [] for name in names} for names in security.enough]
         operation["x-permission"] = permission
     if any(one["in"] == "path" for one in operation.get("parameters", ())):
         possible.append(404)

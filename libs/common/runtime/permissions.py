@@ -48,6 +48,12 @@ def permission_of(route: APIRoute) -> str | None:
     return None
 
 
+def steps_up(route: APIRoute) -> bool:
+    """Tell whether `route` demands a fresh proof of the caller."""
+    found = (dependency.call for dependency in route.dependant.dependencies)
+    return any(isinstance(call, Permission) and call.step_up for call in found)
+
+
 def routes_of(app: FastAPI) -> list[APIRoute]:
     """Return the API routes of `app`, those of included routers too."""
     return list(_walk(app.routes))

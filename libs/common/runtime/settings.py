@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
@@ -87,6 +87,10 @@ class ServiceSettings(BaseSettings):
     trusted_gateway: Annotated[tuple[str, ...], NoDecode] = ()
     # How often the uses of API keys are told to the security service.
     key_uses_s: float = Field(default=60.0, gt=0)
+    # What loosens a safeguard needs a second person: always, never, or as soon as two active users
+    # could agree to it; and how long that may take.
+    four_eyes: Literal["auto", "always", "off"] = "auto"
+    proposal_minutes: float = Field(default=15.0, gt=0, le=1440)
 
     account_id: str = Field(default="main", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS

@@ -309,14 +309,14 @@ async def test_limit_change_holds_at_once_and_keeps_history(
     world: World, service: httpx.AsyncClient
 ) -> None:
     await quoted(world, service, "KO", 50.0)
-    change = {"name": "notional_max", "value": "400", "reason": "calm", "actor": "ann"}
+    change = {"name": "notional_max", "value": "400", "reason": "calm"}
     answer = await service.put("/api/v1/risk/limits", json=change)
     assert answer.status_code == 200
     assert (answer.json()["old_value"], answer.json()["value"]) == ("250000", "400")
     reply = (await service.post("/api/v1/risk/preview", json=preview("KO", quantity="10"))).json()
     assert reply["code"] == "NOTIONAL_ABOVE_LIMIT"
     history = (await service.get("/api/v1/risk/limits/history?limit=1")).json()
-    assert history["items"][0]["set_by"] == "ann"
+    assert history["items"][0]["set_by"] == "service:operator"
     assert (history["items"][0]["old_value"], history["items"][0]["new_value"]) == (
         "250000",
         "400",

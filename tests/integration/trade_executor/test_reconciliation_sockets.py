@@ -144,15 +144,13 @@ async def test_a_discrepancy_is_acknowledged_and_resolved_with_a_reason(
     assert (one["symbol"], one["kind"], one["ours"], one["theirs"]) == ("KO", "position", "3", "0")
     assert "position" in world.executor.blocks.reasons("KO")
     where = f"{PATH}/discrepancies/{one['id']}"
-    said = {"reason": "looking at it", "actor": "ada"}
+    said = {"reason": "looking at it"}
     answer = await world.client.post(f"{where}/acknowledge", json=said)
-    assert answer.json()["acknowledged_by"] == "ada"
+    assert answer.json()["acknowledged_by"] == "service:operator"
     assert "position" in world.executor.blocks.reasons("KO")
     with psycopg.connect(database_url) as tx:
         tx.execute("DELETE FROM portfolio_positions WHERE symbol = 'KO'")
-    answer = await world.client.post(
-        f"{where}/resolve", json={"reason": "typed in by a test", "actor": "ada"}
-    )
+    answer = await world.client.post(f"{where}/resolve", json={"reason": "typed in by a test"})
     assert answer.status_code in {200, 409}  # 409: the next comparison was quicker
 
     async def closed() -> bool:

@@ -58,13 +58,13 @@ def test_comparing_now_says_what_was_done(gateway: StandIn) -> None:
     assert gateway.asked[-1]["method"] == "POST"
 
 
-def test_a_discrepancy_is_acknowledged_and_resolved_with_reason_and_name(gateway: StandIn) -> None:
+def test_a_discrepancy_is_acknowledged_and_resolved_with_a_reason(gateway: StandIn) -> None:
     row = {"kind": "cash", "symbol": ""}
     for act, said in (("acknowledge", "still blocking"), ("resolve", "resolved")):
         gateway.says(f"{PATH}/discrepancies/{ID}/{act}", row)
-        output = tradewind("reconcile", act, ID, "--reason", "why not", "--as", "ada").output
+        output = tradewind("reconcile", act, ID, "--reason", "why not").output
         assert said in output
-        assert gateway.asked[-1]["body"] == {"reason": "why not", "actor": "ada"}
+        assert gateway.asked[-1]["body"] == {"reason": "why not"}
 
 
 def test_a_discrepancy_without_a_reason_or_that_is_not_there_is_refused(gateway: StandIn) -> None:

@@ -29,6 +29,7 @@ _TRADER: Final = _VIEWER | {
     "orders:close",
     "orders:write",
     "risk:halt",
+    "strategies:approve",
     "strategies:write",
 }
 _RISK: Final = _VIEWER | {
@@ -37,9 +38,11 @@ _RISK: Final = _VIEWER | {
     "orders:cancel",
     "orders:close",
     "orders:reconcile",
+    "risk:approve",
     "risk:halt",
     "risk:limits",
     "risk:resume",
+    "strategies:approve",
 }
 _ADMIN: Final = (
     _TRADER
