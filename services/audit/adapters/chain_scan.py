@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import msgspec
@@ -29,6 +28,7 @@ from services.audit.watch import AnchorWatch, Hashes
 
 CONNECT_TIMEOUT_S: Final = 5
 SPAN_ROWS: Final = 20_000
+_SPANS_AHEAD: Final = 64
 _LAST_SEQ: Final = 2**62
 # A nullable text gets a leading "=", so that the empty field can only mean null.
 _QUERY: Final = """
@@ -78,13 +78,14 @@ def verify_chain(
     *,
     evidence: Evidence | None = None,
     jobs: int = 1,
+    span_rows: int = SPAN_ROWS,
 ) -> Verification:
     """Read the chain of database `url` and stop at the first row that does not fit.
 
     Rows before `first_seq`, and those dropped behind a checkpoint, are taken on trust. With
     `evidence` the rows are held against the anchors too. With more than one of `jobs` processes of
-    their own read and hash. `progress` is called with the rows read so far and returns whether to
-    go on. Raises UnavailableError, and ScanStoppedError when stopped.
+    their own read and hash. `progress` is called with the rows read so far, after each
+    part of `span_rows`, and returns whether to go on. Raises UnavailableError, and ScanStoppedError when stopped.
     """
     given = evidence or Evidence()
     with _reading(url) as connection:
@@ -94,8 +95,8 @@ def verify_chain(
         end = min(last_seq or _LAST_SEQ, _last(connection))
         snapshot = _snapshot(connection)
         watch = AnchorWatch(given.anchors, head.seq + 1, given.hashes)
-        starts = range(head.seq + 1, end + 1, SPAN_ROWS)
-        ask = [(url, snapshot, at, min(at + SPAN_ROWS - 1, end)) for at in starts]
+        starts = range(head.seq + 1, end + 1, span_rows)
+        ask = [(url, snapshot, at, min(at + span_rows - 1, end)) for at in starts]
         count = 0
         for span in _spans(connection, ask, jobs):
             broken = _joined(head, span) or watch.feed(head.seq + 1, span.hashes)
@@ -211,25 +212,32 @@ def _start(
 def _spans(
     connection: psycopg.Connection, ask: Sequence[tuple[str, str, int, int]], jobs: int
 ) -> Iterator[Span]:
-    if jobs <= 1 or len(ask) <= 1:
+    if jobs <= 1 or len(ask) <= jobs:
         for _, _, first, last in ask:
             yield read_span(connection, first, last)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting: deque[Future[Span]] = deque()
-        rest = iter(ask)
+    with ProcessPoolExecutor(jobs - 1, mp_context=context) as pool:
+        rest = deque(ask)
+        queue: deque[Future[Span] | Span] = deque()
         try:
-            for part in islice(rest, jobs * 2):
-                waiting.append(pool.submit(_span_of, *part))
-            while waiting:
-                span = waiting.popleft().result()
-                for part in islice(rest, 1):
-                    waiting.append(pool.submit(_span_of, *part))
-                yield span
+            while rest or queue:
+                asked = sum(isinstance(one, Future) and not one.done() for one in queue)
+                while rest and asked < (jobs - 1) * 2:
+                    queue.append(pool.submit(_span_of, *rest.popleft()))
+                    asked += 1
+                next_one = queue[0]
+                if isinstance(next_one, Span):
+                    queue.popleft()
+                    yield next_one
+                elif rest and not next_one.done() and len(queue) < _SPANS_AHEAD:
+                    # Processes take a while to start: this one reads on meanwhile.
+                    queue.append(read_span(connection, *rest.popleft()[2:]))
+                else:
+                    queue.popleft()
+                    yield next_one.result()
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _span_of(url: str, snapshot: str, first: int, last: int) -> Span:

@@ -68,7 +68,8 @@ async def test_what_was_done_to_the_chain_is_named_by_its_first_row_and_day(
     files = await anchored(database_url, tmp_path)
     whole = verified(database_url, files)
     assert (whole.valid, whole.rows, whole.anchors, whole.anchored_seq) == (True, 30, 3, 30)
-    assert verified(database_url, files, jobs=2) == whole
+    assert verified(database_url, files, jobs=2, span_rows=4) == whole
+    assert verified(database_url, files, span_rows=7) == whole
     await recompute(database_url, changed(14))
     assert verify_chain(database_url).valid
     assert broken(database_url, files) == ("ANCHOR_MISMATCH", 14, "2026-11-19")
@@ -80,6 +81,7 @@ async def test_what_was_done_to_the_chain_is_named_by_its_first_row_and_day(
     assert broken(database_url, files) == ("ANCHORED_ROWS_GONE", 14, "2026-11-19")
     tamper(database_url, "UPDATE audit_log SET ts = ts - interval '1 h' WHERE seq = 3")
     assert broken(database_url, files) == ("HASH_MISMATCH", 3, "2026-11-18")
+    assert verified(database_url, files, jobs=2, span_rows=4) == verified(database_url, files)
     tamper(database_url, "DELETE FROM audit_log WHERE seq = 2")
     assert broken(database_url, files) == ("SEQ_GAP", 3, "2026-11-18")
 
