@@ -85,7 +85,8 @@ def verify_chain(
     Rows before `first_seq`, and those dropped behind a checkpoint, are taken on trust. With
     `evidence` the rows are held against the anchors too. With more than one of `jobs` processes of
     their own read and hash. `progress` is called with the rows read so far, after each
-    part of `span_rows`, and returns whether to go on. Raises UnavailableError, and ScanStoppedError when stopped.
+    part of `span_rows`, and returns whether to go on. Raises UnavailableError, and
+    ScanStoppedError when stopped.
     """
     given = evidence or Evidence()
     with _reading(url) as connection:
