@@ -36,6 +36,7 @@ async def assess(service: httpx.AsyncClient, body: dict[str, Any]) -> httpx.Resp
         "/api/v1/risk/assessments", json=body, headers=service_headers("trade_executor")
     )
 
+
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 
 
