@@ -140,6 +140,7 @@ async def test_a_key_above_its_rate_is_told_when_to_come_again() -> None:
     "text",
     ["tw_", "tw_abc_def", MINE.text[:-1], MINE.text + "A", MINE.text.upper(),
      MINE.text.replace("_", "-", 1), "tw_ä" + MINE.text[4:], MINE.text + "\n"],
+    ids=["nothing", "parts", "cut", "longer", "upper", "dashes", "umlaut", "line"],
 )  # fmt: skip
 async def test_what_is_not_written_like_a_key_never_reaches_the_store(text: str) -> None:
     desk = Desk()

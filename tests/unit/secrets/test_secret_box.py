@@ -78,6 +78,7 @@ def test_no_key_is_refused_with_how_to_get_one() -> None:
 @pytest.mark.parametrize(
     "bad",
     ["short", "é" * 44, FIRST[:-2], FIRST + "A", FIRST[:20] + " " + FIRST[20:], " "],
+    ids=["short", "letters", "cut", "longer", "parted", "blank"],
 )
 def test_a_malformed_key_is_named_by_its_place_and_not_shown(bad: str) -> None:
     with pytest.raises(InvalidInputError, match="key 2 is not 32 bytes") as caught:
