@@ -84,7 +84,7 @@ def router(
     @routes.get(
         "/events/sensitive",
         dependencies=[requires("audit:read_sensitive")],
-        responses=answers(page_of(EventShape)),
+        responses=answers(page_of(EventShape), 409),
     )
     async def sensitive(query: Annotated[SensitiveQuery, Query()]) -> Response:
         """Recorded events with their personal details; also by address or user agent."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 
 from libs.common.contracts.risk_api import Name, OrderFields
 from libs.common.domain.vocabulary import OrderStatus
@@ -136,13 +136,14 @@ def one_order_routes(
     @router.get(
         "/{order_id}/dossier/page",
         dependencies=[READ],
+        response_class=HTMLResponse,
         responses=answers(None, media={"text/html": {"type": "string"}}),
     )
     async def show_order_dossier_page(order_id: UUID) -> Response:
         """The same as a page to keep or print: no script, nothing loaded from elsewhere."""
         dossier = msgspec.json.decode(json_response(await dossiers.dossier(order_id)).body)
         headers = {"Content-Security-Policy": POLICY}
-        return Response(dossier_page(dossier), media_type="text/html", headers=headers)
+        return HTMLResponse(dossier_page(dossier), headers=headers)
 
     @router.patch(
         "/{order_id}",
