@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from libs.common.backtest.request import Request as BacktestRequest
 from libs.common.backtest.request import request_of
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.app import json_response
+from libs.common.runtime.auth.errors import AccessError
+from libs.common.runtime.auth.principal import principal
 from libs.common.runtime.openapi import answers, body_of, page_of
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.problems import problem
@@ -29,6 +32,8 @@ from services.backtester.settings import BacktesterSettings
 from services.backtester.shapes import BriefShape, ComparisonShape
 
 KEEPALIVE_S: Final = 10.0
+CHECK_S: Final = 1.0
+"""How often one who listens is held against what was revoked."""
 RETRY_AFTER_S: Final = 5
 READ: Final = requires("backtests:read")
 WRITE: Final = requires("backtests:write")
@@ -36,7 +41,7 @@ _TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
 _EVENT: Final = {
     "type": "object",
     "required": ["event", "data"],
-    "properties": {"event": {"enum": ["progress", "end"]}, "data": {"type": "string"}},
+    "properties": {"event": {"enum": ["progress", "end", "denied"]}, "data": {"type": "string"}},
 }
 _BYTES: Final = "application/octet-stream"
 _FILES: Final = {
@@ -156,12 +161,14 @@ def router(
         responses=answers(None, media={"text/event-stream": _EVENT}),
         response_class=StreamingResponse,
     )
-    async def events(run_id: UUID) -> Response:
-        """Progress as server-sent events, until the run has ended."""
+    async def events(request: Request, run_id: UUID) -> Response:
+        """Progress as server-sent events, until the run has ended (`end`), or the caller's token
+        has or was revoked (`denied`; come again with a new one)."""
         await runs.get(run_id)
+        check = partial(request.app.state.gate.authenticator.check, principal(request))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(
-            _events(runs, hub, run_id), media_type="text/event-stream", headers=headers
+            _events(runs, hub, run_id, check), media_type="text/event-stream", headers=headers
         )
 
     @routes.post("/{run_id}/cancel", dependencies=[WRITE], responses=answers(Run, 409))
@@ -211,17 +218,29 @@ def _full(request: Request, error: QueueFullError) -> Response:
     return problem(429, str(error), code="queue-full", instance=request.url.path, headers=headers)
 
 
-async def _events(runs: Runs, hub: Hub, run_id: UUID) -> AsyncIterator[bytes]:
+async def _events(
+    runs: Runs, hub: Hub, run_id: UUID, check: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Yield the events of a run; `check` raises AccessError once the caller is out."""
     async with hub.listen(run_id) as ear:
-        while True:
-            run = await runs.get(run_id)
-            if run.status in FINISHED:
-                yield _event("end", view(run, hub))
-                return
-            latest = hub.latest(run_id) or run.progress
-            yield _event("progress", {"status": run.status, "progress": latest})
-            while not await ear.wait(KEEPALIVE_S):
-                yield b": still here\n\n"
+        try:
+            while True:
+                check()
+                run = await runs.get(run_id)
+                if run.status in FINISHED:
+                    yield _event("end", view(run, hub))
+                    return
+                latest = hub.latest(run_id) or run.progress
+                yield _event("progress", {"status": run.status, "progress": latest})
+                quiet_s = 0.0
+                while not await ear.wait(CHECK_S):
+                    check()
+                    quiet_s += CHECK_S
+                    if quiet_s >= KEEPALIVE_S:
+                        quiet_s = 0.0
+                        yield b": still here\n\n"
+        except AccessError as error:
+            yield _event("denied", {"code": error.code, "detail": str(error)})
 
 
 def _event(name: str, data: Any) -> bytes:

@@ -88,6 +88,13 @@ class Authenticator:
             raise unauthenticated("expired-token", "The token has expired.")
         return self._standing(known)
 
+    def check(self, who: Principal) -> None:
+        """See that who was identified a while ago would be let in still, for what goes on for
+        long: streams and sockets. Raises AccessError."""
+        if who.expires_at <= self._clock.now():
+            raise unauthenticated("expired-token", "The token has expired.")
+        self._standing(who)
+
     async def refresh(self) -> None:
         """Read keys and revocations anew. Raises UnavailableError."""
         async with self._reading:
