@@ -107,6 +107,8 @@ class Process:
             name=self.name, settings=settings, clock=world.clock, market_clock=world.clock,
             ids=world.ids, database=SimDatabase(world.server, self.name, FUNCTIONS), bus=world.bus,
             outbox=SimOutbox(), readiness=self.readiness, started_at=world.clock.now(),
+            # Nobody calls over HTTP here, and nobody asks who calls.
+            gate=None, keys=None, tokens=None,
         )  # type: ignore[arg-type]  # fmt: skip
 
     async def _run(self) -> None:

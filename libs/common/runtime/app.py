@@ -214,6 +214,8 @@ async def _shut_down(runtime: Runtime, stop: Sequence[Work], tenure: Tenure) -> 
     for hook in stop:
         try:
             await asyncio.wait_for(hook(), runtime.settings.shutdown_timeout_s)
+        except (UnavailableError, TimeoutError) as error:
+            _log.warning("stop_hook_gave_up", error=str(error) or type(error).__name__)
         except Exception:  # noqa: BLE001 - one hook's failure must not keep the others from running
             _log.exception("stop_hook_failed")
     try:
