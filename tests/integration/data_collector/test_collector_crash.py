@@ -12,6 +12,7 @@ from services.data_collector.settings import CollectorSettings
 from tests.support.runtimes import eventually, ready, serving
 from tests.support.servers import running_postgres, running_redis
 from tests.support.simulator import Simulator, start_simulator
+from tests.support.tokens import make_known
 
 SYMBOLS = ("AAPL", "KO", "MSFT")
 
@@ -43,6 +44,7 @@ async def test_no_minute_is_lost_when_both_servers_die(server_directory: Path) -
         start_simulator() as simulator,
     ):
         migrate(postgres.url)
+        make_known(postgres.url)
         settings = CollectorSettings.model_validate(
             {
                 "database_url": postgres.url, "redis_url": redis_server.url,

@@ -19,6 +19,7 @@ from strategies.rsi_reversion import RsiReversion
 from tests.support.bar_feed import BarFeed, daily_bars
 from tests.support.runtimes import eventually, ready, serving
 from tests.support.servers import ServerProcess, running_postgres
+from tests.support.tokens import make_known
 
 KILLS = 3
 
@@ -31,6 +32,7 @@ def own_postgres() -> Iterator[ServerProcess]:
         directory.chmod(0o755)
         with running_postgres(directory) as server:
             migrate(server.url)
+            make_known(server.url)
             yield server
 
 

@@ -13,6 +13,7 @@ from infra.migrate import migrate
 from tests.support.executor_world import executor_world
 from tests.support.servers import ServerProcess, running_postgres
 from tests.support.simulator import Simulator, start_simulator
+from tests.support.tokens import make_known
 
 SYMBOLS = ("AAPL", "KO", "MSFT")
 
@@ -35,6 +36,7 @@ def own_postgres(server_directory: Path) -> Iterator[tuple[ServerProcess, str]]:
             connection.execute("CREATE DATABASE lost")
         url = server.url.rsplit("/", 1)[0] + "/lost"
         migrate(url)
+        make_known(url)
         yield server, url
 
 

@@ -20,6 +20,7 @@ from tests.support.fault_stage import SYMBOLS, Stage, fault_stage
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.servers import ServerProcess, running_postgres
 from tests.support.simulator import Simulator
+from tests.support.tokens import make_known
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,6 +40,7 @@ def stage_database(own_postgres: ServerProcess) -> str:
         connection.execute("CREATE DATABASE stage")
     url = own_postgres.url.rsplit("/", 1)[0] + "/stage"
     migrate(url)
+    make_known(url)
     return url
 
 
