@@ -78,13 +78,26 @@ class BarFeed:
     def store(self, symbol: str, bars: np.ndarray) -> None:
         """Put bars into the table; those that are there already stay as they are."""
         months = {from_ns(int(ts)).strftime("%Y-%m-01") for ts in bars["ts"]}
-        for month in sorted(months - self._months):
-            self._connection.execute(
-                "SELECT ensure_month_partition('market_ohlcv', %s::date)", (month,)
-            )
-        self._months |= months
+        if months - self._months:
+            self._prepare(min(months), max(months))
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(_INSERT, [(symbol, self.timeframe, *_row(bar)) for bar in bars])
+
+    def _prepare(self, first: str, last: str) -> None:
+        """Make the partitions from one month to a year after another.
+
+        A new one waits for everybody who reads the table, and whoever reads it in this process
+        waits for us: so as few times as can be, and early.
+        """
+        rows = self._connection.execute(
+            """
+            SELECT to_char(month, 'YYYY-MM-DD'),
+                   ensure_month_partition('market_ohlcv', month::date)
+              FROM generate_series(%s::date, %s::date + interval '1 year', '1 month') AS month
+            """,
+            (first, last),
+        )
+        self._months |= {row[0] for row in rows}
 
     def publish(self, symbol: str, bars: np.ndarray) -> uuid.UUID:
         """Publish bars as one batch; return its correlation id."""
