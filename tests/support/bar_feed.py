@@ -78,8 +78,9 @@ class BarFeed:
     def store(self, symbol: str, bars: np.ndarray) -> None:
         """Put bars into the table; those that are there already stay as they are."""
         months = {from_ns(int(ts)).strftime("%Y-%m-01") for ts in bars["ts"]}
-        if months - self._months:
+        if months - self._months and not all(map(self._is_prepared, months)):
             self._prepare(min(months), max(months))
+        self._months |= months
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(_INSERT, [(symbol, self.timeframe, *_row(bar)) for bar in bars])
 
@@ -89,15 +90,18 @@ class BarFeed:
         A new one waits for everybody who reads the table, and whoever reads it in this process
         waits for us: so as few times as can be, and early.
         """
-        rows = self._connection.execute(
+        self._connection.execute(
             """
-            SELECT to_char(month, 'YYYY-MM-DD'),
-                   ensure_month_partition('market_ohlcv', month::date)
+            SELECT ensure_month_partition('market_ohlcv', month::date)
               FROM generate_series(%s::date, %s::date + interval '1 year', '1 month') AS month
             """,
             (first, last),
         )
-        self._months |= {row[0] for row in rows}
+
+    def _is_prepared(self, month: str) -> bool:
+        name = f"market_ohlcv_p_{month[:4]}_{month[5:7]}"
+        row = self._connection.execute("SELECT to_regclass(%s)", (name,)).fetchone()
+        return row is not None and row[0] is not None
 
     def publish(self, symbol: str, bars: np.ndarray) -> uuid.UUID:
         """Publish bars as one batch; return its correlation id."""
