@@ -4,9 +4,10 @@ Kept in memory and changed incrementally; `Totals` cost the same however many po
 are. Every change bears repetition: an execution, an order event or an approval that arrives
 again changes nothing and says so by returning False.
 
-Two streams tell of one fill (the order's event and the execution), in either order. So what an
-order still may do shrinks only with executions seen; an ended order stays pending for what the
-venue says was filled and we have not seen yet. Headroom is thus never counted free too early.
+Two streams tell of one fill (the order's event and the execution), in either order, and a venue
+may take an execution back after the order's end. So what an order still may do shrinks only with
+executions seen; an ended order stays pending for what its latest event says was filled and we
+have not seen yet. Headroom is thus never counted free too early.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from services.risk_manager.lines import NOTHING, Line, RawMark
 from services.risk_manager.pending import Fill, Pending, Recent
 
 _EARLY_MAX: Final = 10_000
+# How many orders that are over are still watched for executions that the venue takes back.
+_OVER_MAX: Final = 10_000
 
 
 class Book:
@@ -41,6 +44,7 @@ class Book:
         self.ended = Recent(50_000)
         # What was executed of orders that are not known yet.
         self._early: dict[UUID, Decimal] = {}
+        self._over: dict[UUID, Pending] = {}
         self.latest_ns = 0
         self._instruments = instruments
         self._lines: dict[str, Line] = {}
@@ -110,6 +114,7 @@ class Book:
         self._asked.clear()
         self._heirs.clear()
         self._early.clear()
+        self._over.clear()
         self._lines.clear()
         self.by_strategy.clear()
         self.by_strategy.update(by_strategy)
@@ -146,10 +151,7 @@ class Book:
             return False
         order.executed += self._early.pop(order.order_id, ZERO)
         with self._recounted(order, *self._heirs_of(order)):
-            self.orders[order.order_id] = order
-            self._sides[order.symbol, order.side][order.order_id] = order
-            if order.replaces is not None:
-                self._heirs[order.replaces].add(order.order_id)
+            self._take_in(order)
         return True
 
     @contextmanager
@@ -180,12 +182,16 @@ class Book:
         if order is not None:
             order.expires_at = None
 
-    def end(self, order_id: UUID, filled: Decimal) -> bool:
-        """The order is over with `filled` executed at the venue; False if that is known."""
-        order = self.orders.get(order_id)
-        if order is None or order.ended_with is not None:
+    def end(self, order_id: UUID, filled: Decimal, seq: int = 0) -> bool:
+        """The order is over with `filled` executed at the venue, executions taken back not
+        counted, as its event number `seq` says; False if that or a later event is known.
+
+        An ended order whose executions the venue corrects has further events: the last one holds.
+        """
+        order = self.orders.get(order_id) or self._over.get(order_id)
+        if order is None or (order.ended_with is not None and seq <= order.ended_seq):
             return False
-        self._change(order, ended_with=filled)
+        self._change(order, ended_with=filled, ended_seq=seq)
         return True
 
     def take_up(self, order: Pending) -> bool:
@@ -198,6 +204,7 @@ class Book:
         """Take an order back that had ended here and lives after all: one given up that came to
         the venue late, or one found open there."""
         self.ended.discard(order.order_id)
+        self._over.pop(order.order_id, None)
         return self.reserve(order)
 
     def pass_over(self, order_id: UUID) -> None:
@@ -229,21 +236,20 @@ class Book:
 
     def execute(self, fill: Fill) -> bool:
         """Book one execution; False if its id was seen. A busted one comes as the opposite side
-        under an id of its own: its order has those shares to trade again."""
+        under an id of its own: its order has those shares to trade again, if it still trades."""
         if not self.executions.add(fill.trade_id):
             return False
         signed = fill.side.sign * fill.quantity
         self.cash += fill.cash
         if fill.strategy_id is not None:
             self.by_strategy[fill.strategy_id, fill.symbol] += signed
-        order = self.orders.get(fill.order_id) if fill.order_id is not None else None
+        order = None
+        if fill.order_id is not None:
+            order = self.orders.get(fill.order_id) or self._over.get(fill.order_id)
         if order is None:
             self._note_early(fill)
         else:
-            ended_with = order.ended_with
-            if fill.reverses and ended_with is not None:
-                ended_with -= fill.quantity
-            self._change(order, executed=order.executed + fill.of_order, ended_with=ended_with)
+            self._change(order, executed=order.executed + fill.of_order)
         exposure = self.exposure(fill.symbol)
         self._put(fill.symbol, replace(exposure, position=exposure.position + signed))
         return True
@@ -278,16 +284,37 @@ class Book:
         self._unpriced = 0
 
     def _change(
-        self, order: Pending, *, executed: Decimal | None = None, ended_with: Decimal | None = None
+        self,
+        order: Pending,
+        *,
+        executed: Decimal | None = None,
+        ended_with: Decimal | None = None,
+        ended_seq: int = 0,
     ) -> None:
         with self._recounted(order, *self._heirs_of(order)):
             if executed is not None:
                 order.executed = executed
             if ended_with is not None:
-                order.ended_with = ended_with
-            if order.is_over:
+                order.ended_with, order.ended_seq = ended_with, ended_seq
+            if order.is_over and order.order_id in self.orders:
                 self._drop(order)
                 self.ended.add(order.order_id)
+                self._watch(order)
+            elif not order.is_over and order.order_id in self._over:
+                del self._over[order.order_id]
+                self.ended.discard(order.order_id)
+                self._take_in(order)
+
+    def _watch(self, order: Pending) -> None:
+        self._over[order.order_id] = order
+        if len(self._over) > _OVER_MAX:
+            del self._over[next(iter(self._over))]
+
+    def _take_in(self, order: Pending) -> None:
+        self.orders[order.order_id] = order
+        self._sides[order.symbol, order.side][order.order_id] = order
+        if order.replaces is not None:
+            self._heirs[order.replaces].add(order.order_id)
 
     def _note_early(self, fill: Fill) -> None:
         if fill.order_id is None or fill.order_id in self.ended:

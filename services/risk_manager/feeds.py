@@ -43,8 +43,13 @@ async def take_order_events(office: Office, envelopes: Sequence[Envelope[OrderEv
 
 async def _take_order_event(office: Office, event: OrderEvent) -> None:
     book = office.desk.book
+    filled = event.filled_quantity
     if event.order_id in book.ended:
-        if not event.to_status.is_terminal:
+        if event.to_status.is_terminal:
+            # Repeated, unless the venue corrected an execution after the end.
+            if book.end(event.order_id, filled, event.seq):
+                return
+        else:
             # Mostly a late message; but what ended may turn out to live.
             found = await office.store.open_order(event.order_id)
             if found is not None and not (found.ended or found.leg):
@@ -66,7 +71,7 @@ async def _take_order_event(office: Office, event: OrderEvent) -> None:
         if event.event == "restated":
             book.restate(event.order_id, event.quantity, event.limit_price)
         book.resize(event.order_id, event.quantity)
-    if event.to_status.is_terminal and not book.end(event.order_id, event.filled_quantity):
+    if event.to_status.is_terminal and not book.end(event.order_id, filled, event.seq):
         metrics.REPEATED.labels("order_event").inc()
 
 

@@ -32,6 +32,8 @@ class Pending:
     replaces: UUID | None = None
     executed: Decimal = ZERO
     ended_with: Decimal | None = None
+    # The number of the order's event that told `ended_with`; 0 where its row told.
+    ended_seq: int = 0
 
     @property
     def remaining(self) -> Decimal:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -39,6 +39,11 @@ def book(cash: int = 100_000) -> Book:
     for symbol in SYMBOLS:
         made.set_mark(symbol, 99.99, 100.01, NOW_NS)
     return made
+
+
+def taken_back(of: Pending, quantity: int) -> Fill:
+    made = fill(of, quantity)
+    return replace(made, side=made.side.opposite, cash=-made.cash, reverses=True)
 
 
 def test_reservation_counts_as_exposure_and_is_held() -> None:
@@ -130,6 +135,75 @@ def test_cancelled_rest_is_released() -> None:
     b.end(o.order_id, D(30))
     assert b.exposure("AAPL") == SymbolExposure(D(30), ZERO, ZERO)
     assert b.totals().held == 0
+
+
+def test_an_execution_corrected_before_the_late_end_of_its_order_leaves_nothing_pending() -> None:
+    b, o = book(), order(quantity=188)
+    b.reserve(o)
+    for one in (fill(o, 188), taken_back(o, 188), fill(o, 173)):
+        assert b.execute(one)
+    assert b.end(o.order_id, D(188), 5)
+    assert b.exposure("AAPL") == SymbolExposure(D(173), D(15), ZERO)
+    assert b.end(o.order_id, D(0), 6)
+    assert not b.end(o.order_id, D(188), 5)
+    assert b.end(o.order_id, D(173), 7)
+    assert b.orders == {}
+    assert b.exposure("AAPL") == SymbolExposure(D(173), ZERO, ZERO)
+
+
+def test_an_order_that_is_over_counts_again_while_its_execution_is_corrected() -> None:
+    b, o = book(), order(quantity=188)
+    b.reserve(o)
+    b.execute(fill(o, 188))
+    b.end(o.order_id, D(188), 5)
+    b.execute(taken_back(o, 188))
+    assert b.exposure("AAPL").worst == 188
+    b.end(o.order_id, D(0), 6)
+    assert b.exposure("AAPL").worst == 0
+    b.end(o.order_id, D(173), 7)
+    assert b.exposure("AAPL").worst == 173
+    b.execute(fill(o, 173))
+    assert b.exposure("AAPL") == SymbolExposure(D(173), ZERO, ZERO)
+    assert not b.reserve(order(order_id=o.order_id))
+
+
+@given(st.data())
+def test_what_the_venue_takes_back_counts_right_in_every_order_of_arrival(
+    data: st.DataObject,
+) -> None:
+    """Executions, some corrected, and what the order's events say of them: the messages come in
+    any order and some twice. At the end nothing is pending, and never is less counted than what
+    the latest event heard of says that the order traded."""
+    b, o = book(), order(quantity=100)
+    b.reserve(o)
+    filled, events, executions = 0, [], []
+    for size in data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=3)):
+        filled += size
+        executions.append(fill(o, size))
+        if data.draw(st.booleans()):
+            corrected = data.draw(st.integers(0, size))
+            events.append(filled)
+            filled += corrected - size
+            executions += [taken_back(o, size)] + ([fill(o, corrected)] if corrected else [])
+        events.append(filled)
+    told = [*executions, *enumerate(events, start=1)]
+    told += data.draw(st.lists(st.sampled_from(told), max_size=3))
+    heard, latest = 0, 0
+    for one in data.draw(st.permutations(told)):
+        if isinstance(one, Fill):
+            b.execute(one)
+        else:
+            seq, total = one
+            assert b.end(o.order_id, D(total), seq) == (seq > heard)
+            if seq > heard:
+                heard, latest = seq, total
+        if heard:
+            assert b.exposure("AAPL").worst >= latest
+        kept = b.totals()
+        b.revalue_all()
+        assert b.totals() == kept
+    assert b.orders == {}
+    assert b.exposure("AAPL") == SymbolExposure(D(filled), ZERO, ZERO)
 
 
 def test_confirmed_order_does_not_expire() -> None:
