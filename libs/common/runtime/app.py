@@ -31,6 +31,7 @@ from libs.common.runtime.consumers import (
     LogReader,
 )
 from libs.common.runtime.deployment import announce, announce_stop
+from libs.common.runtime.forwarded import GatewayHeaders
 from libs.common.runtime.heartbeat import beat, watch_database
 from libs.common.runtime.logging import configure_logging, get_logger
 from libs.common.runtime.middleware import RequestFrame
@@ -295,16 +296,14 @@ def run(
     listener = _bind(name, settings.host, settings.port)
     end_cleanly_on_signals()
     config = uvicorn.Config(
-        app,
+        GatewayHeaders(app, settings.trusted_gateway),
         log_config=None,
         access_log=False,
         loop="uvloop",
         http="httptools",
         timeout_graceful_shutdown=round(settings.shutdown_timeout_s),
         server_header=False,
-        # Who connects to the gateway, and by which scheme, only the gateway may tell.
-        proxy_headers=bool(settings.trusted_gateway),
-        forwarded_allow_ips=list(settings.trusted_gateway),
+        proxy_headers=False,  # GatewayHeaders knows gateways by name too
         backlog=1024,
     )
     WatchedServer(config, settings.loop_blocked_s_max).run(sockets=[listener])

@@ -18,7 +18,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from libs.common.runtime.auth.clients import networks_of
+from libs.common.runtime.auth.clients import is_host_name, networks_of
 from libs.common.runtime.secrets.vault import VaultSource
 
 DEFAULT_SYMBOLS = (
@@ -83,7 +83,8 @@ class ServiceSettings(BaseSettings):
     # The seed of the key that this service signs with when it asks others: 64 hex digits.
     service_key: SecretStr = SecretStr("")
 
-    # Networks whose X-Forwarded-For is believed: where the gateway's requests come from.
+    # Networks and names of hosts whose X-Forwarded-For is believed: where the gateway's requests
+    # come from.
     trusted_gateway: Annotated[tuple[str, ...], NoDecode] = ()
     # How often the uses of API keys are told to the security service.
     key_uses_s: float = Field(default=60.0, gt=0)
@@ -149,8 +150,11 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("trusted_gateway", mode="after")
     @classmethod
-    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(str, networks_of(value, "trusted_gateway")))
+    def _check_gateways(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(
+            text if is_host_name(text) else str(*networks_of([text], "trusted_gateway"))
+            for text in value
+        )
 
     @field_validator("symbols", mode="before")
     @classmethod

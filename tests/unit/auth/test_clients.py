@@ -36,8 +36,12 @@ def test_odd_networks_are_refused_by_name(text: str) -> None:
         networks_of([text], "networks")
 
 
-def test_the_trusted_gateway_is_a_list_of_networks() -> None:
-    settings = ServiceSettings.model_validate({"trusted_gateway": "127.0.0.1, 172.30.0.0/29"})
-    assert settings.trusted_gateway == ("127.0.0.1/32", "172.30.0.0/29")
+def test_the_trusted_gateway_is_a_list_of_networks_and_names() -> None:
+    settings = ServiceSettings.model_validate({"trusted_gateway": "127.0.0.1, 172.30.0.0/29, gate"})
+    assert settings.trusted_gateway == ("127.0.0.1/32", "172.30.0.0/29", "gate")
+
+
+@pytest.mark.parametrize("text", ["*", "127.0.0.1/8", "256.0.0.1", "gate way", "gate/24", "-gate"])
+def test_an_odd_trusted_gateway_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="is not a network like"):
-        ServiceSettings.model_validate({"trusted_gateway": "*"})
+        ServiceSettings.model_validate({"trusted_gateway": text})

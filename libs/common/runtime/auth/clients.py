@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import (
@@ -15,6 +16,7 @@ from ipaddress import (
 
 from libs.common.kernel.errors import InvalidInputError
 
+HOST_NAME = re.compile(r"[a-z_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*", re.I)
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -33,6 +35,11 @@ def networks_of(texts: Iterable[str], what: str) -> tuple[Network, ...]:
                 error
             )
     return tuple(found)
+
+
+def is_host_name(text: str) -> bool:
+    """Tell whether `text` can name a host and is no address; a network never is."""
+    return HOST_NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)  # the gateway and few others ask, again and again
