@@ -86,13 +86,23 @@ def order_id_of_closing(closing_id: UUID, attempt: int) -> UUID:
 
 
 def quantity_to_close(
-    closing: Closing, ours: Decimal, theirs: Decimal, traded: Decimal = ZERO
+    closing: Closing,
+    ours: Decimal,
+    theirs: Decimal,
+    traded: Decimal = ZERO,
+    step: Decimal | None = None,
 ) -> Decimal:
     """Return how much to trade: what is asked for less what earlier attempts `traded`, and never
-    more than both our books and the broker show, so that nothing flips through zero.
+    more than both our books and the broker show, so that nothing flips through zero. In whole
+    steps of `step`, which the venue takes; None where the instrument is not known.
 
     60 per cent of 25 is 15; asked for 40 with 30 here and 25 there it is 25.
     """
+    exact = _wanted(closing, ours, theirs, traded)
+    return exact if step is None else exact - exact % step
+
+
+def _wanted(closing: Closing, ours: Decimal, theirs: Decimal, traded: Decimal) -> Decimal:
     if ours * theirs <= 0:
         return ZERO
     held = min(abs(ours), abs(theirs))
@@ -125,10 +135,10 @@ def restorations(
     they share the shares that they reserve; no more than is `held` is covered.
     """
     groups: dict[UUID, list[Order]] = {}
+    found: list[tuple[UUID, OrderFields]] = []
     for one in exits:
         if one.spec.side is side and one.spec.quantity is not None:
             groups.setdefault(one.parent_id or one.id, []).append(one)
-    found = []
     left = held
     for name, members in groups.items():
         stop = next((one for one in members if one.spec.order_type in STOPS), None)
@@ -140,10 +150,11 @@ def restorations(
         if quantity <= 0:
             continue
         left -= quantity
-        if stop is not None and limit is not None and stop.spec.stop_price is not None:
-            found.append((name, _pair(stop, limit, quantity)))
-        else:
+        pair = _pair(kept, stop, limit, quantity)
+        if pair is None:
             found.append((kept.id, _single(kept, quantity)))
+        else:
+            found.append((name, pair))
     return found
 
 
@@ -167,18 +178,31 @@ def _single(order: Order, quantity: Decimal) -> OrderFields:
     )
 
 
-def _pair(stop: Order, limit: Order, quantity: Decimal) -> OrderFields:
-    assert stop.spec.stop_price is not None
-    assert limit.spec.limit_price is not None
+def _pair(
+    kept: Order, stop: Order | None, limit: Order | None, quantity: Decimal
+) -> OrderFields | None:
+    """Return the OCO that a stop and a limit make; None where one of the two is lacking. An OCO
+    is its own limit, and tells of its stop even where that leg was never named to us."""
+    if limit is None:
+        return None
+    terms = limit.spec
+    whole = terms.order_class is OrderClass.OCO
+    profit = terms.take_profit_limit_price if whole else terms.limit_price
+    if stop is not None:
+        stop_price, stop_limit = stop.spec.stop_price, stop.spec.limit_price
+    elif whole:
+        stop_price, stop_limit = terms.stop_loss_stop_price, terms.stop_loss_limit_price
+    else:
+        return None
+    if profit is None or stop_price is None:
+        return None
     return OrderFields(
-        symbol=stop.spec.symbol,
-        side=stop.spec.side,
+        symbol=kept.spec.symbol,
+        side=kept.spec.side,
         order_type=OrderType.LIMIT,
         order_class=OrderClass.OCO,
-        time_in_force=_tif(stop),
+        time_in_force=_tif(kept),
         quantity=quantity,
-        take_profit=TakeProfitFields(limit_price=limit.spec.limit_price),
-        stop_loss=StopLossFields(
-            stop_price=stop.spec.stop_price, limit_price=stop.spec.limit_price
-        ),
+        take_profit=TakeProfitFields(limit_price=profit),
+        stop_loss=StopLossFields(stop_price=stop_price, limit_price=stop_limit),
     )

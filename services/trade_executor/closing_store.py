@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from libs.common.kernel.errors import NotFoundError
 from libs.common.kernel.money import plain
 from libs.common.runtime.database import Database
 from libs.common.runtime.schema.execution import closings
+from libs.common.runtime.schema.market import instrument_of, instruments
 from services.trade_executor.closing import Closing, ClosingStatus
 
 
@@ -59,6 +61,12 @@ class ClosingStore:
         async with self._database.write() as tx:
             await tx.execute(query.values(**facts, updated_at=func.now()))
         return await self.get(closing.id)
+
+    async def quantity_step(self, symbol: str) -> Decimal | None:
+        """Return the finest step of quantity that the venue takes; None for a symbol not known."""
+        async with self._database.read() as session:
+            row = await session.row(select(instruments).where(instruments.c.symbol == symbol))
+        return None if row is None else instrument_of(row).quantity_step
 
     async def recent(self, limit: int) -> Sequence[Closing]:
         """Return the newest closings, newest first."""

@@ -74,6 +74,10 @@ class ClosingBook(Protocol):
         """Write facts of an open closing; return it as it then stands."""
         ...
 
+    async def quantity_step(self, symbol: str) -> Decimal | None:
+        """Return the finest step of quantity that the venue takes; None for a symbol not known."""
+        ...
+
 
 class Closings:
     """Closes positions, one hand on a symbol at a time."""
@@ -222,7 +226,13 @@ class Closings:
         closing = await self._book.get(closing.id)
         traded = await self._traded(closing)
         ours, theirs = await self._agreed(Symbol(closing.symbol))
-        quantity = quantity_to_close(closing, ours, theirs, traded)
+        step = await self._book.quantity_step(closing.symbol)
+        quantity = quantity_to_close(closing, ours, theirs, traded, step)
+        exact = quantity_to_close(closing, ours, theirs, traded)
+        if step is not None and exact > 0 and not quantity:
+            return await self._fail(
+                closing, f"{plain(exact)} is less than one step of {plain(step)}"
+            )
         if quantity <= 0 or (ours > 0) is not (side is Side.SELL):
             return await self._book.note(
                 closing, status=ClosingStatus.CLOSED, reason="nothing is left to close"

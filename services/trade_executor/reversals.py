@@ -28,9 +28,11 @@ class Reversals:
         self._done: set[ExecutionKey] = set()
 
     async def told(self, order: Order, update: Update) -> bool:
-        """Apply what the stream says; False where it does not say which execution it means."""
+        """Apply what the stream says; False where it does not say which execution it means, or
+        means one that we have not heard of: that may itself have taken the place of another, which
+        the venue's list tells."""
         reversal = reversal_of(update, self._broker.name)
-        if reversal is None:
+        if reversal is None or not await self._books.execution_ids([reversal.original]):
             return False
         await self._lifecycle.taken_back(order.id, reversal)
         return True

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from libs.common.contracts.messages import MarketData
+from libs.common.domain.instruments import Instrument
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import NotFoundError
 from services.trade_executor.closing import Closing, ClosingStatus
@@ -59,6 +61,10 @@ class SimClosingStore:
             return table[closing.id]
 
         return await self._server.ask("closing_note", write)
+
+    async def quantity_step(self, symbol: str) -> Decimal | None:
+        """Return the finest step of quantity: whole shares, as the risk manager is told too."""
+        return await self._server.ask("step", lambda tx: Instrument(symbol).quantity_step)
 
 
 class SimTriggerStore:

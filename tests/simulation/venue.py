@@ -111,13 +111,16 @@ class Venue:
         return self._shown(name)
 
     def _take_legs(self, name: BrokerOrderId, spec: OrderSpec) -> None:
-        """Take the exits of a bracket or OTO, which wait until their entry is filled."""
+        """Take the exits of a bracket or OTO, which wait until their entry is filled; of an OCO,
+        which is its own limit, the stop, which waits for its price."""
+        pair = spec.order_class is OrderClass.OCO
         base = structs.replace(
-            spec, side=spec.side.opposite, order_type=OrderType.LIMIT, limit_price=None,
-            take_profit_limit_price=None, stop_loss_stop_price=None, stop_loss_limit_price=None,
+            spec, side=spec.side if pair else spec.side.opposite, order_type=OrderType.LIMIT,
+            limit_price=None, take_profit_limit_price=None, stop_loss_stop_price=None,
+            stop_loss_limit_price=None,
         )  # fmt: skip
         wanted = []
-        if spec.take_profit_limit_price is not None:
+        if spec.take_profit_limit_price is not None and not pair:
             wanted.append(structs.replace(base, limit_price=spec.take_profit_limit_price))
         if spec.stop_loss_stop_price is not None:
             stop = structs.replace(
@@ -432,6 +435,18 @@ class Venue:
             resting = order.spec.order_type is not OrderType.MARKET
             if waits and resting and order.event not in _NOT_IN_THE_MARKET:
                 self._trade_soon(name)
+            elif (
+                waits
+                and order.event is E.HELD
+                and self._is_stop_of_pair(name)
+                and self._dice.chance(0.1)
+            ):
+                self._tell(name, E.WORKING)
+                self._trade_soon(name)
+
+    def _is_stop_of_pair(self, name: BrokerOrderId) -> bool:
+        roots = [root for root, legs in self._groups.items() if name in legs]
+        return any(self.orders[root].spec.order_class is OrderClass.OCO for root in roots)
 
     def order_from_elsewhere(self, spec: OrderSpec) -> None:
         """Take an order that somebody placed past us."""
@@ -482,17 +497,22 @@ class Venue:
 
     def _follow_end(self, name: BrokerOrderId, event: E) -> None:
         """Let the exits of a filled entry work, end those of any other; one exit ends the rest."""
+        pair = self.orders[name].spec.order_class is OrderClass.OCO
         for leg in self._groups.get(name, ()):
-            if event is E.FILLED and self.orders[leg].event is E.HELD:
+            if pair and event is E.FILLED:
+                if not self._dice.chance(self._weather.venue_leak):
+                    self._tell_if_open(leg, E.CANCELED)
+            elif event is E.FILLED and self.orders[leg].event is E.HELD:
                 self._tell(leg, E.WORKING)
                 self._trade_soon(leg)
             elif event not in {E.FILLED, E.REPLACED}:
                 self._tell_if_open(leg, E.CANCELED)
         if event is E.REPLACED:
             return
-        for legs in list(self._groups.values()):
+        for root, legs in list(self._groups.items()):
             if name in legs and not self._dice.chance(self._weather.venue_leak):
-                for other in legs:
+                pair = self.orders[root].spec.order_class is OrderClass.OCO
+                for other in (*legs, root) if pair else legs:
                     if other != name:
                         self._tell_if_open(other, E.CANCELED)
 

@@ -85,6 +85,24 @@ async def test_a_correction_of_a_correction_stands_in_the_first_place(world: Wor
     assert (dossier["cost"]["quantity"], dossier["cost"]["average_price"]) == ("7", "98.75")
 
 
+async def test_a_correction_of_one_that_nobody_told_us_of_waits_for_the_list(world: World) -> None:
+    first = await bought(world)
+    world.simulator.fault("missing", stream="trading", event="trade_correct", count=1)
+    unheard = world.simulator.control(f"executions/{first}", {"kind": "correct", "qty": "7"})
+    second = unheard["id"].rpartition("::")[2]
+    world.simulator.control(f"executions/{second}", {"kind": "correct", "qty": "6"})
+    await eventually(lambda: len(amended(world)) == 2, what="both corrections, from the list")
+    await world.books_equal()
+    with psycopg.connect(world.voice.database_url) as connection:
+        told = connection.execute(
+            "SELECT (convert_from(message, 'UTF8')::jsonb #>> '{payload,filled_quantity}')::int"
+            " FROM outbox WHERE channel = 'orders.events' ORDER BY seq"
+        ).fetchall()
+    # At no time more than was traded: the second is not booked beside what the first replaced.
+    assert max(filled for (filled,) in told) == 10
+    assert told[-1] == (6,)
+
+
 async def test_what_was_amended_while_away_is_found_in_the_list(
     simulator: Simulator, database_url: str, redis_url: str
 ) -> None:

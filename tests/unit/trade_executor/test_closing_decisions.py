@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -100,6 +101,23 @@ def test_never_more_than_either_book_shows(
         assert found == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "held", "step", "expected"),
+    [
+        ({"percent": "24"}, "1510.5", "1", "362"),
+        ({"percent": "24"}, "1510.5", None, "362.52"),
+        ({"percent": "24"}, "1510.5", "0.00000001", "362.52"),
+        ({}, "-12.4", "1", "12"),
+        ({"percent": "10"}, "9", "1", "0"),
+    ],
+)
+def test_whole_steps_are_traded(
+    size: dict[str, str], held: str, step: str | None, expected: str
+) -> None:
+    found = quantity_to_close(closing(**size), D(held), D(held), D(0), step and D(step))
+    assert found == D(expected)
+
+
 def test_a_part_spares_the_entries_and_all_spares_nothing() -> None:
     exits, entry = order(OrderType.STOP, stop_price="80"), order(OrderType.LIMIT, "buy")
     assert in_the_way(closing(quantity="5"), [exits, entry], Side.SELL) == [exits]
@@ -118,6 +136,24 @@ def test_a_pair_of_exits_comes_back_as_one_oco_and_covers_what_is_held() -> None
     assert fields.take_profit.limit_price == 120
     assert fields.stop_loss is not None
     assert fields.stop_loss.stop_price == 80
+
+
+@pytest.mark.parametrize("leg_known", [True, False])
+def test_an_oco_that_we_sent_comes_back_as_it_was(leg_known: bool) -> None:
+    sent = order(
+        OrderType.LIMIT, take_profit_limit_price="120", stop_loss_stop_price="80",
+        stop_loss_limit_price="79.5",
+    )  # fmt: skip
+    sent = replace(sent, spec=structs.replace(sent.spec, order_class=OrderClass.OCO))
+    leg = order(OrderType.STOP_LIMIT, parent=sent, stop_price="81", limit_price="80.5")
+    ((name, fields),) = restorations([sent, leg] if leg_known else [sent], Side.SELL, D(60))
+    assert name == sent.id
+    assert (fields.order_class, fields.quantity) == (OrderClass.OCO, 60)
+    assert fields.take_profit is not None
+    assert fields.take_profit.limit_price == 120
+    assert fields.stop_loss is not None
+    stands = (D(81), D("80.5")) if leg_known else (D(80), D("79.5"))
+    assert (fields.stop_loss.stop_price, fields.stop_loss.limit_price) == stands
 
 
 def test_what_comes_back_never_covers_more_than_is_held() -> None:

@@ -87,6 +87,14 @@ async def test_a_part_is_closed_and_both_sizes_are_refused(desk: OrderDesk) -> N
         "status"
     ] == "closed"
     assert held(desk) == {}
+    await desk.placed("filled", symbol="KO", quantity="75")
+    quarter = await ended(desk, (await close(desk, "KO/close", percent="25")).json())
+    assert quarter["status"] == "closed"
+    assert held(desk) == {"KO": Decimal(57)}
+    too_little = await ended(desk, (await close(desk, "KO/close", percent="1")).json())
+    assert too_little["status"] == "failed"
+    assert too_little["reason"] == "0.57 is less than one step of 1"
+    assert held(desk) == {"KO": Decimal(57)}
     bad = await close(desk, "AAPL/close", quantity="5", percent="5")
     assert bad.status_code == 422
     await desk.books_equal()
