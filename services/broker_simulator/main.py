@@ -65,7 +65,7 @@ class Simulator:
         self.broker.on_failure = self._stop_serving
         self.broker.switches.refuse = self._refuse
         self.server: SimulatorServer | None = None
-        router = Router()
+        self.router = router = Router()
         OrdersApi(self.broker).register(router)
         PositionsApi(self.broker).register(router)
         AccountApi(self.broker).register(router)

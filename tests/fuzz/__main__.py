@@ -20,7 +20,7 @@ from tests.support.servers import running_postgres, running_redis
 from tests.support.tokens import make_known
 from tests.support.whole import SERVICES, running_whole, served
 
-LONG = Effort(planned=10, random=2, odd=10, pool=200)
+LONG = Effort(planned=25, random=6, odd=25, pool=1000)
 
 
 def main() -> int:

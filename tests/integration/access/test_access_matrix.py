@@ -8,32 +8,24 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import functools
 import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import jwt
 import psycopg
 import pytest
-from fastapi import FastAPI
-from fastapi.responses import Response
-from fastapi.routing import APIRoute
 
 from libs.common.runtime.auth.tokens import key_of_seed, kid_of, service_token, user_token
-from libs.common.runtime.permissions import PUBLIC, Permission, routes_of
+from libs.common.runtime.permissions import PUBLIC
 from tests.conftest import Server
 from tests.support.people import Person
-from tests.support.simulator import Simulator
+from tests.support.spied_house import SpiedHouse, Way, spied_house
 from tests.support.tokens import SEEDS, USER_SEED, bearer, headers_for, service_headers
-from tests.support.whole import SERVICES, apps_of
 
 EVERYBODY = frozenset({"viewer", "trader", "risk", "admin"})
 TRADERS, RISKS = frozenset({"trader", "admin"}), frozenset({"risk", "admin"})
@@ -94,93 +86,19 @@ some are for users only (`users-only`), which the person at the machine is not."
 pytestmark = pytest.mark.timeout(300)
 
 
-@dataclass(frozen=True)
-class Way:
-    """One method of a route, and what it demands."""
-
-    service: str
-    method: str
-    path: str
-    permission: str
-    step_up: bool
-
-    @property
-    def url(self) -> str:
-        """Return an address that the route matches."""
-        names = {"symbol": "AAPL", "name": "report.html", "strategy_id": "quiet"}
-        parts = []
-        for part in self.path.split("/"):
-            name = part.strip("{}").partition(":")[0]
-            parts.append(names.get(name, str(uuid.UUID(int=1))) if part.startswith("{") else part)
-        return "/".join(parts)
-
-
-class House:
-    """All apps with spies for handlers."""
-
-    def __init__(self, apps: Mapping[str, FastAPI]) -> None:
-        self.apps = apps
-        self.reached: list[str] = []
-        self.ways = [way for name, app in apps.items() for way in self._spied(name, app)]
-
-    def _spied(self, name: str, app: FastAPI) -> Iterator[Way]:
-        for route in routes_of(app):
-            demanded = _permission(route)
-            for method in route.methods or ():
-                yield Way(name, method, route.path, demanded.name, demanded.step_up)
-            self._spy(route)
-
-    def _spy(self, route: APIRoute) -> None:
-        @functools.wraps(route.endpoint)
-        async def spy(**_: Any) -> Response:
-            self.reached.append(route.path)
-            return Response(status_code=299)
-
-        # FastAPI reads the one where a router was included, the other elsewhere.
-        route.endpoint = route.dependant.call = spy
-
-    @asynccontextmanager
-    async def client(self, service: str, address: str = "127.0.0.1") -> AsyncIterator[Any]:
-        transport = httpx.ASGITransport(app=self.apps[service], client=(address, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            yield client
-
-    async def ask(self, client: httpx.AsyncClient, way: Way, headers: Any) -> tuple[int, str, bool]:
-        """Return status, code, and whether the handler was reached."""
-        self.reached.clear()
-        answer = await client.request(way.method, way.url, headers=headers)
-        code = ""
-        if answer.headers.get("content-type") == "application/problem+json":
-            code = answer.json().get("code", "")
-        return answer.status_code, code, bool(self.reached)
-
-
-def _permission(route: APIRoute) -> Permission:
-    found = [d.call for d in route.dependant.dependencies if isinstance(d.call, Permission)]
-    assert len(found) == 1, f"{route.path} declares {len(found)} permissions"
-    return found[0]
-
-
 @pytest.fixture
-def house(database_url: str, redis_server: Server, tmp_path: Path) -> House:
-    nowhere = "http://127.0.0.1:1"
-    simulator = Simulator(1)
-    try:
-        urls = dict.fromkeys(SERVICES, nowhere)
-        apps = apps_of(database_url, redis_server.url, simulator, tmp_path, urls)
-    finally:
-        simulator.close_client()
-    return House(apps)
+def house(database_url: str, redis_server: Server, tmp_path: Path) -> SpiedHouse:
+    return spied_house(database_url, redis_server.url, tmp_path)
 
 
-def test_every_permission_is_in_the_table(house: House) -> None:
+def test_every_permission_is_in_the_table(house: SpiedHouse) -> None:
     declared = {way.permission for way in house.ways} - {PUBLIC}
     assert declared <= ROLES_OF.keys()
     public = {way.path for way in house.ways if way.permission == PUBLIC}
     assert public <= PUBLIC_PATHS
 
 
-async def test_each_route_lets_pass_whom_the_table_says(house: House) -> None:
+async def test_each_route_lets_pass_whom_the_table_says(house: SpiedHouse) -> None:
     wrong = []
     for service in house.apps:
         async with house.client(service) as client:
@@ -212,7 +130,7 @@ def _callers(way: Way) -> Iterator[tuple[str, dict[str, str], bool]]:
     yield "operator", service_headers("operator"), operator
 
 
-async def test_each_route_turns_away_each_bad_token(house: House, database_url: str) -> None:
+async def test_each_route_turns_away_each_bad_token(house: SpiedHouse, database_url: str) -> None:
     gone, disabled = uuid.uuid4(), Person("gone", ("admin",))
     _revoke(database_url, f"session:{gone}", f"user:{disabled.id}")
     bad = {
@@ -233,7 +151,7 @@ async def test_each_route_turns_away_each_bad_token(house: House, database_url: 
     assert wrong == []
 
 
-async def test_routes_of_an_account_are_for_those_who_see_it(house: House) -> None:
+async def test_routes_of_an_account_are_for_those_who_see_it(house: SpiedHouse) -> None:
     wrong = []
     for service in house.apps:
         async with house.client(service) as client:
@@ -254,7 +172,7 @@ async def test_routes_of_an_account_are_for_those_who_see_it(house: House) -> No
     assert wrong == []
 
 
-async def test_dangerous_routes_demand_a_fresh_proof(house: House) -> None:
+async def test_dangerous_routes_demand_a_fresh_proof(house: SpiedHouse) -> None:
     dangerous = [way for way in house.ways if way.step_up]
     assert {way.permission for way in dangerous} >= {"users:write", "secrets:write", "risk:approve"}
     for way in dangerous:
@@ -263,7 +181,7 @@ async def test_dangerous_routes_demand_a_fresh_proof(house: House) -> None:
             assert answer == (403, "step-up-required", False), way
 
 
-async def test_spies_stand_where_handlers_do(house: House) -> None:
+async def test_spies_stand_where_handlers_do(house: SpiedHouse) -> None:
     """Without this the tests above could not fail."""
     headers = headers_for("admin", stepped_up=True)
     for service in house.apps:

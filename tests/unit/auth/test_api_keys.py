@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -217,3 +217,32 @@ async def test_uses_are_told_once_and_lost_uses_are_no_failure() -> None:
     uses.note("k1", NOW, "")
     await uses.flush()
     assert len(told) == 2
+
+
+async def test_a_database_that_is_silent_keeps_no_key_waiting_for_long() -> None:
+    desk = Desk()
+    await desk.keys.admit(MINE.text, HERE)
+    never = asyncio.Event()
+
+    async def silent() -> Mapping[str, ApiKey]:
+        await never.wait()
+        return {}
+
+    known = ApiKeys(_first(desk.read, silent), desk, desk.clock, lambda *_: None, wait_s=0.05)
+    async with asyncio.timeout(30):
+        assert (await known.admit(MINE.text, HERE)).key_id == KEY.id
+        known.outdate()
+        # What was read last holds; a revocation that was heard is the authenticator's to enforce.
+        waiting = [known.admit(MINE.text, HERE) for _ in range(20)]
+        assert {who.key_id for who in await asyncio.gather(*waiting)} == {KEY.id}
+        fresh = ApiKeys(silent, desk, desk.clock, lambda *_: None, wait_s=0.05)
+        with pytest.raises(UnavailableError, match="cannot be read yet"):
+            await fresh.admit(MINE.text, HERE)
+
+
+def _first(
+    once: Callable[[], Awaitable[Mapping[str, ApiKey]]],
+    then: Callable[[], Awaitable[Mapping[str, ApiKey]]],
+) -> Callable[[], Awaitable[Mapping[str, ApiKey]]]:
+    ways = iter((once,))
+    return lambda: next(ways, then)()

@@ -187,3 +187,27 @@ def test_a_service_renews_its_token_before_it_ends(clock: ManualClock) -> None:
 def test_a_service_without_a_key_says_what_is_missing(clock: ManualClock) -> None:
     with pytest.raises(InvalidInputError, match="TRADEWIND_SERVICE_KEY"):
         ServiceTokens("audit", "", clock).headers()
+
+
+async def test_a_database_that_is_silent_keeps_nobody_waiting_for_long(
+    facts: Facts, clock: ManualClock
+) -> None:
+    desk = Authenticator(facts.read, clock, wait_s=0.05)
+    facts.answered.clear()
+
+    async def refused() -> bool:
+        with pytest.raises(UnavailableError):
+            await desk.identify(token())
+        return True
+
+    async with asyncio.timeout(30):
+        assert all(await asyncio.gather(*(refused() for _ in range(50))))
+        facts.answered.set()
+        await desk.refresh()
+        assert (await desk.identify(token())).name == "ada"
+        # Who is known is not kept waiting by those who are not.
+        facts.answered.clear()
+        looking = asyncio.create_task(desk.refresh())
+        assert (await desk.identify(token())).name == "ada"
+        facts.answered.set()
+        await looking

@@ -34,6 +34,8 @@ REFRESH_S: Final = 2.0
 REMEMBERED_MAX: Final = 4096
 STEP_UP_WITHIN: Final = dt.timedelta(minutes=5)
 """How long a proof that it is really you lasts."""
+WAIT_S: Final = 3.0
+"""How long a request waits for keys and revocations to be read."""
 _LOOK_S: Final = 1.0
 
 
@@ -58,10 +60,13 @@ class Authenticator:
         read: Callable[[], Awaitable[AccessFacts]],
         clock: Clock,
         keys: KeyDesk | None = None,
+        *,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._read_facts = read
         self._clock = clock
         self._key_desk = keys
+        self._wait_s = wait_s
         self._facts: AccessFacts | None = None
         self._heard: dict[str, dt.datetime] = {}
         self._tried_at = -_LOOK_S
@@ -136,16 +141,25 @@ class Authenticator:
 
     async def _key(self, kid: str) -> VerificationKey:
         if self._facts is None or kid not in self._facts.keys:
-            # A new key, or an invented one: either way one look a second is enough.
-            async with self._reading:
-                if time.monotonic() - self._tried_at >= _LOOK_S:
-                    await self._read()
+            await self._look()
         if self._facts is None:
             raise UnavailableError("the keys that tokens are checked with cannot be read yet")
         key = self._facts.keys.get(kid)
         if key is None:
             raise unauthenticated("unknown-token-key", "The token's key is not known.")
         return key
+
+    async def _look(self) -> None:
+        """Read the facts for a key that is not known: a new one, or an invented one. Either way
+        one look a second is enough, and who has to wait long for it is told to come again."""
+        try:
+            async with asyncio.timeout(self._wait_s), self._reading:
+                if time.monotonic() - self._tried_at >= _LOOK_S:
+                    await self._read()
+        except TimeoutError as error:
+            raise UnavailableError(
+                "the keys that tokens are checked with cannot be read now"
+            ) from error
 
     def _standing(self, who: Principal) -> Principal:
         """Return `who` unless revoked meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -15,6 +16,9 @@ from libs.common.runtime.logging import get_logger
 from libs.common.runtime.schema.security import api_keys, users
 
 _log = get_logger(__name__)
+
+REMEMBERED: Final = dt.timedelta(days=30)
+"""How long after its end a key is told that it has expired; then nobody knows it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class ApiKey:
 
 
 async def read_keys(database: Database) -> Mapping[str, ApiKey]:
-    """Return all keys that have not expired, by id. Raises UnavailableError."""
+    """Return all keys by id, but those that expired long ago. Raises UnavailableError."""
     owners = (
         users.c.name.label("owner"),
         users.c.roles,
@@ -48,7 +52,7 @@ async def read_keys(database: Database) -> Mapping[str, ApiKey]:
     statement = (
         select(api_keys, *owners, users.c.accounts.label("owner_accounts"))
         .join(users, users.c.id == api_keys.c.user_id)
-        .where(api_keys.c.expires_at > func.now())
+        .where(api_keys.c.expires_at > func.now() - REMEMBERED)
     )
     async with database.read() as tx:
         rows = await tx.rows(statement)

@@ -1,8 +1,10 @@
 """API keys: whom they speak for, from where, how often.
 
 All live keys and what their owners may are held in memory, read again every few seconds, when a
-revocation is heard, and (at most once a second) when an unknown key is presented: no request waits
-for the database. A key never allows more than its owner may at that moment.
+revocation is heard, and (at most once a second) when an unknown key is presented. No request waits
+for the database for longer than WAIT_S: then what was read last holds, and whoever's revocation was
+heard is turned away by the authenticator. A key never allows more than its owner may at that
+moment.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import datetime as dt
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from libs.common.kernel.clock import Clock
@@ -27,6 +30,8 @@ from libs.common.runtime.logging import get_logger
 _log = get_logger(__name__)
 
 REFRESH_S: Final = 2.0
+WAIT_S: Final = 3.0
+"""How long a request waits for the keys to be read."""
 _LOOK_S: Final = 1.0
 _NO_HASH: Final = bytes(32)
 
@@ -49,11 +54,14 @@ class ApiKeys:
         rate: Rate,
         clock: Clock,
         used: Callable[[str, dt.datetime, str], None],
+        *,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._read_keys = read
         self._rate = rate
         self._clock = clock
         self._used = used
+        self._wait_s = wait_s
         self._keys: Mapping[str, ApiKey] | None = None
         self._read_at = clock.now()
         self._tried_at = -_LOOK_S
@@ -107,6 +115,15 @@ class ApiKeys:
                 continue
 
     async def _find(self, key_id: str) -> ApiKey | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                await self._look_for(key_id)
+        if self._keys is None:
+            raise UnavailableError("the API keys cannot be read yet")
+        return self._known(key_id)
+
+    async def _look_for(self, key_id: str) -> None:
+        """Read the keys if they are out of date or do not have this one."""
         if self._outdated.is_set():
             async with self._reading:
                 if self._outdated.is_set():
@@ -118,9 +135,6 @@ class ApiKeys:
             async with self._reading:
                 if self._tried_at < arrived:
                     await self._read_if_possible()
-        if self._keys is None:
-            raise UnavailableError("the API keys cannot be read yet")
-        return self._known(key_id)
 
     def _known(self, key_id: str) -> ApiKey | None:
         return None if self._keys is None else self._keys.get(key_id)
