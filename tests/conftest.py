@@ -22,6 +22,7 @@ from xdist.remote import Producer
 
 from infra.migrate import migrate
 from tests.support.containers import ContainerServer, postgres_container, redis_container
+from tests.support.folders import folder_in_memory
 from tests.support.lanes import Lanes, in_order
 from tests.support.servers import ServerProcess, running_postgres, running_redis
 from tests.support.tokens import make_known
@@ -57,8 +58,8 @@ def seed() -> int:
 
 @pytest.fixture(scope="session")
 def server_directory() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can reach."""
-    directory = Path(tempfile.mkdtemp(prefix="tradewind-test-"))
+    """A folder that PostgreSQL's account can reach, in memory where there is enough of it."""
+    directory = Path(tempfile.mkdtemp(prefix="tradewind-test-", dir=folder_in_memory()))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
