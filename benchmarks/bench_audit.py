@@ -23,13 +23,14 @@ import uuid
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
 
 from benchmarks.results import Measurement
 from infra.migrate import migrate
-from libs.common.contracts.channels import AUDIT_OPERATIONS, LOG_CHANNELS
+from libs.common.contracts.channels import AUDIT_OPERATIONS, DEAD_LETTERS, LOG_CHANNELS
 from libs.common.contracts.envelope import encode, seal
 from libs.common.runtime.bus import Bus, LogMessage
 from libs.common.runtime.clocks import SystemClock, Uuid7Ids
@@ -49,12 +50,13 @@ from services.audit.logic import Entry, Head, Row, link
 from services.audit.ports import Delivery
 from services.audit.sealing import Sealer
 from services.audit.store import AuditStore, copy_rows
-from tests.support.runtimes import eventually
 from tests.support.servers import running_postgres, running_redis
 from tests.support.story import MadeUpStory
 
 MESSAGES = 60_000
 BATCH = 500
+STALLED_S = 90.0
+"""How long no row may come; longer than what another consumer holds is left to it."""
 MANY = 1_000_000
 DAYS = 10
 FIRST_DAY = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
@@ -261,10 +263,37 @@ async def _through_bus(url: str, redis_url: str, messages: Sequence[LogMessage])
     )
     started = time.perf_counter()
     reading = asyncio.create_task(tail.run(recorder.record))
-    await eventually(lambda: recorder.head.seq >= MESSAGES, within_s=300, what="all recorded")
-    rate = MESSAGES / (time.perf_counter() - started)
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    await bus.close()
-    await database.close()
-    return rate
+    try:
+        await _all_recorded(bus, tail, recorder, reading)
+        return MESSAGES / (time.perf_counter() - started)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await bus.close()
+        await database.close()
+
+
+async def _all_recorded(
+    bus: Bus, tail: StreamTail, recorder: Recorder, reading: asyncio.Task[None]
+) -> None:
+    """Wait for the last row; where none comes any more, or the reader ended, say what is missing
+    and where it is."""
+    seen, moved_at = 0, time.monotonic()
+    while recorder.head.seq < MESSAGES:
+        if recorder.head.seq > seen:
+            seen, moved_at = recorder.head.seq, time.monotonic()
+        if reading.done() or time.monotonic() - moved_at > STALLED_S:
+            waiting = {
+                stream: backlog.messages
+                for stream, backlog in (await tail.backlog()).items()
+                if backlog.messages
+            }
+            dead: Any = await bus.client.xrange(DEAD_LETTERS)
+            why = reading.exception() if reading.done() else None
+            raise RuntimeError(
+                f"through Redis: {seen} of {MESSAGES} messages recorded, no more for {STALLED_S} s;"
+                f" on the streams {waiting}, dead letters {len(dead)}"
+                f" {sorted({entry[1][b'error'].decode() for entry in dead})[:3]},"
+                f" reader {'ended' if reading.done() else 'running'}"
+            ) from why
+        await asyncio.sleep(0.02)

@@ -21,6 +21,9 @@ from services.audit.sealing import DataKey, sealed
 
 SECRET_WORDS: Final = ("password", "secret", "token", "api_key", "authorization", "totp")
 MASK: Final = "***"
+NAME_CHARS_MAX: Final = 500
+"""Longest that a name is in a column; the index of PostgreSQL refuses what is above 2 700 bytes.
+What is cut off stands in the details."""
 RESOURCE_KINDS: Final = ("signal", "assessment", "order", "trade", "request")
 """Kinds of resource whose name is `kind:uuid`; `trace` looks them up by the bare id."""
 
@@ -85,11 +88,11 @@ def entry_of(
     return Entry(
         message_id=header.id,
         ts=ts,
-        event_type=_text(event_type),
-        actor=_text(actor),
-        action=_text(action),
-        resource=_text(resource),
-        outcome=_text(outcome),
+        event_type=_name(event_type),
+        actor=_name(actor),
+        action=_name(action),
+        resource=_name(resource),
+        outcome=_name(outcome),
         channel=channel,
         correlation_id=header.correlation_id,
         causation_id=header.causation_id,
@@ -132,6 +135,10 @@ def _detail(payload: dict[str, Any], name: str) -> str | None:
     details = payload.get("details")
     value = details.get(name) if isinstance(details, dict) else None
     return None if value is None else _text(str(value))
+
+
+def _name(value: str) -> str:
+    return _text(value if len(value) <= NAME_CHARS_MAX else f"{value[: NAME_CHARS_MAX - 1]}…")
 
 
 def _text(value: str) -> str:

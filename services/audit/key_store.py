@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.runtime.database import Database
 from libs.common.runtime.schema.audit import audit_keys
+from services.audit.store import refusal_waits
 
 
 class KeyStore:
@@ -20,14 +21,16 @@ class KeyStore:
     async def wrapped(self, period: str, fresh: str | None) -> str | None:
         """Return a period's wrapped key, None where it was erased or there is none; with `fresh`
         that one is kept where there is none."""
-        async with self._database.write() as tx:
-            if fresh is not None:
-                await tx.execute(
-                    insert(audit_keys)
-                    .values(period=period, wrapped=fresh)
-                    .on_conflict_do_nothing(index_elements=[audit_keys.c.period])
-                )
-            row = await tx.row(select(audit_keys.c.wrapped).where(audit_keys.c.period == period))
+        with refusal_waits():
+            async with self._database.write() as tx:
+                if fresh is not None:
+                    await tx.execute(
+                        insert(audit_keys)
+                        .values(period=period, wrapped=fresh)
+                        .on_conflict_do_nothing(index_elements=[audit_keys.c.period])
+                    )
+                query = select(audit_keys.c.wrapped).where(audit_keys.c.period == period)
+                row = await tx.row(query)
         return None if row is None else row["wrapped"]
 
     async def periods(self) -> Mapping[str, str | None]:

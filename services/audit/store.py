@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -11,7 +12,9 @@ import msgspec
 import psycopg
 from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import DBAPIError
 
+from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.database import Database, ReadSession, WriteSession
 from libs.common.runtime.schema.audit import audit_log
 from services.audit.anchoring import HistoryError, Stretch
@@ -51,6 +54,20 @@ _NEXT_RECORDED: Final = text(
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
 
 
+@contextmanager
+def refusal_waits() -> Iterator[None]:
+    """Turn what the database refuses into UnavailableError: a right that is missing or a table that
+    is being changed says nothing against the messages, which must not be buried for it. What it
+    says of a value (SQLSTATE class 22) stays what it is."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, psycopg.DataError):
+            raise
+        raise UnavailableError(f"database: {str(cause).splitlines()[0]}") from error
+
+
 class AuditStore:
     """The audit log of one database."""
 
@@ -58,15 +75,19 @@ class AuditStore:
         self._database = database
 
     async def append(self, entries: Sequence[Entry]) -> Appended:
-        """Link and store what is new, in one transaction and in the given order."""
-        async with self._database.write() as tx:
-            await tx.execute(_LOCK, {"key": APPEND_LOCK})
-            before = head = await _head(tx)
-            fresh = await _unknown(tx, entries)
-            rows = list(link(head, fresh))
-            if rows:
-                await copy_rows(tx, rows)
-                head = Head(rows[-1].seq, rows[-1].hash)
+        """Link and store what is new, in one transaction and in the given order.
+
+        Raises UnavailableError whatever the database says, but where it is of a value.
+        """
+        with refusal_waits():
+            async with self._database.write() as tx:
+                await tx.execute(_LOCK, {"key": APPEND_LOCK})
+                before = head = await _head(tx)
+                fresh = await _unknown(tx, entries)
+                rows = list(link(head, fresh))
+                if rows:
+                    await copy_rows(tx, rows)
+                    head = Head(rows[-1].seq, rows[-1].hash)
         return Appended(len(rows), len(entries) - len(rows), before, head)
 
     async def holds(self, head: Head) -> bool:

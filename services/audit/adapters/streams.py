@@ -42,9 +42,10 @@ class StreamTail:
 
     A batch is acknowledged once `record` has returned; what it refused goes to the dead letters.
     While the database is away the same batch waits. After one that was not full, messages gather
-    for `gather_s`, so that those of one story are recorded together. At start come the messages
-    that this consumer had been given before it died, later those that another one holds for too
-    long.
+    for `gather_s`, so that those of one story are recorded together. At start, and whenever there
+    is no news, come the messages that this consumer was given and does not know of: it died, or
+    Redis answered a connection that had been given up. Later come those that another one holds for
+    too long.
     """
 
     def __init__(
@@ -126,10 +127,12 @@ class StreamTail:
             await self._bus.ensure_group(stream, self._group)
 
     async def _read(self, client: redis.Redis, record: Record) -> None:
-        while deliveries := await self._fetch(client, _OWN):
-            await self._work(client, deliveries, record)
         claimed_at = 0.0
+        deliveries: list[Delivery] = []
         while True:
+            if not deliveries:
+                while own := await self._fetch(client, _OWN):
+                    await self._work(client, own, record)
             if time.monotonic() - claimed_at > self._claim_idle_ms / 2000:
                 for stream in self._streams:
                     await self._work(client, await self._claim(client, stream), record)

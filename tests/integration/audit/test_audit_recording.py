@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import random
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -188,6 +189,63 @@ async def test_poison_that_breaks_the_recording_does_not_hold_up_the_others(
     assert verify_chain(database_url).valid
 
 
+async def test_an_overlong_name_is_cut_and_does_not_hold_up_the_others(
+    database_url: str, redis_url: str
+) -> None:
+    # Longer than an index can hold, and nothing that compresses.
+    name = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=30_000))
+    long = event(1).data.replace(b'"resource":"button', b'"resource":"' + name.encode())
+    async with redis.Redis.from_url(redis_url) as client:
+        await client.xadd("log:audit.events", {FIELD: long})
+        await send(redis_url, [event(2)])
+        async with serving(service(database_url, redis_url)):
+            await recorded(database_url, 2)
+        assert not await dead(client)
+    cut = f"SELECT count(*) FROM audit_log WHERE resource LIKE '{name[:100]}%'"
+    assert count(database_url, f"{cut} AND details LIKE '%{name[-100:]}%'") == 1
+
+
+async def test_a_database_that_refuses_delays_the_record_and_loses_nothing(
+    pg_server: ServerProcess, database_url: str, redis_url: str
+) -> None:
+    own_url = as_audit(database_url)
+    async with serving(service(own_url, redis_url)) as client:
+        await ready(client)
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute("REVOKE INSERT ON audit_log FROM audit")
+        await send(redis_url, [event(n) for n in range(20)])
+        await eventually(lambda: unready(client), what="not ready")
+        reasons = (await client.get("/ready")).json()["reasons"]
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute("GRANT INSERT ON audit_log TO audit")
+        await recorded(database_url, 20)
+        await ready(client)
+    async with redis.Redis.from_url(redis_url) as server:
+        assert not await dead(server)
+    assert "permission denied" in reasons["log"]
+    assert whole(database_url) == 20
+
+
+async def test_what_the_server_gives_to_a_connection_that_was_given_up_is_recorded(
+    database_url: str, redis_url: str
+) -> None:
+    async with serving(service(database_url, redis_url, claim_idle_s=600)) as client:
+        await ready(client)
+        await send(redis_url, [event(1)])
+        await recorded(database_url, 1)
+        # In one step, so that the service's own reading cannot come in between: the server
+        # carries out the question of a connection that nobody listens to any more.
+        async with redis.Redis.from_url(redis_url) as server:
+            pipe = server.pipeline(transaction=True)
+            for number in range(2, 7):
+                pipe.xadd("log:audit.events", {FIELD: event(number).data})
+            pipe.xreadgroup("audit", "0", {"log:audit.events": ">"})
+            taken = (await pipe.execute())[-1]
+        assert taken
+        await recorded(database_url, 6)
+    assert whole(database_url) == 6
+
+
 async def dead(client: redis.Redis) -> bool:
     return bool(await client.xlen(DEAD_LETTERS))
 
@@ -242,13 +300,19 @@ async def test_writers_side_by_side_leave_no_gap(database_url: str) -> None:
     assert (found.valid, found.rows) == (True, 40 + 3 * 8)
 
 
-async def test_the_services_own_role_can_append_and_nothing_else(
-    pg_server: ServerProcess, database_url: str
-) -> None:
+def as_audit(database_url: str) -> str:
+    """Return the URL with which the service's own role logs in."""
     with psycopg.connect(database_url, autocommit=True) as owner:
         owner.execute("ALTER ROLE audit LOGIN PASSWORD 'audit-test'")
     url = database_url.replace("postgres:test-only@", "audit:audit-test@")
     assert url != database_url
+    return url
+
+
+async def test_the_services_own_role_can_append_and_nothing_else(
+    pg_server: ServerProcess, database_url: str
+) -> None:
+    url = as_audit(database_url)
     store = AuditStore(Database(url, pool_size=1, timeout_s=5, name="audit"))
     await store.append([entry_of(event(1).data, "audit.events", NOW)])
     assert verify_chain(url).rows == 1
