@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.support.leaks import leaks, logs_of, records_of, secrets_of
-from tests.support.system import System, http, running_system
+from tests.support.leaks import leaks_anywhere, secrets_of
+from tests.support.system import TRUST, System, http, running_system
 from tests.support.tie_out import differences, truth
 from tests.support.tutorial import strategy_code
 
@@ -171,16 +172,39 @@ def test_calls_are_on_record_and_no_secret_is_anywhere(system: System) -> None:
     assert {"audit", "trade_executor", "risk_manager"} <= {row["actor"] for row in starts}
     secrets = {**secrets_of(system.home), "planted": planted}
     assert len(secrets) > 10
-    found = [
-        f"{place}: {leak}"
-        for place, text in (
-            *logs_of(system),
-            *records_of(system),
-            *((str(answer.url.path), answer.text) for answer in answers),
-        )
-        for leak in leaks(text, secrets)
-    ]
-    assert found == []
+    assert leaks_anywhere(system, secrets, answers) == []
+
+
+def test_who_a_person_is_stands_in_no_log_and_on_record_only_sealed(system: System) -> None:
+    number = time.time_ns()
+    agent, person, typed = f"phone-{number}", f"Erika Beispiel {number}", f"typed-{number}"
+    body = {"name": f"erika{number}", "display_name": person, "roles": ["viewer"]}
+    made = system.request("POST", "/api/v1/users", json=body)
+    assert made.status_code == 201, made.text
+    own = {"name": body["name"], "password": made.json()["password"]}
+    with httpx.Client(
+        base_url=system.url("gateway"),
+        headers={"User-Agent": agent},
+        transport=httpx.HTTPTransport(verify=TRUST, local_address="127.0.0.77"),
+    ) as phone:
+        # A password typed where the name belongs.
+        assert phone.post("/api/v1/auth/login", json={**own, "name": typed}).status_code == 401
+        assert phone.post("/api/v1/auth/login", json={**own, "password": typed}).status_code == 401
+        login = phone.post("/api/v1/auth/login", json=own)
+        assert login.status_code == 200, login.text
+        assert phone.get("/api/v1/orders").status_code == 401
+    asked = {"event_type": "security.login", "limit": 5}
+    system.until(
+        lambda: (
+            "127.0.0.77"
+            in {row["ip"] for row in system.get("/api/v1/audit/events/sensitive", **asked)["items"]}
+        ),
+        20,
+        "the logins on record",
+    )
+    details = {"address": "127.0.0.77", "agent": agent, "person": person, "typed": typed}
+    assert leaks_anywhere(system, details, (), but={"outbox"}) == []
+    assert leaks_anywhere(system, {"password": own["password"], "typed": typed}, ()) == []
 
 
 def test_the_record_is_anchored_and_verified_by_a_command(system: System) -> None:

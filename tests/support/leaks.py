@@ -1,12 +1,13 @@
-"""Looks for secrets where none may be: in logs, in the record, in answers."""
+"""Looks for secrets and personal details where none may be: in logs, on record, in answers."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import psycopg
 
 from tests.support.system import System
@@ -46,6 +47,26 @@ def leaks(text: str, secrets: dict[str, str]) -> list[str]:
         if (match := pattern.search(text)) is not None:
             found.append(f"{name}: …{text[max(0, match.start() - 60) : match.start() + 6]}…")
     return found
+
+
+def leaks_anywhere(
+    system: System,
+    secrets: dict[str, str],
+    answers: Sequence[httpx.Response],
+    but: Collection[str] = (),
+) -> list[str]:
+    """Return what of `secrets` stands in a log, on record or in an answer, with the place; tables
+    named in `but` may hold it."""
+    return [
+        f"{place}: {leak}"
+        for place, text in (
+            *logs_of(system),
+            *records_of(system),
+            *((str(answer.url.path), answer.text) for answer in answers),
+        )
+        for leak in leaks(text, secrets)
+        if place not in but
+    ]
 
 
 def logs_of(system: System) -> Iterator[tuple[str, str]]:
