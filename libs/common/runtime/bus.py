@@ -182,9 +182,9 @@ class Bus:
 
     async def trim(self, stream: str, minimum: tuple[int, int]) -> None:
         """Drop the entries of `stream` below `minimum`."""
-        await _reached(
-            self.client.xtrim(stream, minid=f"{minimum[0]}-{minimum[1]}", approximate=True)
-        )
+        # What lies below the first entry of a millisecond lies below the millisecond.
+        minid = f"{minimum[0]}-{max(minimum[1], 0)}"
+        await _reached(self.client.xtrim(stream, minid=minid, approximate=True))
 
     async def close(self) -> None:
         """Close all connections."""

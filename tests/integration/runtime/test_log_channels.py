@@ -279,3 +279,20 @@ async def length(server: redis.asyncio.Redis, stream: str, count: int) -> bool:
 async def newest(server: redis.asyncio.Redis, stream: str, part: bytes) -> bool:
     entries: Any = await server.xrevrange(stream, count=1)
     return part in entries[0][1][FIELD.encode()]
+
+
+async def test_a_stream_is_trimmed_while_its_first_entry_waits(runtime: Runtime) -> None:
+    bus, stream = runtime.bus, "log:trimmed"
+    try:
+        for entry in ("1-0", "2-0", "3-0"):
+            await bus.client.xadd(stream, {"m": entry}, id=entry)
+        await bus.client.xgroup_create(stream, "reader", id="0")
+        await bus.client.xreadgroup("reader", "one", {stream: ">"}, count=2)
+        await bus.client.xack(stream, "reader", "1-0")
+        positions = await bus.positions(stream)
+        assert positions == {"reader": (2, -1)}
+        await bus.trim(stream, positions["reader"])
+        assert [entry for entry, _ in await bus.client.xrange(stream, "2", "+")] == [b"2-0", b"3-0"]
+    finally:
+        await bus.client.delete(stream)
+        await bus.close()
