@@ -42,6 +42,8 @@ class Schedule:
     def __init__(self, runtime: Runtime, jobs: list[Job]) -> None:
         self._runtime = runtime
         self._jobs = jobs
+        for job in jobs:
+            metrics.JOB_DONE_AT.labels(job.name)  # 0: it has not succeeded yet
 
     async def run(self) -> None:
         """Run until cancelled."""

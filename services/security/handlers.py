@@ -17,6 +17,8 @@ from services.security.sessions import Grant, Sessions
 
 NAME: Final = "security"
 STEP_UP: Final = "step up"
+for _verdict in Verdict:
+    LOGINS.labels(_verdict.value)
 
 
 @dataclass(frozen=True)

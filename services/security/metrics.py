@@ -13,6 +13,8 @@ REFRESHES: Final = Counter(
 )
 REVOCATIONS: Final = Counter("security_revocations_total", "Revocations published")
 LIMITED: Final = Counter("security_limited_total", "Logins refused for their rate", ["by"])
+for _by in ("address", "user"):
+    LIMITED.labels(_by)
 PASSWORDS_WAITING: Final = Gauge(
     "security_passwords_waiting", "Passwords being checked or waiting for it"
 )

@@ -19,6 +19,9 @@ from services.security.metrics import REFRESHES
 from services.security.ports import Caller, RefreshToken, Session, State, Store, User, Work
 from services.security.settings import SecuritySettings
 
+for _turn in Turn:
+    REFRESHES.labels(_turn.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

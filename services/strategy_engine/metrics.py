@@ -30,6 +30,8 @@ SWAP_PAUSE = Histogram(
 )
 LEASES_HELD = Gauge("strategy_leases_held", "Strategies that this replica runs")
 LEASES_MOVED = Counter("strategy_leases_moved_total", "Strategies that changed hands", ["how"])
+for _how in ("given", "taken"):
+    LEASES_MOVED.labels(_how)
 LEASES_LOST = Counter(
     "strategy_leases_lost_total", "Writes refused because another replica runs the strategy"
 )
@@ -42,6 +44,8 @@ DEMOTIONS = Counter(
 WORKERS_ENDED = Counter(
     "strategy_workers_ended_total", "Processes of strategies that were ended or died", ["why"]
 )
+for _why in ("late", "died"):
+    WORKERS_ENDED.labels(_why)
 STREAMS = Gauge("strategy_streams", "Strategies times symbols", ["status"])
 BEHIND = Gauge(
     "strategy_bars_behind",

@@ -17,7 +17,7 @@ from libs.common.runtime.logging import get_logger
 from services.strategy_engine.configurator import Configurator
 from services.strategy_engine.engine import Engine
 from services.strategy_engine.leases import LeaseLostError
-from services.strategy_engine.metrics import BEHIND, DRAWDOWN, HIT_RATE, PNL
+from services.strategy_engine.metrics import BEHIND, DEMOTIONS, DRAWDOWN, HIT_RATE, PNL
 from services.strategy_engine.performance import (
     Execution,
     Performance,
@@ -143,6 +143,7 @@ class Reviewer:
             await self._performances.save(performance, epochs)
             self._last[strategy_id] = performance
         PNL.labels(strategy_id).set(float(performance.pnl))
+        DEMOTIONS.labels(strategy_id)  # there before the first: zero is a figure too
         DRAWDOWN.labels(strategy_id).set(float(performance.drawdown))
         if performance.hit_rate is not None:
             HIT_RATE.labels(strategy_id).set(performance.hit_rate)

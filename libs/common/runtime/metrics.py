@@ -15,6 +15,8 @@ HTTP_DURATION = Histogram(
     "http_request_duration_seconds", "Time to answer", ["method", "route"], buckets=LATENCY_BUCKETS
 )
 HTTP_THROTTLED = Counter("http_throttled_total", "Requests refused for their number", ["of"])
+ACCESS_GRANTED = Counter("access_granted_total", "Callers that were recognised", ["kind"])
+ACCESS_REFUSED = Counter("access_refused_total", "Callers that were turned away", ["code"])
 BUS_PUBLISHED = Counter("bus_published_total", "Messages published", ["topic"])
 BUS_CONSUMED = Counter("bus_consumed_total", "Messages handled", ["topic"])
 BUS_FAILED = Counter("bus_failed_total", "Failed attempts to handle a message", ["topic"])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import re
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import APIRouter, Request, WebSocket
+from prometheus_client import REGISTRY
 from pydantic import BaseModel
 
 from libs.common.runtime.app import create_app
+from libs.common.runtime.auth import errors
 from libs.common.runtime.auth.principal import principal
 from libs.common.runtime.permissions import requires
 from libs.common.runtime.runtime import Runtime
@@ -176,3 +180,32 @@ async def test_a_socket_opens_for_who_is_known_and_may() -> None:
     assert (stranger[0]["type"], stranger[0]["status"]) == ("websocket.http.response.start", 401)
     denied = await opened(service_headers("audit"))
     assert (denied[0]["type"], denied[0]["code"]) == ("websocket.close", 1008)
+
+
+def figure(name: str, **labels: str) -> float:
+    found = REGISTRY.get_sample_value(name, labels)
+    assert found is not None, (name, labels)
+    return found
+
+
+async def test_who_came_in_and_who_did_not_is_counted(client: httpx.AsyncClient) -> None:
+    def refused(code: str) -> float:
+        return figure("access_refused_total", code=code)
+
+    codes = ("no-token", "permission-denied", "step-up-required")
+    before = [refused(code) for code in codes]
+    came = figure("access_granted_total", kind="user")
+    await client.get("/orders")
+    await client.post("/orders", headers=headers_for("viewer"), json={"quantity": 1})
+    await client.post("/resume", headers=headers_for("risk"))
+    await client.get("/market", headers=headers_for("viewer"))
+    assert [refused(code) for code in codes] == [was + 1 for was in before]
+    assert figure("access_granted_total", kind="user") == came + 3
+
+
+def test_every_reason_of_a_gate_is_counted_from_zero() -> None:
+    """A rate or an increase does not see what a counter begins with."""
+    folder = Path(errors.__file__).parent
+    code = "".join(path.read_text() for path in folder.glob("*.py"))
+    told = set(re.findall(r'(?:unauthenticated|denied)\(\s*"([a-z-]+)"', code)) | {"key-rate"}
+    assert told == set(errors.GATE_CODES)

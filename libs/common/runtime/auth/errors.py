@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from libs.common.kernel.errors import TradewindError
+
+GATE_CODES: Final = (
+    "no-token", "malformed-token", "unknown-token-key", "wrong-signature", "expired-token",
+    "revoked",
+    "unknown-key", "expired-key", "key-network", "key-rate",
+    "permission-denied", "wrong-account", "step-up-required",
+)  # fmt: skip
+"""Why a service's gate turns somebody away."""
 
 
 class AccessError(TradewindError):

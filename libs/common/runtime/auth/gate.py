@@ -20,13 +20,19 @@ from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.auth.authenticator import STEP_UP_WITHIN, Authenticator
 from libs.common.runtime.auth.clients import Address, parsed_address
-from libs.common.runtime.auth.errors import AccessError, denied, unauthenticated
-from libs.common.runtime.auth.principal import SCOPE_KEY, Principal, principal_in
+from libs.common.runtime.auth.errors import GATE_CODES, AccessError, denied, unauthenticated
+from libs.common.runtime.auth.principal import SCOPE_KEY, Kind, Principal, principal_in
 from libs.common.runtime.auth.roles import ACCOUNT_AREAS
+from libs.common.runtime.metrics import ACCESS_GRANTED, ACCESS_REFUSED
 from libs.common.runtime.problems import problem
 
 # FastAPI's own pages; they show the form of the API, which is no secret.
 DOCUMENTATION: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
+
+# All there from the start: what has not happened reads as zero, and a first time is an increase.
+_GRANTED: Final = {kind: ACCESS_GRANTED.labels(kind.value) for kind in Kind}
+for _code in GATE_CODES:
+    ACCESS_REFUSED.labels(_code)
 
 
 class Gate:
@@ -66,6 +72,7 @@ class Gate:
         refused = self._judge(connection, permission, step_up)
         if refused is None:
             return
+        ACCESS_REFUSED.labels(refused.code).inc()
         if connection.scope["type"] == "websocket":
             raise WebSocketException(WS_1008_POLICY_VIOLATION, str(refused))
         raise refused
@@ -134,13 +141,16 @@ class Gatekeeper:
             await self._app(scope, receive, send)
             return
         try:
-            scope[SCOPE_KEY] = await self._gate.identify(scope)
+            who = await self._gate.identify(scope)
         except AccessError as error:
+            ACCESS_REFUSED.labels(error.code).inc()
             await refusal(scope, error)(scope, receive, send)
         except UnavailableError as error:
             answer = problem(503, str(error), code="unavailable", instance=scope["path"])
             await answer(scope, receive, send)
         else:
+            _GRANTED[who.kind].inc()
+            scope[SCOPE_KEY] = who
             await self._app(scope, receive, send)
 
 
