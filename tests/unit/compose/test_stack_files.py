@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.compose_check import JOBS, expressions
+from infra.compose_check.conditions import JOBS
+from infra.compose_check.panels import expressions
 from infra.containers import make_secrets
 from infra.embedded import plan
 from infra.lock_subset import blocks, requirements, subset
