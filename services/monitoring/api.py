@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.domain.vocabulary import Level
 from libs.common.runtime.app import json_response
+from libs.common.runtime.auth.principal import principal
 from libs.common.runtime.openapi import answers, page_of
 from libs.common.runtime.permissions import requires
 from services.monitoring.alerts import AlertState
@@ -46,12 +47,6 @@ class DeliveriesQuery(_Strict):
     limit: Limit = 100
 
 
-class Acknowledgement(_Strict):
-    """Who has seen it."""
-
-    by: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
-
-
 def router(board: Board, alerts: Alerts, channels: Sequence[str]) -> APIRouter:
     """Return the routes under `/api/v1/monitoring`."""
     routes = APIRouter(prefix="/api/v1/monitoring", tags=["monitoring"])
@@ -80,9 +75,9 @@ def router(board: Board, alerts: Alerts, channels: Sequence[str]) -> APIRouter:
         dependencies=[requires("monitoring:write")],
         responses=answers(Alert, 409),
     )
-    async def acknowledge(alert_id: UUID, body: Acknowledgement) -> Response:
-        """Mark an alert as seen: it is told again only if it gets worse."""
-        return json_response(await alerts.acknowledge(alert_id, body.by))
+    async def acknowledge(request: Request, alert_id: UUID) -> Response:
+        """Mark an alert as seen by the caller: it is told again only if it gets worse."""
+        return json_response(await alerts.acknowledge(alert_id, principal(request).actor))
 
     @routes.post(
         "/alerts/{alert_id}/resolve",

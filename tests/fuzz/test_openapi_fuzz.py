@@ -22,6 +22,7 @@ from tests.support.whole import SERVICES, Whole, running_whole, served
 
 BOUNDED = Effort(planned=3, random=1, odd=3, pool=60)
 EVERY = (*SERVICES, "broker_simulator")
+WHO = {"actor", "by", "who", "user", "operator", "requested_by", "proposed_by", "decided_by"}
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -65,6 +66,24 @@ def test_every_operation_says_what_it_answers(name: str, urls: dict[str, str]) -
         if not answer.get("content") or answer["content"].get("application/json") == {"schema": {}}
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_request_says_who_makes_it(name: str, urls: dict[str, str]) -> None:
+    """The actor of a record is who was identified; `actor` of the audit log's search is a filter."""
+    document = target_of(name, urls[name]).document
+    schemas = document.get("components", {}).get("schemas", {})
+    named = set()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            asked = {one["name"] for one in operation.get("parameters", [])}
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                body = media["schema"]
+                for one in (body, *body.get("anyOf", ())):
+                    shape = schemas.get(one.get("$ref", "").rsplit("/", 1)[-1], one)
+                    asked |= shape.get("properties", {}).keys()
+            named |= {f"{method} {path} {word}" for word in asked & WHO}
+    assert named <= {"get /api/v1/audit/events actor"}
 
 
 def test_fuzzing_finds_answers_that_are_not_promised(seed: int) -> None:

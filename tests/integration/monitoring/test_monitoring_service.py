@@ -30,6 +30,7 @@ from services.monitoring.settings import MonitoringSettings
 from tests.support.gotify_server import TOKEN, GotifyStandIn, gotify_server
 from tests.support.runtimes import eventually, ready, serving
 from tests.support.servers import ServerProcess
+from tests.support.tokens import headers_for
 
 NOW = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 IDS = Uuid7Ids()
@@ -157,8 +158,11 @@ async def test_an_alert_lives_from_firing_over_acknowledged_to_resolved(
         await send(redis_url, note(Level.ERROR))
         await eventually(lambda: counted(client, "f", 1), what="an alert")
         path = f"{BASE}/alerts/{(await alerts(client))[0]['id']}"
-        seen = (await client.post(f"{path}/acknowledge", json={"by": "ann"})).json()
-        assert (seen["state"], seen["acknowledged_by"]) == ("acknowledged", "ann")
+        # Who it was is what the token says, whatever the body tells.
+        acknowledge = f"{path}/acknowledge"
+        ann = headers_for("risk", name="ann")
+        seen = (await client.post(acknowledge, json={"by": "eve"}, headers=ann)).json()
+        assert (seen["state"], seen["acknowledged_by"]) == ("acknowledged", "user:ann")
         await send(redis_url, note(Level.ERROR))
         await eventually(lambda: counted(client, "f", 2), what="a second occurrence")
         assert (await alerts(client))[0]["state"] == "acknowledged"
@@ -168,7 +172,7 @@ async def test_an_alert_lives_from_firing_over_acknowledged_to_resolved(
         assert (worse["state"], worse["level"]) == ("firing", "CRITICAL")
         assert (await client.post(f"{path}/resolve")).json()["state"] == "resolved"
         assert (await client.post(f"{path}/resolve")).status_code == 409
-        late = await client.post(f"{path}/acknowledge", json={"by": "ann"})
+        late = await client.post(acknowledge)
         assert late.status_code == 409
         await send(redis_url, note(Level.ERROR))
         await eventually(lambda: two_alerts(client), what="a new alert")
@@ -372,11 +376,7 @@ async def dead_counted(client: httpx.AsyncClient, count: int) -> bool:
         ("GET", "notifications?after=x", None, 422, "after"),
         ("POST", "alerts/x/resolve", None, 422, "alert_id"),
         ("POST", f"alerts/{uuid.UUID(int=1)}/resolve", None, 404, "no alert"),
-        ("POST", f"alerts/{uuid.UUID(int=1)}/acknowledge", {}, 422, "by"),
-        ("POST", f"alerts/{uuid.UUID(int=1)}/acknowledge", {"by": ""}, 422, "by"),
-        ("POST", f"alerts/{uuid.UUID(int=1)}/acknowledge", {"by": "a\x00"}, 422, "by"),
-        ("POST", f"alerts/{uuid.UUID(int=1)}/acknowledge", {"by": "a", "z": 1}, 422, "z"),
-        ("POST", f"alerts/{uuid.UUID(int=1)}/acknowledge", {"by": "a"}, 404, "no alert"),
+        ("POST", f"alerts/{uuid.UUID(int=1)}/acknowledge", None, 404, "no alert"),
     ],
 )
 async def test_bad_requests_name_what_is_wrong(
