@@ -2,8 +2,9 @@
 
 A service says what such an act would be (`wish`). Where nobody else could agree to it, a fresh
 proof of the caller (step-up) is enough and the act goes on; otherwise it becomes a proposal that
-waits for somebody else, who must hold `<area>:approve` and be another person than the proposer,
-whatever session or key either of them uses. The act is carried out at most once, by the service
+waits for somebody else, who must hold `<area>:approve`, be logged in and be another person than the
+proposer, whatever session or key that one used. Both are users: the key file of an installation
+belongs to whoever is at the machine, so it is neither of the two. The act is carried out at most once, by the service
 that holds the proposal, and only if what it would change still is as it was when it was proposed.
 """
 
@@ -165,13 +166,19 @@ class FourEyes:
         """Return None where the act may go on at once, else the proposal that it has become.
 
         Raises AccessError where nobody else could agree and the caller has not proven lately that
-        it is them, ConflictError where too many wait.
+        it is them, and where a second person is demanded and the caller is no person; ConflictError
+        where too many wait.
         """
         assert wish.action in self._acts
         if not await self._demanded():
             if not who.is_stepped_up(self._clock.now(), STEP_UP_WITHIN):
                 raise denied("step-up-required", "Prove again that it is you, then repeat this.")
             return None
+        if who.kind is Kind.SERVICE:
+            raise denied(
+                "not-a-person",
+                "This needs two people: log in to ask for it, then somebody else agrees.",
+            )
         now = self._clock.now()
         waiting = await self._proposals.waiting(now)
         body = {**wish.body, "summary": wish.summary, "reason": wish.reason}
@@ -198,14 +205,14 @@ class FourEyes:
     async def approve(self, proposal_id: UUID, who: Principal, correlation_id: UUID) -> Proposal:
         """Agree to a proposal and carry it out. Returns it with its outcome.
 
-        Raises NotFoundError, AccessError for the proposer and for services, ConflictError where it
-        waits no more or what it would change has changed.
+        Raises NotFoundError, AccessError for the proposer, for services and for API keys,
+        ConflictError where it waits no more or what it would change has changed.
         """
         proposal = await self._get(proposal_id)
-        if who.kind is Kind.SERVICE:
-            raise denied("not-a-person", "A second person must agree, with a login of their own.")
         if who.subject == proposal.proposer_id:
             raise denied("same-person", "Somebody else than the proposer must agree.")
+        if who.kind is not Kind.USER:
+            raise denied("not-a-person", "A second person must agree, logged in.")
         decided = await self._decide(proposal_id, Decision.APPROVED, who, correlation_id)
         try:
             await self._acts[decided.action](decided, correlation_id)

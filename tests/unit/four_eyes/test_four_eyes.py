@@ -129,8 +129,37 @@ async def test_nobody_agrees_to_a_wish_of_their_own_in_whatever_guise() -> None:
         await refused(house.eyes.approve(proposal.id, guise, STORY), "same-person")
     operator = dataclasses.replace(session, kind=Kind.SERVICE, subject="service:operator")
     await refused(house.eyes.approve(proposal.id, operator, STORY), "not-a-person")
+    # Nor does a key of somebody else agree: it may lie in a file that the proposer can read.
+    another = dataclasses.replace(house.who(BOB), kind=Kind.KEY, key_id="k2", session_id=None)
+    await refused(house.eyes.approve(proposal.id, another, STORY), "not-a-person")
     assert house.value == 1
     assert proposal.state(now) == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("demand", "people", "kind", "code"),
+    [
+        (Demand.AUTO, 2, Kind.SERVICE, "not-a-person"),
+        (Demand.ALWAYS, 0, Kind.SERVICE, "not-a-person"),
+        (Demand.AUTO, 1, Kind.SERVICE, None), (Demand.OFF, 9, Kind.SERVICE, None),
+        (Demand.AUTO, 2, Kind.KEY, None),
+    ],
+)  # fmt: skip
+async def test_the_key_file_is_neither_of_two_people(
+    demand: Demand, people: int, kind: Kind, code: str | None
+) -> None:
+    """Who holds a login too would ask as one and agree as the other."""
+    house = House(demand, people)
+    somebody = dataclasses.replace(
+        house.who(ADA), kind=kind, session_id=None, may_step_up=True,
+        subject="service:operator" if kind is Kind.SERVICE else str(ADA.id),
+    )  # fmt: skip
+    if code is None:
+        proposal = await house.eyes.wish(WISH, somebody, STORY)
+        assert (proposal is not None) == (kind is Kind.KEY)
+    else:
+        await refused(house.eyes.wish(WISH, somebody, STORY), code)
+        assert house.shelf.kept == {}
 
 
 @pytest.mark.parametrize(
