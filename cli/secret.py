@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from cli import asking, tables
-from cli.client import Gateway
-from cli.errors import Exit
+from cli.client import Gateway, home
+from cli.errors import CommandError, Exit, in_a_sentence
 from cli.run import path_part
 
 SECRETS: Final = "/api/v1/secrets"
@@ -28,6 +30,64 @@ def new_key() -> None:
     from libs.common.runtime.secrets import new_key as fresh
 
     typer.echo(fresh())
+
+
+@app.command("add-key")
+def add_key(
+    file: Annotated[
+        Path | None, typer.Option("--file", help="The file that the services read their keys from.")
+    ] = None,
+) -> None:
+    """Add a fresh key before those of this installation, which stay; the file is its owner's alone.
+
+    Without --file: the file in TRADEWIND_ENCRYPTION_KEYS_FILE, else the home of `make run`.
+    """
+    from libs.common.runtime.secrets.box import SETTING
+
+    given = os.environ.get(f"{SETTING}_FILE")
+    named = file or (Path(given) if given else None)
+    if named is not None:
+        count = _add_to_file(named)
+    elif os.environ.get(SETTING):
+        raise CommandError(
+            f"the keys are given in {SETTING} itself: put what `tradewind secret new-key` prints "
+            "and a comma before them, where that is set"
+        )
+    else:
+        named, count = _add_to_home()
+    console.print(
+        f"{named}: a new key is the first of {count}. Next: start the services again, "
+        "`tradewind secret rotate`, then take the old ones out and start again.",
+        soft_wrap=True,
+    )
+
+
+def _add_to_file(file: Path) -> int:
+    """Return how many keys the file holds now. Raises CommandError."""
+    from infra.embedded.home import write_private
+    from libs.common.runtime.secrets import SecretBox
+    from libs.common.runtime.secrets import new_key as fresh
+
+    try:
+        keys = [part.strip() for part in file.read_text().split(",")]
+        with in_a_sentence():
+            SecretBox(keys)  # no key is put before something that is none
+        write_private(file, ",".join([fresh(), *keys]) + "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: {error}") from error
+    return len(keys) + 1
+
+
+def _add_to_home() -> tuple[Path, int]:
+    """Return the home's file and how many keys it holds now. Raises CommandError."""
+    from infra.embedded.credentials import Credentials
+
+    place = home()
+    file = place.credentials / "secrets.json"
+    if not file.exists():
+        raise CommandError(f"no system has been started here yet: there is no {file}")
+    with in_a_sentence():
+        return file, Credentials(place).add_key("encryption_keys")
 
 
 @app.command("set")

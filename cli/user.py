@@ -111,6 +111,20 @@ def enable(name: Name) -> None:
     console.print(f"{_change(name, {'state': 'active'})['name']} is active")
 
 
+@app.command()
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a user for good: login, sessions, codes, API keys. The record keeps the name."""
+    with Gateway() as gateway:
+        row = gateway.get(f"{USERS}/{id_of(gateway, name)}")
+        if not yes:
+            typer.confirm(f"Remove {row['name']} for good?", abort=True, err=True)
+        gateway.delete(f"{USERS}/{row['id']}")
+    console.print(f"{row['name']} is removed")
+
+
 @app.command("reset-password")
 def reset_password(name: Name) -> None:
     """Give a user a random password, to be changed at the next login; ends their sessions."""

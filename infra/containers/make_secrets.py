@@ -2,12 +2,14 @@
 
 Runs as the first job of the stack with one volume a reader mounted under OUT. The volume `vault`
 keeps the secrets themselves and is mounted by nobody else; the readers' files are written from it
-at every start. Files can be read by everybody inside a container, because each image runs as a
+at every start; with `--new-encryption-key` it puts a fresh key before those of encrypted fields
+first. Files can be read by everybody inside a container, because each image runs as a
 user of its own; what keeps them apart is that a container mounts its own volume only.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -117,10 +119,15 @@ def write(path: Path, text: str, mode: int) -> None:
     os.replace(partial, path)
 
 
-def lay_out(out: Path) -> int:
-    """Complete the vault under `out` and write every reader's files; return how many readers."""
+def lay_out(out: Path, *, new_encryption_key: bool = False) -> int:
+    """Complete the vault under `out` and write every reader's files; return how many readers.
+
+    With `new_encryption_key` a fresh key comes before those that were there, which stay.
+    """
     vault = out / "vault" / "secrets.json"
     known = json.loads(vault.read_text()) if vault.exists() else {}
+    if new_encryption_key and ENCRYPTION_KEYS in known:
+        known[ENCRYPTION_KEYS] = f"{fresh(ENCRYPTION_KEYS)},{known[ENCRYPTION_KEYS]}"
     secret = complete(known)
     write(vault, json.dumps(secret, indent=1) + "\n", 0o600)
     readers = files(secret)
@@ -142,8 +149,12 @@ def open_to_others(folder: Path) -> None:
 
 def main() -> None:
     """Lay out the secrets of the stack."""
+    reader = argparse.ArgumentParser(description=__doc__)
+    reader.add_argument("--new-encryption-key", action="store_true")
+    given = reader.parse_args()
     open_to_others(OUT / "gotify_data")
-    print(f"secrets of {lay_out(OUT)} readers are in place")
+    readers = lay_out(OUT, new_encryption_key=given.new_encryption_key)
+    print(f"secrets of {readers} readers are in place")
 
 
 if __name__ == "__main__":

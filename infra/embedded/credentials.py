@@ -33,10 +33,14 @@ class Credentials:
         return self._kept(name, lambda: secrets.token_urlsafe(SECRET_BYTES))
 
     def key(self, name: str) -> str:
-        """Return the encryption key called `name` (32 bytes, base64), making it on first use."""
-        return self._kept(
-            name, lambda: base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
-        )
+        """Return the encryption keys called `name`, newest first, making one on first use."""
+        return self._kept(name, fresh_key)
+
+    def add_key(self, name: str) -> int:
+        """Put a fresh encryption key before those called `name`; return how many there are now."""
+        keys = [fresh_key(), *filter(None, self._secrets.get(name, "").split(","))]
+        self._keep(name, ",".join(keys))
+        return len(keys)
 
     def seed(self, name: str) -> str:
         """Return the seed of the signing key called `name` (64 hex digits), making it on first
@@ -45,6 +49,14 @@ class Credentials:
 
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         if name not in self._secrets:
-            self._secrets[name] = make()
-            write_private(self._path, json.dumps(self._secrets, indent=1, sort_keys=True) + "\n")
+            self._keep(name, make())
         return self._secrets[name]
+
+    def _keep(self, name: str, value: str) -> None:
+        self._secrets[name] = value
+        write_private(self._path, json.dumps(self._secrets, indent=1, sort_keys=True) + "\n")
+
+
+def fresh_key() -> str:
+    """Return a new encryption key: 32 random bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()

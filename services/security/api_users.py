@@ -91,6 +91,18 @@ def router(desk: Desk) -> APIRouter:
         who, caller = principal(request), caller_of(request)
         return private(user_view(await people.change(desk, who, user_id, new, caller)))
 
+    @routes.delete(
+        "/{user_id}",
+        status_code=204,
+        dependencies=[WRITE],
+        responses=answers(None, 409, status=204),
+    )
+    async def remove(request: Request, user_id: UUID) -> Response:
+        """Remove a user for good, with sessions, codes and API keys. 409 for the last active
+        administrator."""
+        await people.remove(desk, principal(request), user_id, caller_of(request))
+        return Response(status_code=204)
+
     @routes.post("/{user_id}/password", dependencies=[WRITE], responses=answers(PasswordShape))
     async def reset_password(request: Request, user_id: UUID) -> Response:
         """Give a random password, shown this once; all sessions of the user end."""

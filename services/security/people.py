@@ -92,6 +92,26 @@ async def change(desk: Desk, who: Principal, user_id: UUID, wish: Change, caller
     return new
 
 
+async def remove(desk: Desk, who: Principal, user_id: UUID, caller: Caller) -> None:
+    """Remove a user for good: nothing that speaks for them is admitted from now on, and what we
+    kept of them is deleted. The record of what they did stays as it is, under their login name.
+
+    Raises NotFoundError, ConflictError for the last administrator.
+    """
+    async with desk.store.work() as work:
+        await work.lock(LOCK)
+        user = (await _person(work, user_id)).user
+        if _rules(user) and await work.administrators() == [user_id]:
+            raise ConflictError("this is the last active administrator")
+        live = await work.live_sessions(user_id, desk.prover.clock.now())
+        await desk.sessions.end(work, who.actor, user, live, "user removed", caller)
+        await desk.sessions.void_user(work, user_id)
+        await work.remove_person(user_id)
+        details = {"id": str(user_id)}
+        await work.tell(desk.prover.events.user_changed(who.actor, user, "remove", caller, details))
+    desk.prover.limits.forget(user.name)
+
+
 def _changed(old: User, wish: Change) -> User:
     return replace(
         old,

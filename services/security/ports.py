@@ -137,6 +137,10 @@ class Work(Protocol):
         """Replace a user."""
         ...
 
+    async def remove_person(self, user_id: UUID) -> None:
+        """Delete a user with all that hangs on them: credentials, sessions, tokens, API keys."""
+        ...
+
     async def save_credentials(self, credentials: Credentials) -> None:
         """Replace a user's credentials."""
         ...

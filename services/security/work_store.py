@@ -99,6 +99,10 @@ class PostgresWork:
             update(users).where(users.c.id == user.id).values(**user_values(user))
         )
 
+    async def remove_person(self, user_id: UUID) -> None:
+        """See the port."""
+        await self.tx.execute(delete(users).where(users.c.id == user_id))
+
     async def save_credentials(self, credentials: Credentials) -> None:
         """See the port."""
         await self.tx.execute(

@@ -4,8 +4,9 @@ A service says what such an act would be (`wish`). Where nobody else could agree
 proof of the caller (step-up) is enough and the act goes on; otherwise it becomes a proposal that
 waits for somebody else, who must hold `<area>:approve`, be logged in and be another person than the
 proposer, whatever session or key that one used. Both are users: the key file of an installation
-belongs to whoever is at the machine, so it is neither of the two. The act is carried out at most once, by the service
-that holds the proposal, and only if what it would change still is as it was when it was proposed.
+belongs to whoever is at the machine, so it is neither of the two. The act is carried out at most
+once, by the service that holds the proposal, and only if what it would change still is as it was
+when it was proposed.
 """
 
 from __future__ import annotations

@@ -89,6 +89,19 @@ def test_passwords_lock_outs_and_codes_are_reset(gateway: StandIn) -> None:
     assert (unknown.exit_code, "there is no user 'carl'" in unknown.output) == (1, True)
 
 
+def test_a_user_is_removed_after_a_yes(gateway: StandIn) -> None:
+    gateway.says(f"{USERS}/{ID}", ANNA)
+    asked = tradewind("user", "remove", "anna", typed="n\n")
+    assert asked.exit_code == 1
+    assert [method for method, *_ in gateway.calls()][-1] == "GET"
+    for arguments, typed in ((("anna",), "y\n"), ((ID, "--yes"), "")):
+        gateway.asked.clear()
+        result = tradewind("user", "remove", *arguments, typed=typed)
+        assert result.exit_code == 0, result.output
+        assert "anna is removed" in result.output
+        assert gateway.calls()[-1] == ("DELETE", f"{USERS}/{ID}", None)
+
+
 def test_sessions_are_listed_and_ended(gateway: StandIn) -> None:
     session = {"id": "0190-s", "created_at": "2026-01-02T15:04:05Z", "ip": "192.0.2.7",
                "last_used_at": None, "user_agent": "tradewind", "current": True}  # fmt: skip
