@@ -196,7 +196,7 @@ def _credentials(settings: SimulatorSettings) -> dict[str, tuple[str, Decimal]]:
     }
     for text in settings.simulator_accounts:
         parts = text.split(":")
-        if len(parts) not in (2, 3):
+        if len(parts) not in (2, 3) or not all(parts):
             raise InvalidInputError(
                 "TRADEWIND_SIMULATOR_ACCOUNTS: expected key:secret or key:secret:cash"
             )

@@ -33,8 +33,9 @@ class SimulatorSettings(ServiceSettings):
     """
 
     port: int = Field(default=9109, ge=0, le=65535)
-    broker_key: SecretStr = SecretStr("simulated-key")
-    broker_secret: SecretStr = SecretStr("simulated-secret")
+    # The first account's pair. None has a default: whoever knows it trades and moves the clock.
+    broker_key: SecretStr = Field(min_length=1)
+    broker_secret: SecretStr = Field(min_length=1)
 
     simulator_market: MarketKind = MarketKind.HISTORY
     simulator_file: Annotated[tuple[Path, ...], NoDecode] = ()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from typing import Final
 
 from libs.common.runtime.auth.errors import AccessError
-from libs.common.runtime.rates import Rates
+from libs.common.runtime.rates import Rates, Streaks
 from services.security.metrics import LIMITED
 from services.security.settings import SecuritySettings
-
-NAMES_MAX: Final = 10_000
 
 
 class TooManyError(AccessError):
@@ -27,19 +23,16 @@ class TooManyError(AccessError):
 
 
 class LoginLimits:
-    """Counts tries per user and per address, whether there is such a user or not.
+    """Counts tries per user and per address, whether there is such a user or not, and failures in
+    a row, which delay answers; what locks a user out is counted in the database."""
 
-    Failures in a row only delay answers, so they are counted in this process alone; what locks a
-    user out is counted in the database.
-    """
-
-    def __init__(self, rates: Rates, settings: SecuritySettings) -> None:
+    def __init__(self, rates: Rates, streaks: Streaks, settings: SecuritySettings) -> None:
         self._rates = rates
+        self._streaks = streaks
         self._per_minute = {
             "address": settings.logins_per_minute_address,
             "user": settings.logins_per_minute_user,
         }
-        self._failures: OrderedDict[str, int] = OrderedDict()
 
     async def count(self, name: str, address: str) -> None:
         """Count a try. Raises TooManyError."""
@@ -49,21 +42,18 @@ class LoginLimits:
                 LIMITED.labels(by).inc()
                 raise TooManyError(wait_s)
 
-    def failed(self, name: str) -> int:
+    async def failed(self, name: str) -> int:
         """Count a failure; return how many there were in a row."""
-        mark = _mark(name)
-        self._failures[mark] = self._failures.pop(mark, 0) + 1
-        if len(self._failures) > NAMES_MAX:
-            self._failures.popitem(last=False)
-        return self._failures[mark]
+        return await self._streaks.failed(f"login:{_mark(name)}")
 
-    def forget(self, name: str) -> None:
+    async def forget(self, name: str) -> None:
         """Forget the failures of a user who got in."""
-        self._failures.pop(_mark(name), None)
+        await self._streaks.forget(f"login:{_mark(name)}")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._rates.close()
+        await self._streaks.close()
 
 
 def _mark(text: str) -> str:

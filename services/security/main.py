@@ -10,7 +10,7 @@ from libs.common.contracts.channels import SECURITY_KEY_USES
 from libs.common.kernel.clock import Clock
 from libs.common.runtime.app import create_app, run
 from libs.common.runtime.consumers import BroadcastListener
-from libs.common.runtime.rates import Rates
+from libs.common.runtime.rates import Rates, Streaks
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.secrets import SecretBox
 from services.security import api, api_factors, api_users, key_api, secret_api
@@ -41,7 +41,7 @@ def build(settings: SecuritySettings, clock: Clock | None = None) -> FastAPI:
     box = SecretBox.of(settings)
     store, events, passwords = SecurityStore(runtime), Events(time), Passwords(settings)
     keyring = Keyring(store, box, time, events, settings, runtime.gate.authenticator.refresh)
-    limits = LoginLimits(Rates(settings), settings)
+    limits = LoginLimits(Rates(settings), Streaks(settings, settings.lock_out_s), settings)
     prover = Prover(store, passwords, limits, box, time, events, settings)
     desk = Desk(store, prover, Sessions(store, keyring, time, runtime.ids, events, settings))
     first = FirstStart(store, passwords, time, runtime.ids, events, settings)

@@ -109,7 +109,7 @@ async def remove(desk: Desk, who: Principal, user_id: UUID, caller: Caller) -> N
         await work.remove_person(user_id)
         details = {"id": str(user_id)}
         await work.tell(desk.prover.events.user_changed(who.actor, user, "remove", caller, details))
-    desk.prover.limits.forget(user.name)
+    await desk.prover.limits.forget(user.name)
 
 
 def _changed(old: User, wish: Change) -> User:
@@ -161,7 +161,7 @@ async def unlock(desk: Desk, who: Principal, user_id: UUID, caller: Caller) -> U
         person = await _person(work, user_id)
         await work.save_credentials(_unlocked(person.credentials))
         await _told(desk, work, who, person.user, "unlock", caller)
-    desk.prover.limits.forget(person.user.name)
+    await desk.prover.limits.forget(person.user.name)
     return person.user
 
 

@@ -136,7 +136,7 @@ class Prover:
         Raises AccessError.
         """
         if settled.verdict is Verdict.GOOD and settled.person is not None:
-            self.limits.forget(attempt.name)
+            await self.limits.forget(attempt.name)
             return settled.person
         if settled.verdict is Verdict.FACTOR_WANTED:
             raise _turned_away(what, "factor-required", "A one-time or recovery code is needed.")
@@ -182,7 +182,7 @@ class Prover:
         return Settled(Verdict.REFUSED)
 
     async def _hold(self, attempt: Attempt) -> None:
-        failures = self.limits.failed(attempt.name)
+        failures = await self.limits.failed(attempt.name)
         due_s = answer_after_s(failures, self.settings.refusal_s, self.settings.refusal_s_max)
         past_s = (self.clock.monotonic_ns() - attempt.started_ns) / NS_PER_SECOND
         await asyncio.sleep(max(0.0, due_s - past_s))

@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from libs.common.kernel.errors import InvalidInputError
 from libs.common.runtime.settings import ServiceSettings
+from services.broker_simulator.main import build as build_simulator
+from services.broker_simulator.settings import SimulatorSettings
 from services.trade_executor.main import build
 from services.trade_executor.settings import ExecutorSettings
 
@@ -57,3 +59,24 @@ def test_an_odd_stream_address_is_refused() -> None:
     keys = {"broker_key": "k", "broker_secret": "s"}
     with pytest.raises(ValidationError, match="broker_stream_url"):
         ExecutorSettings.model_validate({**keys, "broker_stream_url": "http://h/stream"})
+
+
+@pytest.mark.parametrize("name", ["broker_key", "broker_secret"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_the_simulator_has_no_keys_of_its_own(name: str, value: str | None) -> None:
+    pair = {"broker_key": "k", "broker_secret": "s", name: value}
+    given = {field: text for field, text in pair.items() if text is not None}
+    with pytest.raises(ValidationError) as caught:
+        SimulatorSettings.model_validate(given)
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize("account", ["second", "second:", ":secret", "a:b:c:d"])
+def test_further_accounts_of_the_simulator_have_both(account: str) -> None:
+    settings = SimulatorSettings.model_validate(
+        {"broker_key": "k", "broker_secret": "s", "simulator_accounts": (account,),
+         "simulator_market": "scripted", "simulator_symbols": ("AAPL",),
+         "simulator_start": "2019-03-04T15:00:00Z"}
+    )  # fmt: skip
+    with pytest.raises(InvalidInputError, match="TRADEWIND_SIMULATOR_ACCOUNTS"):
+        build_simulator(settings)

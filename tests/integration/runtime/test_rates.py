@@ -1,13 +1,14 @@
-"""Rates: counted together in Redis, alone while it is away."""
+"""Rates: and streaks: counted together in Redis, alone while it is away."""
 
 from __future__ import annotations
 
 import time
 
+import redis
 from pydantic import SecretStr
 
 from infra.embedded.ports import free_port
-from libs.common.runtime.rates import Rates
+from libs.common.runtime.rates import STREAKS, Rates, Streaks
 from libs.common.runtime.settings import ServiceSettings
 
 
@@ -31,3 +32,29 @@ async def test_without_redis_each_counts_alone() -> None:
     assert [await rates.wait_s("key:a", 2) for _ in range(2)] == [0, 0]
     assert await rates.wait_s("key:a", 2) >= 1
     await rates.close()
+
+
+async def test_two_processes_see_one_streak(redis_url: str) -> None:
+    settings = ServiceSettings(redis_url=SecretStr(redis_url))
+    one, two = Streaks(settings, 60), Streaks(settings, 60)
+    whom = f"login:{time.monotonic_ns()}"
+    try:
+        assert [await streaks.failed(whom) for streaks in (one, two, one)] == [1, 2, 3]
+        assert await two.failed(f"{whom}x") == 1
+        with redis.Redis.from_url(redis_url) as client:
+            # It ends by itself, counted from the last failure.
+            assert 50_000 < client.pttl(f"{STREAKS}:{whom}") <= 60_000
+        await one.forget(whom)
+        assert await two.failed(whom) == 1
+    finally:
+        await one.close()
+        await two.close()
+
+
+async def test_streaks_go_on_without_redis() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    streaks = Streaks(ServiceSettings(redis_url=SecretStr(url)), 60)
+    assert [await streaks.failed("anna") for _ in range(3)] == [1, 2, 3]
+    await streaks.forget("anna")
+    assert await streaks.failed("anna") == 1
+    await streaks.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from libs.common.runtime.rates import Rates
-from services.security.limits import NAMES_MAX, LoginLimits, TooManyError
+from libs.common.runtime.rates import STREAKS_MAX, Rates, Streaks
+from services.security.limits import LoginLimits, TooManyError
 from services.security.settings import SecuritySettings
 
 
@@ -18,7 +18,7 @@ def limits() -> LoginLimits:
             "logins_per_minute_address": 5,
         }
     )
-    return LoginLimits(Rates(settings), settings)
+    return LoginLimits(Rates(settings), Streaks(settings, 900), settings)
 
 
 async def test_a_name_and_an_address_have_only_so_many_tries(limits: LoginLimits) -> None:
@@ -36,17 +36,17 @@ async def test_a_name_and_an_address_have_only_so_many_tries(limits: LoginLimits
     await limits.count("dora", "203.0.113.9")
 
 
-def test_failures_in_a_row_are_counted_for_each_name_until_one_gets_in(
+async def test_failures_in_a_row_are_counted_for_each_name_until_one_gets_in(
     limits: LoginLimits,
 ) -> None:
-    assert [limits.failed("anna") for _ in range(3)] == [1, 2, 3]
-    assert limits.failed("nobody") == 1
-    limits.forget("anna")
-    assert limits.failed("anna") == 1
+    assert [await limits.failed("anna") for _ in range(3)] == [1, 2, 3]
+    assert await limits.failed("nobody") == 1
+    await limits.forget("anna")
+    assert await limits.failed("anna") == 1
 
 
-def test_names_that_somebody_invents_do_not_fill_the_memory(limits: LoginLimits) -> None:
-    for number in range(NAMES_MAX + 10):
-        limits.failed(f"name {number}")
-    assert limits.failed("name 0") == 1
-    assert limits.failed(f"name {NAMES_MAX + 9}") == 2
+async def test_names_that_somebody_invents_do_not_fill_the_memory(limits: LoginLimits) -> None:
+    for number in range(STREAKS_MAX + 10):
+        await limits.failed(f"name {number}")
+    assert await limits.failed("name 0") == 1
+    assert await limits.failed(f"name {STREAKS_MAX + 9}") == 2
