@@ -194,10 +194,11 @@ class Book:
         self._change(order, ended_with=filled, ended_seq=seq)
         return True
 
-    def take_up(self, order: Pending) -> bool:
+    def take_up(self, order: Pending, before_us: Decimal = ZERO) -> bool:
         """Take an order from its row; False if its id is known already. The row knows of
-        executions that this book may not have seen yet: its own count goes on."""
-        order.executed = ZERO
+        executions that this book may not have seen yet: its own count goes on. It begins with
+        what was traded `before_us`: that is in the opening balance, and never told."""
+        order.executed = before_us
         return self.reserve(order)
 
     def revive(self, order: Pending) -> bool:

@@ -65,7 +65,7 @@ async def _take_order_event(office: Office, event: OrderEvent) -> None:
         if found.ended:
             book.pass_over(event.order_id)
             return
-        book.take_up(found.pending)
+        book.take_up(found.pending, found.before_us)
     book.confirm(event.order_id)
     if event.quantity is not None:
         if event.event == "restated":

@@ -233,7 +233,7 @@ async def _is_leg(office: Office, replaces: UUID | None) -> bool:
     if found is None:
         raise NotFoundError(f"replaces: there is no order {replaces}")
     if not (found.leg or found.ended):
-        office.desk.book.take_up(found.pending)
+        office.desk.book.take_up(found.pending, found.before_us)
     return found.leg
 
 

@@ -109,11 +109,13 @@ class Quoted:
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
     """An order row, as far as the book needs it. `leg` marks the exits of a group, which the
-    venue trades at most once and never beyond the position."""
+    venue trades at most once and never beyond the position. `before_us` is what it had traded
+    before our books began, which no execution ever tells."""
 
     pending: Pending
     ended: bool
     leg: bool
+    before_us: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ EXECUTIONS: Final = """
         SELECT id, booked_at FROM position_changes WHERE account_id = :account
     ) booked ORDER BY booked_at DESC, id DESC LIMIT :kept
     """
-# A reversal is the execution the other way round, with its fee given back.
+# A reversal is the execution the other way round, with its fee given back. Of an execution that
+# the opening balance held, the change of the position tells what moved.
 TRADES_SINCE: Final = """
     SELECT id, order_id, symbol, side, quantity, executed_price, commission + fees AS cost,
            strategy_id, booked_at, false AS reverses
@@ -47,11 +48,18 @@ TRADES_SINCE: Final = """
            true
     FROM trade_reversals v JOIN trades t ON t.id = v.trade_id
     WHERE v.account_id = :account AND v.booked_at >= :since
+    UNION ALL
+    SELECT v.id, v.order_id, c.symbol, CASE WHEN c.quantity > 0 THEN 'buy' ELSE 'sell' END,
+           abs(c.quantity), 0, -c.amount, NULL, v.booked_at, true
+    FROM trade_reversals v JOIN position_changes c ON c.id = v.id
+    WHERE v.account_id = :account AND v.booked_at >= :since
     ORDER BY booked_at, id
     """
 CHANGES_SINCE: Final = """
     SELECT id, symbol, quantity, amount, shares, booked_at FROM position_changes
-    WHERE account_id = :account AND booked_at >= :since ORDER BY seq
+    WHERE account_id = :account AND booked_at >= :since
+      AND NOT EXISTS (SELECT 1 FROM trade_reversals v WHERE v.id = position_changes.id)
+    ORDER BY seq
     """
 
 _ORDER: Final = """
@@ -63,7 +71,16 @@ _ORDER: Final = """
 """
 OPEN_ORDERS: Final = f"""{_ORDER} AND o.status NOT IN ({_TERMINAL})
     AND NOT (o.parent_id IS NOT NULL AND o.order_class <> 'simple') ORDER BY o.created_at, o.id"""
-ONE_ORDER: Final = f"{_ORDER} AND o.id = :order_id"
+# What its executions do not tell was traded before our books began, be it taken back since.
+ONE_ORDER: Final = f"""
+    SELECT one.*, one.filled_quantity
+        - (SELECT coalesce(sum(t.quantity), 0) FROM trades t WHERE t.order_id = one.id
+           AND NOT EXISTS (SELECT 1 FROM trade_reversals v WHERE v.trade_id = t.id))
+        + (SELECT coalesce(sum(abs(c.quantity)), 0)
+           FROM trade_reversals v JOIN position_changes c ON c.id = v.id
+           WHERE v.order_id = one.id) AS before_us
+    FROM ({_ORDER} AND o.id = :order_id) one
+    """  # nosec B608 # our own constants
 
 RESERVATIONS: Final = """
     SELECT a.* FROM risk_assessments a

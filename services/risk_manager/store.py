@@ -114,7 +114,7 @@ class RiskStore:
         if row is None:
             return None
         ended = OrderStatus(row["status"]).is_terminal
-        return OpenOrder(_pending(row), ended=ended, leg=row["leg"])
+        return OpenOrder(_pending(row), ended=ended, leg=row["leg"], before_us=row["before_us"])
 
     # The market -----------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from libs.common.domain.ledger import (
     CURRENCY,
     AccountKey,
     Transfer,
+    capital_account,
     cash_account,
     fees_account,
     market_account,
@@ -180,8 +181,11 @@ class EntryMaker:
             **_times(now_ns),
         }
 
-    def reverse(self, order: Order, reversal: Reversal, now_ns: int) -> dict[str, Any]:
-        """Return the entry that takes an execution back, with what stands in its place."""
+    def reverse(
+        self, order: Order, reversal: Reversal, held: Execution | None, now_ns: int
+    ) -> dict[str, Any]:
+        """Return the entry that takes an execution back, with what stands in its place. `held` is
+        the execution itself where the opening balance holds it."""
         legs = [leg_id(trade_id(reversal.key), leg) for leg in Leg]
         replacement = reversal.replacement
         return {
@@ -201,6 +205,7 @@ class EntryMaker:
             "release_id": release_id(order.hold_id) if order.hold_id else None,
             "accounts": self.accounts(order.account_id, order.symbol),
             "message_ids": [self._ids.new(), self._ids.new()],
+            "held": held and _held(order, held),
             "then": self.book(order, replacement, now_ns) if replacement else None,
             **_times(now_ns),
         }
@@ -282,6 +287,20 @@ class EntryMaker:
             "message_id": self._ids.new(),
             **_times(now_ns),
         }
+
+
+def _held(order: Order, execution: Execution) -> dict[str, Any]:
+    account = AccountId(order.account_id)
+    return {
+        "trade_id": trade_id(execution),
+        "side": execution.side,
+        "quantity": str(execution.quantity),
+        "price": str(execution.price),
+        "fees": str(execution.fee),
+        "executed_at": execution.executed_at,
+        "capital_cash": capital_account(account).id,
+        "capital_position": capital_account(account, order.symbol).id,
+    }
 
 
 def restated_hold(order: Order, terms: OrderSpec) -> Decimal | None:

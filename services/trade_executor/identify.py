@@ -69,7 +69,7 @@ class Identifier:
         attempted = await self._named(found)
         if attempted is not None:
             return await self._lifecycle.adopt(found, attempted=attempted)
-        return await self._adopt(found, await self._replaced(found))
+        return await self._adopt(found, replaced=await self._replaced(found))
 
     async def _as_leg(self, found: BrokerOrder) -> Order | None:
         """Return our order for a leg that nobody has named yet, None if it is no leg of ours.
@@ -103,9 +103,13 @@ class Identifier:
             broker_order_id = named.broker_order_id
         return await self._broker.order(broker_order_id)
 
-    async def _adopt(self, found: BrokerOrder, replaced: Order | None) -> Order:
+    async def _adopt(
+        self, found: BrokerOrder, *, replaced: Order | None = None, parent: Order | None = None
+    ) -> Order:
         before_us = await traded_before_us(self._books, self._broker, found)
-        return await self._lifecycle.adopt(found, replaced=replaced, before_us=before_us)
+        return await self._lifecycle.adopt(
+            found, parent=parent, replaced=replaced, before_us=before_us
+        )
 
     async def _replaced(self, found: BrokerOrder) -> Order | None:
         """Return our order for the one that `found` took the place of. Of a chain of
@@ -125,7 +129,7 @@ class Identifier:
             chain.append(link)
             before = link.replaces
         for link in reversed(chain):
-            order = await self._adopt(link, order)
+            order = await self._adopt(link, replaced=order)
         return order
 
     async def family(self, found: BrokerOrder) -> Order:
@@ -147,7 +151,7 @@ class Identifier:
         for leg in found.legs:
             child = await self.known(leg)
             if child is None:
-                child = await self._lifecycle.adopt(leg, parent=order)
+                child = await self._adopt(leg, parent=order)
             if child.parent_id is None:
                 await self._lifecycle.happen(
                     child.id,

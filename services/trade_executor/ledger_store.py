@@ -53,6 +53,12 @@ class LedgerStore:
             await _open(tx, roles, self._no_overdraft)
         self._known.update(roles.values())
 
+    async def ensure_capital(self, symbol: Symbol) -> None:
+        """Make the accounts that the opening balances of money and of `symbol` come from."""
+        ledgers = (CURRENCY, symbol)
+        async with self._database.write() as tx:
+            await _open(tx, {name: capital_account(self._account, name) for name in ledgers}, {})
+
     async def positions(self) -> dict[Symbol, Decimal]:
         """Return our signed positions other than flat ones."""
         query = select(portfolio_positions.c.symbol, portfolio_positions.c.quantity).where(

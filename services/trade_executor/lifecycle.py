@@ -207,11 +207,14 @@ class Lifecycle:
         room = source == "stream" or has_room(order, execution, sum_there)
         return None if room else "no_room"
 
-    async def taken_back(self, order_id: OrderId, reversal: Reversal) -> Written:
-        """Take an execution back, and book what stands in its place."""
+    async def taken_back(
+        self, order_id: OrderId, reversal: Reversal, held: Execution | None = None
+    ) -> Written:
+        """Take an execution back, and book what stands in its place. `held` is the execution
+        itself where the opening balance holds it."""
         async with self._desk.lock(order_id):
             order = await self.find(order_id)
-            written = await self._books.reverse(order, reversal)
+            written = await self._books.reverse(order, reversal, held)
             self._desk.put(written.order)
         if written.outcome == "duplicate":
             DUPLICATES.labels("reversal").inc()

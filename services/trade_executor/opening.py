@@ -9,10 +9,11 @@ from typing import Any
 
 from libs.common.domain.activities import Activity
 from libs.common.domain.executions import Execution, Reversal
+from libs.common.kernel.errors import NotFoundError
 from libs.common.kernel.ids import BrokerOrderId
 from libs.common.kernel.money import ZERO, plain
 from services.trade_executor.model import BrokerOrder, BrokerPosition
-from services.trade_executor.ports import Books, Broker
+from services.trade_executor.ports import Books, Broker, Opening
 from services.trade_executor.tie_out import standing
 
 
@@ -82,3 +83,23 @@ async def traded_before_us(
         ],
     )
     return sum((one.quantity for one in held), ZERO), sum((one.amount for one in held), ZERO)
+
+
+async def held_before_us(
+    broker: Broker, found: BrokerOrder, reversal: Reversal, opening: Opening | None
+) -> Execution | None:
+    """Return the execution that `reversal` takes back where the opening balance holds it, None
+    where it does not. Raises NotFoundError where the broker does not list it, so that nobody can
+    tell."""
+    submitted = found.submitted_at
+    if opening is None or submitted is None or submitted >= opening.at:
+        return None
+    told = {one.execution_id: (one, one.executed_at)
+            for one in await broker.executions_since(submitted)}  # fmt: skip
+    for one in await broker.reversals_since(submitted):
+        if one.replacement is not None:
+            told[one.replacement.execution_id] = one.replacement, one.reversed_at
+    if reversal.original not in told:
+        raise NotFoundError(f"the broker does not list execution {reversal.original}")
+    execution, counted_from = told[reversal.original]
+    return execution if counted_from < opening.at else None

@@ -289,8 +289,11 @@ class Books(Protocol):
         """Book one execution: trade, order, position, ledger, messages, in one transaction."""
         ...
 
-    async def reverse(self, order: Order, reversal: Reversal) -> Written:
-        """Take an execution back, and book its replacement, in one transaction."""
+    async def reverse(
+        self, order: Order, reversal: Reversal, held: Execution | None = None
+    ) -> Written:
+        """Take an execution back, and book its replacement, in one transaction. `held` is the
+        execution itself where the opening balance holds it."""
         ...
 
     async def order(self, order_id: OrderId) -> Order | None:

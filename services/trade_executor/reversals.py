@@ -6,10 +6,12 @@ import datetime as dt
 
 from libs.common.domain.executions import ExecutionKey, Reversal
 from libs.common.domain.orders import OrderEvent
+from libs.common.kernel.errors import NotFoundError
 from libs.common.runtime.logging import get_logger
 from services.trade_executor.identify import Identifier
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.model import Order, Update
+from services.trade_executor.opening import held_before_us
 from services.trade_executor.ports import Books, Broker
 
 _log = get_logger(__name__)
@@ -29,8 +31,8 @@ class Reversals:
 
     async def told(self, order: Order, update: Update) -> bool:
         """Apply what the stream says; False where it does not say which execution it means, or
-        means one that we have not heard of: that may itself have taken the place of another, which
-        the venue's list tells."""
+        means one that we have not heard of: that may itself have taken the place of another, or
+        be in the opening balance, which the venue's list tells."""
         reversal = reversal_of(update, self._broker.name)
         if reversal is None or not await self._books.execution_ids([reversal.original]):
             return False
@@ -40,7 +42,8 @@ class Reversals:
     async def catch_up(self, since: dt.datetime) -> int:
         """Apply what the venue lists since `since` (market time); return how many were new.
 
-        What was in the opening balance was in it as it stood then.
+        What the opening balance holds was in it as it stood then: what was reversed before is in
+        it reversed, what is reversed afterwards is taken out of it.
         """
         found = await self._broker.reversals_since(since)
         opening = await self._books.opening()
@@ -53,7 +56,12 @@ class Reversals:
                 _log.warning("reversal_of_unknown_order", execution=one.original)
                 continue
             order = await self._identifier.identify(theirs)
-            written = await self._lifecycle.taken_back(order.id, one)
+            try:
+                held = await held_before_us(self._broker, theirs, one, opening)
+            except NotFoundError as error:
+                _log.warning("reversal_not_followed", execution=one.original, error=str(error))
+                continue
+            written = await self._lifecycle.taken_back(order.id, one, held)
             self._done.add(one.key)
             new += written.outcome != "duplicate"
         return new

@@ -130,10 +130,14 @@ class ExecutorStore(LedgerStore, RecordStore):
         told = anomaly if anomaly != order.anomaly else None
         return replace(written, outcome="booked", anomaly=told)
 
-    async def reverse(self, order: Order, reversal: Reversal) -> Written:
+    async def reverse(
+        self, order: Order, reversal: Reversal, held: Execution | None = None
+    ) -> Written:
         """Take an execution back, and book its replacement, in one transaction."""
         await self.ensure_accounts(order.symbol)
-        entry = self._entries.reverse(order, reversal, self._runtime.clock.now_ns())
+        if held is not None:
+            await self.ensure_capital(order.symbol)
+        entry = self._entries.reverse(order, reversal, held, self._runtime.clock.now_ns())
         return _written(order, await self.committer.write(entry), self._runtime.clock.now())
 
     async def book_activities(self, activities: Sequence[Activity]) -> int:

@@ -116,7 +116,12 @@ class Invariants:
             traded[trade.order_id] += trade.execution.quantity  # type: ignore[assignment]
         early: Counter[Any] = Counter()
         for name, one in venue.executions.items():
-            if opened is not None and one.executed_at < opened and name not in venue.reversals:
+            gone = venue.reversals.get(name)
+            stood = gone is None or (
+                # What the opening holds stays in the sum until we have taken it out.
+                opened is not None and gone.reversed_at >= opened and name not in tables.reversals
+            )
+            if opened is not None and one.executed_at < opened and stood:
                 early[one.broker_order_id] += one.quantity  # type: ignore[assignment]
         for row in tables.orders.values():
             if row["filled_quantity"] != traded[row["id"]] + early[row["broker_order_id"]]:

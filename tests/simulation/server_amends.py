@@ -1,5 +1,6 @@
 """The rest of `executor_write`: executions taken back or corrected, and money or shares that moved
-without a trade. What migrations/sql/0009_executor.sql says, by the domain's functions."""
+without a trade. What migrations/sql/0009_executor.sql and 0023_held_executions.sql say, by the
+domain's functions."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from uuid import UUID
 from libs.common.contracts.channels import POSITIONS_CHANGED, TRADES_REVERSED
 from libs.common.contracts.messages import PositionChanged, StrategyPart, TradeReversed
 from libs.common.domain.booking import rehold, reversal
-from libs.common.domain.executions import Progress, take_back
+from libs.common.domain.executions import Execution, Progress, take_back
 from libs.common.domain.ledger import (
     CURRENCY,
     AccountKey,
@@ -27,8 +28,8 @@ from libs.common.domain.ledger import (
 )
 from libs.common.domain.positions import Position
 from libs.common.domain.replay import Change, ChangeKind, Fill, replay
-from libs.common.domain.vocabulary import OrderStatus
-from libs.common.kernel.ids import AccountId, TransferId
+from libs.common.domain.vocabulary import OrderStatus, Side
+from libs.common.kernel.ids import AccountId, Symbol, TransferId
 from libs.common.kernel.money import PRICE_QUANTUM, ZERO, plain
 from tests.simulation.server_rows import refused, standing
 from tests.simulation.vault import BookedChange, BookedReversal, BookedTrade, Tables
@@ -66,18 +67,69 @@ def reverse(call: Call, e: dict[str, Any]) -> tuple[dict[str, Any], BookedTrade 
     gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now)
     if trade is not None and trade.order_id != row["id"]:
         raise refused(f"execution {name} belongs to order {trade.order_id}")
+    if trade is None and e["held"] is not None:
+        return _reverse_held(call, e, row), None
     tx.put(tables.reversals, name, gone)
     if trade is None:
         return {"outcome": "unknown", "order": standing(row)}, None
-    fill, symbol = trade.execution, row["symbol"]
+    symbol = row["symbol"]
     before, position = tables.positions[symbol], position_told(tables, symbol)
     tx.put(tables.positions, symbol, position)
     status = OrderStatus(row["status"])
     moved = tables.ledger.transfers
     lines = [moved[TransferId(UUID(leg))] for leg in e["legs"] if UUID(leg) in moved]
-    held = row["hold_id"] and moved[row["hold_id"]]
-    again = () if status.is_terminal else rehold(trade.id, lines, held)  # type: ignore[arg-type]
+    hold = row["hold_id"] and moved[row["hold_id"]]
+    again = () if status.is_terminal else rehold(trade.id, lines, hold)  # type: ignore[arg-type]
     call.commit([*reversal(lines), *again])
+    hold_facts = {"hold_id": again[-1].id, "hold_amount": again[-1].amount} if again else {}
+    realized = position.realized_pnl - before.realized_pnl
+    return _told(call, e, row | hold_facts, trade, position, realized), trade
+
+
+def _reverse_held(call: Call, e: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """Take an execution out of what the books began with."""
+    tx, tables, held, symbol = call.tx, call.tx.tables, e["held"], row["symbol"]
+    account, side = AccountId(row["account_id"]), Side(held["side"])
+    fill = Execution(
+        e["broker"], e["execution_id"], row["broker_order_id"], Symbol(symbol), side,
+        Decimal(held["quantity"]), Decimal(held["price"]),
+        dt.datetime.fromisoformat(held["executed_at"]), Decimal(held["fees"]),
+    )  # fmt: skip
+    trade = BookedTrade(UUID(held["trade_id"]), row["id"], fill, tx.now, None, ZERO)
+    shares, cash = -side.sign * fill.quantity, side.sign * fill.amount + fill.fee
+    costs = [
+        one.change.cost
+        for one in tables.changes.values()
+        if one.symbol == symbol and one.change.kind is ChangeKind.OPENING
+        and (one.change.quantity > 0) == (shares > 0)
+    ]  # fmt: skip
+    change = Change(ChangeKind.OPENING, shares, min(costs, default=fill.price), cash)
+    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now)
+    tx.put(tables.reversals, e["execution_id"], gone)
+    before = tables.positions.get(symbol, Position())
+    tx.put(tables.changes, gone.id,
+           BookedChange(gone.id, symbol, 0, change, ((None, shares),), tx.now))  # fmt: skip
+    position = position_told(tables, symbol)
+    tx.put(tables.positions, symbol, position)
+    for leg, ours, ledger, amount in (
+        (0, cash_account(account), CURRENCY, cash),
+        (2, position_account(account, Symbol(symbol)), symbol, shares),
+    ):
+        theirs = capital_account(account, ledger)
+        debit, credit = (theirs, ours) if amount > 0 else (ours, theirs)
+        line = TransferId(UUID(e["reversal_legs"][leg]))
+        if amount:
+            call.commit([Transfer(line, debit, credit, abs(amount), TransferCode.REVERSAL,
+                                  order_id=row["id"])])  # fmt: skip
+    return _told(call, e, row, trade, position, position.realized_pnl - before.realized_pnl)
+
+
+def _told(
+    call: Call, e: dict[str, Any], row: dict[str, Any], trade: BookedTrade, position: Position,
+    realized: Decimal,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the order of an execution that was taken back, and tell of both."""
+    tx, fill, status = call.tx, trade.execution, OrderStatus(row["status"])
     after = take_back(Progress(status, row["quantity"], row["filled_quantity"]), fill.quantity)
     new = row | {
         "filled_quantity": after.progress.filled_quantity,
@@ -86,16 +138,14 @@ def reverse(call: Call, e: dict[str, Any]) -> tuple[dict[str, Any], BookedTrade 
         "event_seq": row["event_seq"] + 1,
         "updated_at": dt.datetime.fromisoformat(e["at"]),
     }
-    if again:
-        new["hold_id"], new["hold_amount"] = again[-1].id, again[-1].amount
-    tx.put(tables.orders, new["id"], new)
+    tx.put(tx.tables.orders, new["id"], new)
     call.flag(new, row)
     call.tell(new, new["event_seq"], e["event"], status, status, after.anomaly, e,
               e["message_ids"][0])  # fmt: skip
-    realized = position.realized_pnl - before.realized_pnl
     payload = TradeReversed(
-        reversal_id=gone.id, trade_id=trade.id, order_id=new["id"], account_id=new["account_id"],
-        broker=fill.broker, execution_id=name, kind=e["reversal"], symbol=symbol, side=fill.side,
+        reversal_id=UUID(e["reversal_id"]), trade_id=trade.id, order_id=new["id"],
+        account_id=new["account_id"], broker=fill.broker, execution_id=fill.execution_id,
+        kind=e["reversal"], symbol=new["symbol"], side=fill.side,
         quantity=fill.quantity, price=fill.price, commission=ZERO, fees=fill.fee,
         executed_at=fill.executed_at, reversed_at=dt.datetime.fromisoformat(e["reversed_at"]),
         realized_pnl=realized, position_quantity=position.quantity,
@@ -104,12 +154,11 @@ def reverse(call: Call, e: dict[str, Any]) -> tuple[dict[str, Any], BookedTrade 
     )  # fmt: skip
     tx.tell(SOURCE, TRADES_REVERSED, payload, new["correlation_id"],
             message_id=UUID(e["message_ids"][1]))  # fmt: skip
-    answer = {
+    return {
         "outcome": "reversed", "anomaly": after.anomaly, "order": standing(new),
         "realized_pnl": plain(realized), "position_quantity": plain(position.quantity),
         "position_avg_cost": plain(position.avg_cost),
     }  # fmt: skip
-    return answer, trade
 
 
 def activity(call: Call, e: dict[str, Any]) -> dict[str, Any]:

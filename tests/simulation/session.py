@@ -33,7 +33,7 @@ from services.trade_executor.closing import CloseFields
 from services.trade_executor.model import Change
 from services.trade_executor.ports import BrokerRefusedError
 from services.trade_executor.trigger import TriggerFields
-from tests.simulation.dice import Weather
+from tests.simulation.dice import Dice, Weather
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.loop import Stalled
 from tests.simulation.trace import listen
@@ -106,6 +106,7 @@ class Session:
             world.bus.join(channel, group)
         kept = [asyncio.create_task(world.bus.pump("strategies")),
                 asyncio.create_task(world.quote())]  # fmt: skip
+        await self._past()
         world.risk.start()
         world.executor.start()
         await self._settle_in()
@@ -117,6 +118,24 @@ class Session:
         await self._rest()
         for task in kept:
             task.cancel()
+
+    async def _past(self) -> None:
+        """In some sessions others have traded on the account before our books begin."""
+        past = Dice(-1 - self.world.seed)
+        if not past.chance(0.3):
+            return
+        for _ in range(past.whole(1, 6)):
+            kind = past.pick((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT))
+            symbol = past.pick(SYMBOLS)
+            self.world.venue.order_from_elsewhere(
+                OrderSpec(
+                    symbol=symbol, side=past.pick((Side.BUY, Side.SELL)), order_type=kind,
+                    quantity=Decimal(past.whole(1, 60)),
+                    limit_price=self.world.venue.prices[symbol]
+                    if kind is OrderType.LIMIT else None,
+                )
+            )  # fmt: skip
+            await asyncio.sleep(past.between(0.0, 2.0))
 
     async def _settle_in(self) -> None:
         """Let both services begin in peace, most times; a start in a storm is a session too."""
@@ -365,8 +384,9 @@ class Session:
         dice, venue = self.world.dice, self.world.venue
         late = [
             one
-            for one in self.invariants.to_be_booked()
-            if one.symbol not in venue.split_at or one.executed_at > venue.split_at[one.symbol]
+            for name, one in venue.executions.items()
+            if name not in venue.reversals
+            and (one.symbol not in venue.split_at or one.executed_at > venue.split_at[one.symbol])
         ]
         if not late:
             return

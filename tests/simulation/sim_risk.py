@@ -128,7 +128,20 @@ class SimRiskStore:
             if row is None:
                 return None
             ended = row["status"] in TERMINAL_STATUSES
-            return OpenOrder(_pending(self._judged_row(tx, row)), ended=ended, leg=_is_leg(row))
+            traded = sum(
+                t.execution.quantity for t in tx.tables.standing() if t.order_id == order_id
+            )
+            back = sum(
+                gone.trade.execution.quantity
+                for gone in tx.tables.reversals.values()
+                if gone.id in tx.tables.changes and gone.trade and gone.trade.order_id == order_id
+            )
+            return OpenOrder(
+                _pending(self._judged_row(tx, row)),
+                ended=ended,
+                leg=_is_leg(row),
+                before_us=row["filled_quantity"] - traded + back,
+            )
 
         return await self._server.ask("open_order", look)
 
@@ -273,8 +286,11 @@ Happened = BookedTrade | BookedReversal | BookedChange
 
 
 def _booked(tables: Tables) -> list[Happened]:
-    every = (tables.trades, tables.reversals, tables.changes)
-    return [one for table in every for one in table.values()]  # type: ignore[attr-defined]
+    reversals = list(tables.reversals.values())
+    # What takes an execution out of the opening balance is told as a reversal.
+    told = {one.id for one in reversals}
+    changes = [one for one in tables.changes.values() if one.id not in told]
+    return [*tables.trades.values(), *reversals, *changes]
 
 
 def _until(booked: Collection[Happened], before: dt.datetime) -> dt.datetime:
