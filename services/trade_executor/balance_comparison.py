@@ -19,6 +19,7 @@ from services.trade_executor.logic import Suspects, position_differences, positi
 from services.trade_executor.metrics import DISCREPANCIES, LEDGER_IMBALANCE
 from services.trade_executor.order_comparison import OrderComparison
 from services.trade_executor.ports import Books, Broker, Discrepancy, OpenDiscrepancy
+from services.trade_executor.resolutions import Resolutions
 
 NAKED = "naked"
 Explain = Callable[[Findings], Awaitable[None]]
@@ -67,7 +68,7 @@ class BalanceComparison:
         self._broker = broker
         self._lifecycle = lifecycle
         self._orders = orders
-        self._blocks = blocks
+        self._resolutions = Resolutions(books, blocks)
         self._clock = clock
         self._settle_s = settle_s
         self._suspects = Suspects(settle_s)
@@ -108,15 +109,14 @@ class BalanceComparison:
 
     async def _resolve(self, balances: Balances, imbalanced: set[str]) -> None:
         """Close what is explained: the books agree, and the matter is a settle time old."""
-        still = await self._books.open_discrepancies()
+        still = await self._resolutions.open()
         DISCREPANCIES.set(len(still))
         for one in still:
             # Its block was set when it was opened, or at the start. It is not set again here: a
             # person, or the protection desk, may have closed the matter since the list was read.
             old = self._clock.now() - one.opened_at >= dt.timedelta(seconds=self._settle_s)
             if old and await self._explained(one, balances, imbalanced):
-                await self._books.resolve_discrepancy(one, "our books agree with the broker's")
-                await self._blocks.clear(one.found.symbol, one.found.kind)
+                await self._resolutions.resolve(one, "our books agree with the broker's")
 
     async def _explained(
         self, one: OpenDiscrepancy, balances: Balances, imbalanced: set[str]

@@ -16,6 +16,9 @@ from services.trade_executor.model import BrokerOrder, BrokerPosition
 from services.trade_executor.ports import Books, Broker, Opening
 from services.trade_executor.tie_out import standing
 
+# Lists begin after the moment that is named; an order may trade in the very moment it is taken.
+_BEFORE = dt.timedelta(seconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class SeenAccount:
@@ -68,8 +71,8 @@ async def traded_before_us(
     opening, submitted = await books.opening(), found.submitted_at
     if opening is None or submitted is None or submitted >= opening.at:
         return ZERO, ZERO
-    executed = await broker.executions_since(submitted)
-    reversals = await broker.reversals_since(submitted)
+    executed = await broker.executions_since(submitted - _BEFORE)
+    reversals = await broker.reversals_since(submitted - _BEFORE)
     held = standing(
         [
             one
@@ -95,8 +98,8 @@ async def held_before_us(
     if opening is None or submitted is None or submitted >= opening.at:
         return None
     told = {one.execution_id: (one, one.executed_at)
-            for one in await broker.executions_since(submitted)}  # fmt: skip
-    for one in await broker.reversals_since(submitted):
+            for one in await broker.executions_since(submitted - _BEFORE)}  # fmt: skip
+    for one in await broker.reversals_since(submitted - _BEFORE):
         if one.replacement is not None:
             told[one.replacement.execution_id] = one.replacement, one.reversed_at
     if reversal.original not in told:

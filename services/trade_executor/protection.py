@@ -41,6 +41,7 @@ from services.trade_executor.protection_store import (
     is_guarded_entry,
     protection_of_entry,
 )
+from services.trade_executor.resolutions import Resolutions
 
 _log = get_logger(__name__)
 
@@ -77,7 +78,7 @@ class ProtectionDesk:
         self._lifecycle = lifecycle
         self._placing = placing
         self._cancels = cancels
-        self._blocks = blocks
+        self._resolutions = Resolutions(books, blocks)
         self._claims = claims
         self._clock = clock
         self._account_id = account_id
@@ -328,10 +329,9 @@ class ProtectionDesk:
             for one in await self._store.open()
             if (coverage := self.coverage.get(one.id)) is None or coverage.missing
         }
-        for one in await self._books.open_discrepancies():
+        for one in await self._resolutions.open():
             if one.found.kind == NAKED and one.found.symbol not in lacking:
-                await self._books.resolve_discrepancy(one, "every protected share has its exit")
-                await self._blocks.clear(one.found.symbol, NAKED)
+                await self._resolutions.resolve(one, "every protected share has its exit")
 
     def _now_s(self) -> float:
         return self._clock.monotonic_ns() / 1e9

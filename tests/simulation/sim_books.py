@@ -107,6 +107,11 @@ class SimBooks(ExecutorStore):
         await self._server.ask("ensure_accounts", lambda tx: self._open(tx, roles))
         self._known.update(roles.values())
 
+    async def ensure_capital(self, symbol: Symbol) -> None:
+        """Make the accounts that opening balances come from."""
+        roles = {name: capital_account(self._account, name) for name in (CURRENCY, symbol)}
+        await self._server.ask("ensure_capital", lambda tx: self._open(tx, roles))
+
     def _open(self, tx: Transaction, roles: dict[str, AccountKey]) -> None:
         for role, key in roles.items():
             flag = self._no_overdraft.get(role, False)

@@ -72,15 +72,22 @@ class BooksOtherwise(Wrapped):
 class KeepsWhatWasTakenBack(Wrapped):
     """Says of every bust and correction that it knows it already."""
 
-    async def reverse(self, order: Any, reversal: Any) -> Any:
+    async def reverse(self, order: Any, reversal: Any, held: Any = None) -> Any:
         return Written("duplicate", order)
+
+
+class BlamesNotTheOpening(Wrapped):
+    """Takes no execution out of the opening balance."""
+
+    async def reverse(self, order: Any, reversal: Any, held: Any = None) -> Any:
+        return await self._real.reverse(order, reversal)
 
 
 class LosesReplacements(Wrapped):
     """Takes a corrected execution back and forgets what stands in its place."""
 
-    async def reverse(self, order: Any, reversal: Any) -> Any:
-        return await self._real.reverse(order, replace(reversal, replacement=None))
+    async def reverse(self, order: Any, reversal: Any, held: Any = None) -> Any:
+        return await self._real.reverse(order, replace(reversal, replacement=None), held)
 
 
 class LosesSplits(Wrapped):
@@ -153,6 +160,7 @@ def test_bug_on_the_way_to_the_broker_is_seen(
         (ForgetsHolds, ("and holds", "holds of the ledger")),
         (LosesApprovals, ("intent lost",)),
         (KeepsWhatWasTakenBack, ("blocked", "took back", "is filled", "position", "cash")),
+        (BlamesNotTheOpening, ("blocked", "position", "cash", "booked")),
         (LosesReplacements, ("blocked", "not booked", "position", "cash")),
         (LosesSplits, ("blocked", "position")),
     ],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 
 import psycopg
 import pytest
 
+from infra.ledger_verify import verify
 from tests.support.executor_orders import approval, spec
 from tests.support.executor_world import World, compare_books, executor_world
 from tests.support.runtimes import eventually
@@ -114,6 +116,66 @@ async def test_what_was_amended_while_away_is_found_in_the_list(
     async with executor_world(simulator, database_url, redis_url) as world:
         await world.books_equal()
         assert {kind for kind, _ in amended(world)} == {"bust", "correction"}
+
+
+async def test_what_the_opening_balance_holds_is_followed_when_it_is_taken_back(
+    simulator: Simulator, database_url: str, redis_url: str
+) -> None:
+    def traded(symbol: str, side: str, quantity: str) -> str:
+        simulator.submit(symbol, side, quantity)
+        return str(simulator.ledger()["executions"][-1]["execution_id"])
+
+    bought_first, bought_then = traded("AAPL", "buy", "10"), traded("AAPL", "buy", "6")
+    sold, other = traded("AAPL", "sell", "4"), traded("KO", "buy", "5")
+    async with executor_world(simulator, database_url, redis_url) as world:
+        simulator.step(1)  # the market's clock stands still otherwise
+        simulator.control(f"executions/{bought_first}", {"kind": "bust"})
+        await eventually(lambda: len(amended(world)) == 1, what="the bust")
+        await held_equal(world, "AAPL", "2")
+        simulator.control(f"executions/{bought_then}", {"kind": "correct", "qty": "5"})
+        await eventually(lambda: len(amended(world)) == 2, what="the correction")
+        await held_equal(world, "AAPL", "1")
+    simulator.control(f"executions/{other}", {"kind": "bust"})  # the whole position, while away
+    simulator.control(f"executions/{sold}", {"kind": "bust"})  # a sale: shares come back
+    async with executor_world(simulator, database_url, redis_url) as world:
+        await held_equal(world, "AAPL", "5")
+        await held_equal(world, "KO", "0")
+        assert len(amended(world)) == 4
+    with psycopg.connect(database_url) as connection:
+        adopted = connection.execute(
+            "SELECT symbol, side, filled_quantity::int FROM orders"
+        ).fetchall()
+        told = connection.execute(
+            "SELECT count(*) FROM outbox WHERE channel = 'trades.reversed'"
+        ).fetchone()
+    assert sorted(adopted) == [
+        ("AAPL", "buy", 0), ("AAPL", "buy", 5), ("AAPL", "sell", 0), ("KO", "buy", 0),
+    ]  # fmt: skip
+    assert told == (4,)
+    assert [one.name for one in verify(database_url) if one.broken] == []
+
+
+async def held_equal(world: World, symbol: str, quantity: str) -> None:
+    """Wait until position and cash are the broker's, and nothing blocks the symbol."""
+    truth = world.simulator.ledger()
+    there = {one["symbol"]: one["qty"] for one in truth["positions"]}
+    assert float(there.get(symbol, 0)) == float(quantity)
+
+    def equal() -> bool:
+        with psycopg.connect(world.voice.database_url) as connection:
+            shares = connection.execute(
+                "SELECT quantity FROM portfolio_positions WHERE symbol = %s", (symbol,)
+            ).fetchone()
+            cash = connection.execute(
+                "SELECT credits_posted - debits_posted FROM ledger_accounts"
+                " WHERE owner = 'main' AND code = 'cash'"
+            ).fetchone()
+            differs = connection.execute(
+                "SELECT kind FROM discrepancies WHERE resolved_at IS NULL"
+            ).fetchall()
+        return (shares, cash, differs) == ((Decimal(quantity),), (Decimal(truth["cash"]),), [])
+
+    await eventually(equal, what=f"{quantity} {symbol} and the broker's cash", within_s=20)
 
 
 async def test_a_split_and_a_dividend_are_booked_and_a_resting_sell_is_restated(

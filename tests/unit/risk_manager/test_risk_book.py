@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -149,6 +150,22 @@ def test_an_execution_corrected_before_the_late_end_of_its_order_leaves_nothing_
     assert b.end(o.order_id, D(173), 7)
     assert b.orders == {}
     assert b.exposure("AAPL") == SymbolExposure(D(173), ZERO, ZERO)
+
+
+@pytest.mark.parametrize("first", ["row", "reversal"])
+def test_what_an_order_traded_before_our_books_is_no_execution_to_wait_for(first: str) -> None:
+    b, o = book(), order(executed=D(40))
+    if first == "row":
+        assert b.take_up(o, D(40))
+        assert (o.remaining, b.exposure("AAPL").buys) == (60, 60)
+    assert b.execute(taken_back(o, 30))
+    if first == "reversal":
+        assert b.take_up(o, D(40))
+    assert (o.remaining, b.exposure("AAPL").buys) == (90, 90)
+    assert b.execute(fill(o, 20))
+    assert b.end(o.order_id, D(30), 5)
+    assert o.order_id not in b.orders
+    assert b.exposure("AAPL").buys == 0
 
 
 def test_an_order_that_is_over_counts_again_while_its_execution_is_corrected() -> None:
