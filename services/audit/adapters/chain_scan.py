@@ -23,7 +23,7 @@ from psycopg import sql
 
 from libs.common.kernel.errors import UnavailableError
 from services.audit.anchors import Anchor, AnchorError, read_line
-from services.audit.logic import Break, Canonical, Claim, Head, Verification, find_break
+from services.audit.logic import Break, Canonical, Claim, Head, Verification, digest, find_break
 from services.audit.watch import AnchorWatch, Hashes
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -38,6 +38,12 @@ _QUERY: Final = """
                seq, ts, '=' || user_agent, encode(hash, 'hex')
         FROM audit_log WHERE seq BETWEEN {first} AND {last} ORDER BY seq
     ) TO STDOUT (NULL '')
+"""
+# Rows come by the index, in their order. Left to itself the planner sorts a part, on disk, where it
+# has no statistics yet; compiling the query takes longer than a part does.
+_IN_ORDER: Final = """
+    SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
+           set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
 """
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED: Final = {
@@ -250,19 +256,23 @@ def _span_of(url: str, snapshot: str, first: int, last: int) -> Span:
 def read_span(connection: psycopg.Connection, first_seq: int, last_seq: int) -> Span:
     """Read rows `first_seq` to `last_seq`; that the first one follows what is before the part is
     for the caller to see: `first` is what it claims to follow."""
-    count = 0
-    begin = head = Head(first_seq - 1)
+    begin = Head(first_seq - 1)
     hashes: list[str] = []
+    broken: Break | None = None
     for claim in _claims(connection, first_seq, last_seq):
-        if not count:
-            begin = head = Head(claim[0].seq - 1, claim[0].prev_hash)
-        broken = find_break(claim, head)
-        if broken is not None:
-            return Span(begin, head, count, bytes.fromhex("".join(hashes)), broken)
-        head = Head(claim[0].seq, claim[1])
-        hashes.append(claim[1])
-        count += 1
-    return Span(begin, head, count, bytes.fromhex("".join(hashes)), None)
+        form, claimed = claim
+        if not hashes:
+            begin = Head(form.seq - 1, form.prev_hash)
+            seq, last = begin.seq, begin.hash
+        # What `find_break` asks, without a call and a head for each of millions of rows.
+        seq += 1
+        if form.seq != seq or form.prev_hash != last or digest(form) != claimed:
+            broken = find_break(claim, Head(seq - 1, last))
+            break
+        last = claimed
+        hashes.append(claimed)
+    end = Head(begin.seq + len(hashes), hashes[-1] if hashes else begin.hash)
+    return Span(begin, end, len(hashes), bytes.fromhex("".join(hashes)), broken)
 
 
 def _joined(head: Head, span: Span) -> Break | None:
@@ -284,6 +294,7 @@ def _head_within(span: Span, rows: int) -> Head:
 
 def _claims(connection: psycopg.Connection, first_seq: int, last_seq: int) -> Iterator[Claim]:
     query = _QUERY.format(first=int(first_seq), last=int(last_seq))
+    connection.execute(_IN_ORDER)
     with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
         for line in copy:
             yield claim_of_line(bytes(line))
