@@ -15,7 +15,8 @@ import psycopg
 
 from infra.migrate import migrate
 from tests.fuzz.findings import Tally
-from tests.fuzz.service import Effort, control, fuzz, target_of
+from tests.fuzz.login import Login
+from tests.fuzz.service import Effort, control, fuzz, target_as, target_of
 from tests.support.servers import running_postgres, running_redis
 from tests.support.tokens import make_known
 from tests.support.whole import SERVICES, running_whole, served
@@ -57,6 +58,12 @@ def _session(folder: Path, names: list[str], seed: int, seconds: float, path: st
         with running_whole(database, redis.url, folder) as whole, served(control()) as simulator:
             urls = {**whole.urls, "broker_simulator": simulator}
             targets = [target_of(name, urls[name], path) for name in names]
+            # Once more as a user: what the operator may not do, and what waits for a second person
+            # as soon as there are two.
+            login = Login(urls["security"])
+            targets += [
+                target_as(login, name, urls[name], path) for name in names if name in SERVICES
+            ]
             ends = time.monotonic() + seconds
             while True:
                 for target in targets:

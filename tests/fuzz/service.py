@@ -36,6 +36,7 @@ from schemathesis.specs.openapi.checks import (
 from services.broker_simulator.main import build
 from services.broker_simulator.settings import SimulatorSettings
 from tests.fuzz.findings import Finding, Tally
+from tests.fuzz.login import Login
 from tests.fuzz.odd import odd_requests
 from tests.support.tokens import operator_headers
 
@@ -45,6 +46,8 @@ TIMEOUT_S: Final = 30.0
 UNREAD: Final = b"Invalid HTTP request received."
 """What the HTTP server itself says of an address that is too long; no service has seen it."""
 SIGNED_S: Final = 30.0
+LOGGED_IN_S: Final = 1.0
+"""A session is used for so long: requests end them."""
 _GENERATION: Final = GenerationConfig(with_security_parameters=False)
 SKIPPED: Final = ("/ready",)
 """503 with reasons is what it is for."""
@@ -71,6 +74,11 @@ def keys() -> dict[str, str]:
 def target_of(name: str, url: str, only: str = "") -> Target:
     """Return a service as a target, with the credentials that open it."""
     return Target(name, url, keys if name == "broker_simulator" else operator_headers, only)
+
+
+def target_as(login: Login, name: str, url: str, only: str = "") -> Target:
+    """Return a service as somebody with a login meets it."""
+    return Target(name, url, login.headers, only, signed_s=LOGGED_IN_S)
 
 
 def control() -> FastAPI:
@@ -105,13 +113,14 @@ class Target:
     sign: Callable[[], Mapping[str, str]] = operator_headers
     """Return headers of somebody who may do everything."""
     only: str = ""
+    signed_s: float = SIGNED_S
 
     def __post_init__(self) -> None:
         with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as client:
             self.document: dict[str, Any] = client.get(f"{self.url}/openapi.json").json()
         for path in SKIPPED:
             self.document["paths"].pop(path, None)
-        self._signed: tuple[float, Mapping[str, str]] = (-SIGNED_S, {})
+        self._signed: tuple[float, Mapping[str, str]] = (-self.signed_s, {})
         # So that the long lists of planned cases, once made, serve any number of rounds.
         self.planned: dict[str, list[Any]] = {}
 
@@ -119,7 +128,7 @@ class Target:
     def headers(self) -> Mapping[str, str]:
         """Return headers that are good now."""
         at, headers = self._signed
-        if time.monotonic() - at >= SIGNED_S:
+        if time.monotonic() - at >= self.signed_s:
             headers = self.sign()
             self._signed = time.monotonic(), headers
         return headers

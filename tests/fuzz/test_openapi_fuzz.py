@@ -16,11 +16,13 @@ from libs.common.runtime.openapi import ServiceApp, answers
 from libs.common.runtime.permissions import PUBLIC, requires
 from tests.conftest import Server
 from tests.fuzz.findings import Tally
-from tests.fuzz.service import Effort, Target, control, fuzz, target_of
+from tests.fuzz.login import Login
+from tests.fuzz.service import Effort, Target, control, fuzz, target_as, target_of
 from tests.support.tokens import make_known
 from tests.support.whole import SERVICES, Whole, running_whole, served
 
 BOUNDED = Effort(planned=3, random=1, odd=3, pool=60)
+LEAST = Effort(planned=1, random=0, odd=1, pool=30)
 EVERY = (*SERVICES, "broker_simulator")
 WHO = {"actor", "by", "who", "user", "operator", "requested_by", "proposed_by", "decided_by"}
 pytestmark = pytest.mark.timeout(300)
@@ -50,6 +52,15 @@ def urls(whole: Whole) -> Iterator[dict[str, str]]:
 def test_service_answers_as_its_openapi_says(name: str, urls: dict[str, str], seed: int) -> None:
     tally = Tally()
     fuzz(target_of(name, urls[name]), seed, BOUNDED, tally)
+    assert not tally.found, "\n".join(tally.lines())
+    assert tally.requests > 20
+
+
+def test_security_answers_users_as_its_openapi_says(urls: dict[str, str], seed: int) -> None:
+    """Half of it is for who has logged in, which the operator has not."""
+    tally = Tally()
+    login = Login(urls["security"])
+    fuzz(target_as(login, "security", urls["security"]), seed, LEAST, tally)
     assert not tally.found, "\n".join(tally.lines())
     assert tally.requests > 20
 
