@@ -9,8 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# How many test processes; the tests start real servers, so more than the cores does not help.
-TEST_WORKERS ?= 2
+# How many test processes. On two cores they wait for servers, time-outs and processes a third of
+# their time, which one process more than the cores fills.
+TEST_WORKERS ?= 3
 
 .PHONY: help
 help: ## list the targets
@@ -97,9 +98,11 @@ audit-deps: $(READY) ## ask an advisory service about every package of the lock 
 sbom: $(READY) ## write bills of materials (CycloneDX) of the lock, the images, the stack: build/sbom
 	@$(BIN)/python -m infra.supply.sbom
 
+# The hundreds of processes that tests start read modules that are compiled once, whatever the
+# environment says of writing them.
 .PHONY: test
 test: lint ## everything that checks the project
-	$(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory test-containers; \
 	else echo "no Docker engine here: the integration tests ran on the packaged servers only"; fi
 

@@ -43,7 +43,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes |
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lane that takes longest comes first."""
+    """What takes longest comes first."""
     in_order(items)
 
 

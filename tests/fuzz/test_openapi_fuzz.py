@@ -25,7 +25,7 @@ BOUNDED = Effort(planned=3, random=1, odd=3, pool=60)
 LEAST = Effort(planned=1, random=0, odd=1, pool=30)
 EVERY = (*SERVICES, "broker_simulator")
 WHO = {"actor", "by", "who", "user", "operator", "requested_by", "proposed_by", "decided_by"}
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

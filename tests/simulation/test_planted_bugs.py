@@ -13,6 +13,8 @@ from services.trade_executor.ports import BrokerRefusedError, OutcomeUnknownErro
 from tests.simulation.dice import Weather
 from tests.simulation.session import play
 
+pytestmark = pytest.mark.slow
+
 
 class Wrapped:
     """Passes everything on; a subclass gets one thing wrong."""

@@ -11,6 +11,8 @@ import pytest
 from tests.simulation.dice import Weather
 from tests.simulation.session import Outcome, play
 
+pytestmark = pytest.mark.slow
+
 FRESH = 60
 PAST = [
     tuple(map(int, line.split()[:2]))

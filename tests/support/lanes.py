@@ -2,7 +2,8 @@
 
 A test that starts the whole system wants most of the machine while it starts, and waits most of the
 time after that. So all of those make one lane: they never run beside each other, one worker takes
-them first, and the other workers run everything else meanwhile.
+them first, and the other workers run everything else meanwhile: modules with a slow test first, so
+that no long one begins when the others are about to end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 MARK: Final = "serial"
+SLOW: Final = "slow"
 # xdist's controller knows the names of tests alone, not their marks; `in_order` holds the two
 # against each other.
 LANE: Final = (
@@ -30,11 +32,15 @@ class Lanes(LoadScopeScheduling):
 
 
 def in_order(items: list[pytest.Item]) -> None:
-    """Put the serial tests first; raises UsageError where a test's mark and its lane disagree."""
+    """Put the serial tests first, then the modules that hold a slow one, the rest as it stands.
+
+    Raises UsageError where a test's mark and its lane disagree.
+    """
     for item in items:
         if (item.get_closest_marker(MARK) is not None) != item.nodeid.startswith(LANE):
             raise pytest.UsageError(
                 f"{item.nodeid}: marked serial and not in LANE of tests/support/lanes.py, or the"
                 " other way round"
             )
-    items.sort(key=lambda item: not item.nodeid.startswith(LANE))
+    slow = {item.path for item in items if item.get_closest_marker(SLOW) is not None}
+    items.sort(key=lambda item: (not item.nodeid.startswith(LANE), item.path not in slow))

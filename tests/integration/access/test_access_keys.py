@@ -33,7 +33,7 @@ HERE: Final = "203.0.113.9"
 BOSS, VIEWER = Person("boss", ("admin",)), Person("lea", ("viewer",))
 GONE, NEWCOMER = Person("gone", ("admin",)), Person("new", ("admin",))
 ALL: Final = sorted(ROLES["admin"])
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ PUBLIC_PATHS = frozenset(
 OWN_RULES = frozenset({("/api/v1/auth/refresh", "nobody", "no-token")})
 """Public routes that ask for a proof of another kind: a refresh token. Of the routes about oneself
 some are for users only (`users-only`), which the person at the machine is not."""
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ from tests.support.runtimes import eventually, ready, serving
 from tests.support.servers import ServerProcess
 from tests.support.story import MadeUpStory
 
+pytestmark = pytest.mark.slow
+
 NOW = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
 
 

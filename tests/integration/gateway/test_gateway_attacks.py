@@ -9,6 +9,8 @@ import pytest
 from infra.routes import PORTS
 from tests.support.gateways import Gateway
 
+pytestmark = pytest.mark.slow
+
 PATHS = (
     b"/api/v1/orders/../../../metrics",
     b"/api/v1/orders/%2e%2e/%2e%2e/%2e%2e/metrics",

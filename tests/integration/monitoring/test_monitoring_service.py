@@ -32,6 +32,8 @@ from tests.support.runtimes import eventually, ready, serving
 from tests.support.servers import ServerProcess
 from tests.support.tokens import headers_for
 
+pytestmark = pytest.mark.slow
+
 NOW = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 IDS = Uuid7Ids()
 BASE = "/api/v1/monitoring"

@@ -28,6 +28,8 @@ from services.portfolio.store import BookStore, JournalStore
 from tests.support.books import MadeUpBooks
 from tests.support.runtimes import eventually, ready, runtime_for, serving
 
+pytestmark = pytest.mark.slow
+
 WALL = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
 MONDAY = dt.datetime(2022, 1, 3, 15, 0, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

@@ -20,6 +20,8 @@ from strategies.sma_cross import SmaCross
 from tests.support.bar_feed import BarFeed, daily_bars
 from tests.support.engine_desk import opened
 
+pytestmark = pytest.mark.slow
+
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 BASE = "/api/v1/strategies"
 SMA = {"id": "sma_cross", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"}

@@ -23,7 +23,7 @@ from tests.support.bar_feed import daily_bars
 from tests.support.engine_desk import Desk, opened
 from tests.support.runtimes import eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 SMA = {"id": "sma", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"}

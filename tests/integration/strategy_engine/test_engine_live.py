@@ -22,6 +22,8 @@ from tests.support.engine_desk import Desk, opened
 from tests.support.runtimes import eventually
 from tests.support.told import messages
 
+pytestmark = pytest.mark.slow
+
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 SMA = {"id": "sma_cross", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"}
 RSI = {

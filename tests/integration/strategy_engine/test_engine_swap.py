@@ -19,6 +19,8 @@ from tests.support.bar_feed import daily_bars
 from tests.support.engine_desk import Desk, opened
 from tests.support.runtimes import eventually
 
+pytestmark = pytest.mark.slow
+
 BASE = "/api/v1/strategies"
 BUILT_IN = Path(__file__).resolve().parents[3] / "strategies"
 SMA = {"id": "mine", "class_name": "sma_cross", "universe": ["AAPL"], "timeframe": "1d"}

@@ -14,7 +14,7 @@ from tests.support.fault_stage import SYMBOLS, Stage, fault_stage
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.simulator import Simulator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 POST = b"POST /v2/orders"
 

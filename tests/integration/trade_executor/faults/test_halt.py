@@ -12,7 +12,7 @@ from libs.common.domain.vocabulary import TradingState
 from tests.support.fault_stage import Stage
 from tests.support.runtimes import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 ORDERS = {"method": "POST", "path": "/v2/orders"}
 

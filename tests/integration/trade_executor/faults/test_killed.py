@@ -18,6 +18,8 @@ from tests.support.fault_stage import Books
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator, start_simulator
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = ("AAPL", "KO", "MSFT")
 OPEN = "status NOT IN ('denied', 'filled', 'canceled', 'expired', 'rejected', 'replaced')"
 

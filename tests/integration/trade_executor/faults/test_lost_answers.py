@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fault_stage import SYMBOLS, Stage
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 ORDERS: dict[str, str] = {"method": "POST", "path": "/v2/orders"}
 

@@ -22,7 +22,7 @@ from tests.support.servers import ServerProcess, running_postgres
 from tests.support.simulator import Simulator
 from tests.support.tokens import make_known
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
