@@ -15,7 +15,7 @@ from infra.embedded.settings import ALPACA_KEY_NAMES, ALPACA_SECRET_NAMES, SHORT
 from tests.support.full_disk import small_disk
 from tests.support.system import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(300)]
 
 UNSET = {*ALPACA_KEY_NAMES, *ALPACA_SECRET_NAMES, *SHORT_NAMES}
 BEFORE_ANYTHING_S = 30.0

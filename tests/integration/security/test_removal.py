@@ -33,7 +33,7 @@ def _traces(database_url: str, *words: str) -> set[str]:
     return found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_removed_user_has_no_way_in_and_leaves_the_record_only(
     database_url: str, redis_url: str
 ) -> None:
