@@ -64,7 +64,11 @@ async def create(
         password_changed_at=now,
     )
     person = Person(user, Credentials(user.id, await desk.prover.passwords.hash(password)))
-    details = {"roles": " ".join(user.roles), "accounts": " ".join(user.accounts)}
+    details = {
+        "id": str(user.id),
+        "roles": " ".join(user.roles),
+        "accounts": " ".join(user.accounts),
+    }
     async with desk.store.work() as work:
         await work.add_person(person)
         await work.tell(desk.prover.events.user_changed(who.actor, user, "create", caller, details))

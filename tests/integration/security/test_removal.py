@@ -67,7 +67,10 @@ async def test_a_removed_user_has_no_way_in_and_leaves_the_record_only(
         assert (event["actor"], event["resource"]) == ("service:operator", "user:zenobia")
         assert event["details"]["id"] == user["id"]
         # Another one of that name is another one.
-        assert (await there.add("zenobia", "viewer"))["id"] != user["id"]
+        again = await there.add("zenobia", "viewer")
+        made_as = [e["details"]["id"] for e in there.told() if e["action"] == "create"]
+        assert made_as[-2:] == [user["id"], again["id"]]
+        assert again["id"] != user["id"]
 
 
 async def test_the_last_administrator_stays(database_url: str, redis_url: str) -> None:
