@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from infra.compose_check.conditions import JOBS
+from infra.compose_check.hardening import UNREACHABLE
 from infra.compose_check.panels import expressions
 from infra.containers import make_secrets
 from infra.embedded import plan
@@ -105,6 +106,22 @@ def test_networks_join_exactly_who_must_talk() -> None:
     assert sees["postgres"] == set(PORTS) | {"migrate", "redis"}
     assert sees["redis"] == set(PORTS) | {"migrate", "postgres"}
     assert sees["secrets"] == sees["certificate"] == set()
+
+
+def test_what_the_check_tries_to_reach_shares_no_network() -> None:
+    sees = reach()
+    for name, targets in UNREACHABLE.items():
+        assert {target.split(":")[0] for target in targets} <= set(SERVICES) - sees[name], name
+
+
+def test_no_address_is_fixed_so_that_stacks_stand_side_by_side() -> None:
+    """A fixed subnet collides with a second stack, and with one whose networks are older."""
+    for name, service in SERVICES.items():
+        assert not isinstance(service.get("networks", []), dict), name
+        assert "container_name" not in service, name
+    assert not [name for name, facts in STACK["networks"].items() if "ipam" in facts]
+    trusted = STACK["x-environment"]["TRADEWIND_TRUSTED_GATEWAY"]
+    assert trusted in SERVICES
 
 
 def test_there_is_one_way_in_and_no_way_out() -> None:
