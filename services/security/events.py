@@ -94,8 +94,9 @@ class Events:
         caller: Caller,
         details: Mapping[str, str] = NONE,
     ) -> AuditEvent:
-        """A user was created or changed."""
-        return self._event("user", action, _name(user), "done", actor, caller, details)
+        """A user was created, changed or removed. The id tells two of one name apart."""
+        known = {"id": str(user.id), **details}
+        return self._event("user", action, _name(user), "done", actor, caller, known)
 
     def signing_key(self, actor: str, kid: str, old: str) -> AuditEvent:
         """Tokens are signed with another key."""

@@ -64,11 +64,7 @@ async def create(
         password_changed_at=now,
     )
     person = Person(user, Credentials(user.id, await desk.prover.passwords.hash(password)))
-    details = {
-        "id": str(user.id),
-        "roles": " ".join(user.roles),
-        "accounts": " ".join(user.accounts),
-    }
+    details = {"roles": " ".join(user.roles), "accounts": " ".join(user.accounts)}
     async with desk.store.work() as work:
         await work.add_person(person)
         await work.tell(desk.prover.events.user_changed(who.actor, user, "create", caller, details))
@@ -111,8 +107,7 @@ async def remove(desk: Desk, who: Principal, user_id: UUID, caller: Caller) -> N
         await desk.sessions.end(work, who.actor, user, live, "user removed", caller)
         await desk.sessions.void_user(work, user_id)
         await work.remove_person(user_id)
-        details = {"id": str(user_id)}
-        await work.tell(desk.prover.events.user_changed(who.actor, user, "remove", caller, details))
+        await _told(desk, work, who, user, "remove", caller)
     await desk.prover.limits.forget(user.name)
 
 
