@@ -165,7 +165,7 @@ class World:
         response = await self.client.get(f"/api/v1/orders/{order_id}")
         return response.json() if response.status_code == 200 else {}
 
-    async def until(self, order_id: uuid.UUID, *statuses: str, within_s: float = 10) -> Any:
+    async def until(self, order_id: uuid.UUID, *statuses: str, within_s: float = 60) -> Any:
         """Wait until an order has one of the statuses; return it."""
         seen: dict[str, Any] = {}
 
@@ -185,7 +185,7 @@ class World:
         response = await self.client.get(f"/api/v1/orders/{order_id}/events")
         return [event["event"] for event in response.json()["items"]]
 
-    async def books_equal(self, within_s: float = 10) -> None:
+    async def books_equal(self, within_s: float = 60) -> None:
         """Wait until our books equal the broker's truth, to the cent and the share."""
 
         def differences() -> list[str]:

@@ -60,7 +60,7 @@ class Books:
         return wrongs(self.database_url, self.simulator.ledger(), judged, expected)
 
     async def nothing_wrong(
-        self, expected: Expected | None = None, *, within_s: float = 20
+        self, expected: Expected | None = None, *, within_s: float = 60
     ) -> None:
         """Wait until nothing is lost, doubled or mispriced; fails with everything that is."""
         deadline = time.monotonic() + within_s
@@ -94,7 +94,7 @@ class Stage(Books):
         await self.world.send(given)
         return given.order_id
 
-    async def until(self, order_id: uuid.UUID, *statuses: str, within_s: float = 20) -> Any:
+    async def until(self, order_id: uuid.UUID, *statuses: str, within_s: float = 60) -> Any:
         """Wait until an order has one of the statuses; return it."""
         return await self.world.until(order_id, *statuses, within_s=within_s)
 
@@ -119,7 +119,7 @@ class Stage(Books):
         expected: Expected | None = None,
         *,
         blocks: frozenset[str] = frozenset(),
-        within_s: float = 20,
+        within_s: float = 60,
     ) -> None:
         """Switch the faults off and wait until nothing is wrong and no symbol is blocked, except
         those in `blocks`."""

@@ -40,7 +40,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def eventually(
-    check: Callable[[], Awaitable[bool] | bool], *, within_s: float = 30.0, what: str = "condition"
+    check: Callable[[], Awaitable[bool] | bool], *, within_s: float = 60.0, what: str = "condition"
 ) -> None:
     """Wait until `check` is true; fail naming `what` after `within_s`."""
     deadline = time.monotonic() + within_s
@@ -53,7 +53,7 @@ async def eventually(
         await asyncio.sleep(0.02)
 
 
-async def ready(client: httpx.AsyncClient, *, within_s: float = 30.0) -> None:
+async def ready(client: httpx.AsyncClient, *, within_s: float = 60.0) -> None:
     """Wait until `/ready` is 200; fail with its last reasons."""
     deadline = time.monotonic() + within_s
     while True:

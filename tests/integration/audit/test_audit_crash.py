@@ -72,7 +72,7 @@ async def test_kills_lose_and_double_nothing(
             before = len(recorded(database_url))
             await eventually(
                 lambda known=before: len(recorded(database_url)) > known,  # type: ignore[misc]
-                within_s=30,
+                within_s=60,
                 what=f"progress before kill {kill}",
             )
             await asyncio.sleep(chance.uniform(0, 0.05))

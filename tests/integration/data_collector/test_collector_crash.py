@@ -69,6 +69,6 @@ async def test_no_minute_is_lost_when_both_servers_die(server_directory: Path) -
             await asyncio.to_thread(postgres.start)
             await _minutes(simulator, 2)
             await eventually(
-                lambda: _stored(postgres.url) == list(range(10)), within_s=20, what="ten minutes"
+                lambda: _stored(postgres.url) == list(range(10)), within_s=60, what="ten minutes"
             )
             await ready(client)

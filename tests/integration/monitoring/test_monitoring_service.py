@@ -302,10 +302,10 @@ async def test_database_away_does_not_silence_the_alarm(
         await eventually(lambda: health_is(client, "ok"), what="ok")
         pg_server.stop()
         try:
-            await eventually(lambda: bool(gotify.received), within_s=20, what="a push")
+            await eventually(lambda: bool(gotify.received), within_s=60, what="a push")
         finally:
             pg_server.start()
-        await eventually(lambda: stored(client), within_s=20, what="the alert stored later")
+        await eventually(lambda: stored(client), within_s=60, what="the alert stored later")
     assert [m["title"] for m in gotify.received].count("ERROR: portfolio is down") == 1
 
 

@@ -97,7 +97,7 @@ def preview(symbol: str, **order: object) -> dict[str, object]:
 
 
 def request(symbol: str, **order: object) -> dict[str, object]:
-    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=5)
+    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30)
     return {
         **preview(symbol, **order),
         "request_id": str(uuid.uuid4()),
@@ -349,7 +349,7 @@ async def test_bad_limits_and_reasons_are_refused_naming_the_field(
 async def test_expired_reservation_gives_its_headroom_back(
     settings: RiskSettings, world: World
 ) -> None:
-    short = settings.model_copy(update={"risk_reservation_s": 0.3, "risk_reservation_grace_s": 0.0})
+    short = settings.model_copy(update={"risk_reservation_s": 2.0, "risk_reservation_grace_s": 0.0})
     async with serving(build(short)) as service:
         await ready(service)
         await quoted(world, service, "KO", 50.0)

@@ -32,7 +32,7 @@ async def test_every_signal_is_approved_exactly_once_though_killed(
             ]
             per_kill = SIGNALS // (KILLS + 1)
             for round_ in range(KILLS + 1):
-                await eventually(process.ready, within_s=40, what=f"start {round_}")
+                await eventually(process.ready, within_s=60, what=f"start {round_}")
                 part = signals[round_ * per_kill : (round_ + 1) * per_kill]
                 for start in range(0, len(part), 10):
                     await world.send(*part[start : start + 10])
@@ -41,14 +41,14 @@ async def test_every_signal_is_approved_exactly_once_though_killed(
                     await asyncio.sleep(dice.uniform(0.0, 0.15))
                     process.kill()
                     process.start()
-            await eventually(process.ready, within_s=40, what="the last start")
+            await eventually(process.ready, within_s=60, what="the last start")
             ids = {s.signal_id for s in signals}
 
             async def all_judged() -> bool:
                 rows = world.rows("SELECT count(*) AS n FROM risk_assessments")
                 return bool(rows[0]["n"] == len(ids))
 
-            await eventually(all_judged, within_s=40, what="all judgements")
+            await eventually(all_judged, within_s=60, what="all judgements")
             rows = world.rows("SELECT signal_id, order_id, verdict, code FROM risk_assessments")
             assert {row["signal_id"] for row in rows} == ids
             denied = {row["code"] for row in rows if row["verdict"] == "denied"}
@@ -60,7 +60,7 @@ async def test_every_signal_is_approved_exactly_once_though_killed(
             async def all_published() -> bool:
                 return {e.payload.order_id for e in await world.approved()} == approved
 
-            await eventually(all_published, within_s=20, what="all orders on the log")
+            await eventually(all_published, within_s=60, what="all orders on the log")
             # The log may repeat a message after a crash; its id is then the same.
             first_seen: dict[object, object] = {}
             for envelope in await world.approved():

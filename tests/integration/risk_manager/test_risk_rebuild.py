@@ -220,7 +220,7 @@ async def test_income_is_profit_and_a_deposit_is_not(world: World, redis_url: st
         async def valued() -> bool:
             return bool(world.rows("SELECT 1 FROM risk_metrics WHERE equity = 1000000"))
 
-        await eventually(valued, within_s=30, what="a valuation")
+        await eventually(valued, within_s=60, what="a valuation")
         book_activities(world.database_url)
 
         async def counted() -> bool:
@@ -229,4 +229,4 @@ async def test_income_is_profit_and_a_deposit_is_not(world: World, redis_url: st
                 Decimal("1000519.75"), Decimal("19.75"),
             )  # fmt: skip
 
-        await eventually(counted, within_s=30, what="30 - 4.50 - 7 + 1.25 of the 519.75 as profit")
+        await eventually(counted, within_s=60, what="30 - 4.50 - 7 + 1.25 of the 519.75 as profit")

@@ -120,10 +120,10 @@ async def test_calls_wait_for_the_database_and_the_lost_are_counted(
                 if one["payload"]["event_type"] == "ApiCallsNotRecorded"
             ]
 
-        await eventually(lambda: bool(lost()), within_s=30, what="the loss on record")
+        await eventually(lambda: bool(lost()), within_s=60, what="the loss on record")
         await eventually(
             lambda: len(calls(database_url)) + sum(map(int, lost())) == 51,
-            within_s=30,
+            within_s=60,
             what="every call recorded or counted",
         )
     assert len(calls(database_url)) >= 21

@@ -18,6 +18,7 @@ from libs.common.runtime.database import Database
 from libs.common.runtime.heartbeat import watch_database
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.settings import ServiceSettings
+from tests.support.runtimes import eventually
 from tests.support.servers import ServerProcess, running_postgres
 
 TIMEOUT_S = 0.5
@@ -82,14 +83,13 @@ async def test_an_idle_service_notices_the_silence_and_its_end(own_postgres: Ser
     watch = asyncio.create_task(watch_database(runtime))
     try:
         await asyncio.sleep(0.5)
-        assert runtime.readiness.ready
+        await eventually(lambda: runtime.readiness.ready, what="an answer")
         with stopped(own_postgres):
-            await asyncio.sleep(1.5)
-            assert "no answer for 0.5 s" in runtime.readiness.reasons["database"]
-        async with asyncio.timeout(5):
-            while not runtime.readiness.ready:
-                runtime.readiness.changed.clear()
-                await runtime.readiness.changed.wait()
+            await eventually(
+                lambda: "no answer for 0.5 s" in runtime.readiness.reasons.get("database", ""),
+                what="the silence to be noticed",
+            )
+        await eventually(lambda: runtime.readiness.ready, what="an answer again")
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)

@@ -109,7 +109,7 @@ async def test_commits_in_quick_succession_keep_their_order(runtime: Runtime, tu
         titles = [str(number) for number in range(150)]
         for title in titles:
             await say(runtime, title)
-        await eventually(lambda: len(recorder.titles) >= len(titles), within_s=30, what="all")
+        await eventually(lambda: len(recorder.titles) >= len(titles), within_s=60, what="all")
     assert recorder.titles == titles
 
 

@@ -154,7 +154,7 @@ async def test_a_lost_connection_is_made_up_for_where_nobody_came(
             ).fetchone()
         return row is not None and row[0] == 1
 
-    await eventually(locked, within_s=15, what="the lock again")
+    await eventually(locked, within_s=60, what="the lock again")
     assert not watching.done()
     await clerk.write("still here")
     other = hire("b")

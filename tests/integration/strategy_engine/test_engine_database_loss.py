@@ -82,7 +82,7 @@ async def test_signals_equal_the_loop_through_losses_of_the_database(
                 own_postgres.start()
                 feed = BarFeed(own_postgres.url, redis_url, "1d")
         await eventually(
-            lambda: states(own_postgres) == [runner.save()], within_s=40, what="the last state"
+            lambda: states(own_postgres) == [runner.save()], within_s=60, what="the last state"
         )
     with psycopg.connect(own_postgres.url) as connection:
         query = "SELECT bar_ts, target FROM signals ORDER BY bar_ts"

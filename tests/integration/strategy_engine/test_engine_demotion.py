@@ -78,7 +78,7 @@ async def shows(d: Desk, strategy_id: str, **wanted: object) -> None:
         found = await stood(d, strategy_id)
         return all(str(found.get(name)) == str(value) for name, value in wanted.items())
 
-    await eventually(as_wanted, within_s=30, what=f"{wanted} of {strategy_id}")
+    await eventually(as_wanted, within_s=60, what=f"{wanted} of {strategy_id}")
 
 
 async def mode(d: Desk, strategy_id: str) -> str:

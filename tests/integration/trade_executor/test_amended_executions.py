@@ -175,7 +175,7 @@ async def held_equal(world: World, symbol: str, quantity: str) -> None:
             ).fetchall()
         return (shares, cash, differs) == ((Decimal(quantity),), (Decimal(truth["cash"]),), [])
 
-    await eventually(equal, what=f"{quantity} {symbol} and the broker's cash", within_s=20)
+    await eventually(equal, what=f"{quantity} {symbol} and the broker's cash", within_s=60)
 
 
 async def test_a_split_and_a_dividend_are_booked_and_a_resting_sell_is_restated(
@@ -193,7 +193,7 @@ async def test_a_split_and_a_dividend_are_booked_and_a_resting_sell_is_restated(
     world.simulator.control(
         "market", {"actions": [{"symbol": "AAPL", "kind": "split", "ratio": "2"}]}
     )
-    await world.books_equal(within_s=20)
+    await world.books_equal(within_s=60)
     with psycopg.connect(world.voice.database_url) as connection:
         assert connection.execute(
             "SELECT kind, code, amount::text, quantity::text FROM account_activities ORDER BY kind"

@@ -68,12 +68,12 @@ async def test_an_unreadable_answer_to_an_order_is_looked_up(world: World) -> No
         world.simulator.fault("mute", stream="trading", count=3)  # else the stream tells first
         order = approval(spec("buy", "2"), generation=1)
         await world.send(order)
-        await world.until(order.order_id, "filled", within_s=20)
+        await world.until(order.order_id, "filled", within_s=60)
         lost = "lose_outcome" in await world.events(order.order_id)
         # A comparison of the orders may find it before an endless answer is given up.
         assert lost or how["form"] == "trickle", how
         world.simulator.clear_faults()
-    await world.books_equal(within_s=20)
+    await world.books_equal(within_s=60)
     assert len(world.simulator.ledger()["orders"]) == len(ANSWERS)
     items: list[dict[str, Any]] = []
 
@@ -93,13 +93,13 @@ async def test_unreadable_answers_to_everything_that_is_asked(world: World) -> N
         world.simulator.disconnect("trading")  # the next connection begins with a comparison
         order = approval(spec("buy", "1"), generation=1)
         await world.send(order)
-        await world.until(order.order_id, "filled", within_s=20)
+        await world.until(order.order_id, "filled", within_s=60)
     world.simulator.clear_faults()
-    await world.books_equal(within_s=20)
+    await world.books_equal(within_s=60)
     assert len(world.simulator.ledger()["orders"]) == len(ANSWERS)
     assert await figure(world, "broker_answers_unreadable_total") >= before + 10
     assert (await world.client.get("/health")).status_code == 200
-    await eventually(lambda: _ready(world), within_s=20, what="ready again")
+    await eventually(lambda: _ready(world), within_s=60, what="ready again")
 
 
 async def _ready(world: World) -> bool:
@@ -113,7 +113,7 @@ async def test_an_unreadable_answer_to_a_cancel_is_asked_again(world: World) -> 
         await world.until(order.order_id, "working")
         world.simulator.fault("garbled_answer", method="DELETE", path="/v2/*", count=1, **how)
         await world.client.delete(f"/api/v1/orders/{order.order_id}")
-        await world.until(order.order_id, "canceled", within_s=20)
+        await world.until(order.order_id, "canceled", within_s=60)
     await world.books_equal()
 
 
@@ -123,9 +123,9 @@ async def test_unreadable_frames_lose_nothing(world: World) -> None:
         world.simulator.fault("garbled_frame", event="fill", count=1, **how)
         order = approval(spec("buy", "3"), generation=1)
         await world.send(order)
-        await world.until(order.order_id, "filled", within_s=20)
+        await world.until(order.order_id, "filled", within_s=60)
         world.simulator.clear_faults()
-    await world.books_equal(within_s=20)
+    await world.books_equal(within_s=60)
     # An object without a known field is a message of another stream: not ours, not wrong.
     assert await figure(world, "broker_stream_unreadable_total") == before + len(FRAMES) - 1
     order = approval(spec("buy", "1"), generation=1)
@@ -145,9 +145,9 @@ async def test_wrong_fields_in_events_lose_and_misprice_nothing(world: World) ->
         )
         order = approval(spec("buy", "3"), generation=1)
         await world.send(order)
-        await world.until(order.order_id, "filled", within_s=20)
+        await world.until(order.order_id, "filled", within_s=60)
         world.simulator.clear_faults()
-    await world.books_equal(within_s=20)
+    await world.books_equal(within_s=60)
     assert await figure(world, "broker_stream_unreadable_total") > before + len(FIELDS) // 2
 
     async def kept() -> bool:

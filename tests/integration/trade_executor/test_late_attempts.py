@@ -62,10 +62,10 @@ async def test_an_attempt_that_arrives_after_the_next_one_is_cancelled(
     proxy.late_requests(POST, seconds=LATE_S)
     order = approval(spec("buy", "10", limit="90"), generation=1, lasts_s=60.0)
     await world.send(order)
-    await world.until(order.order_id, "working", within_s=30)
+    await world.until(order.order_id, "working", within_s=60)
     await eventually(
         lambda: at_venue(simulator) == {"1": "canceled", "2": "new"},
-        within_s=30,
+        within_s=60,
         what="the first attempt cancelled, the second resting",
     )
 
@@ -78,7 +78,7 @@ async def test_an_attempt_that_arrives_after_the_next_one_is_cancelled(
             and own["id"] == str(order.order_id)
         )
 
-    await eventually(on_record, within_s=20, what="both attempts in the books")
+    await eventually(on_record, within_s=60, what="both attempts in the books")
     await world.books_equal()
 
 
@@ -88,11 +88,11 @@ async def test_an_attempt_that_traded_late_is_booked_on_a_row_of_its_own(
     proxy.late_requests(POST, seconds=LATE_S)
     order = approval(spec("buy", "10"), generation=1, lasts_s=60.0)
     await world.send(order)
-    await world.until(order.order_id, "filled", within_s=30)
+    await world.until(order.order_id, "filled", within_s=60)
     await eventually(
-        lambda: at_venue(simulator) == {"1": "filled", "2": "filled"}, within_s=30, what="both"
+        lambda: at_venue(simulator) == {"1": "filled", "2": "filled"}, within_s=60, what="both"
     )
-    await world.books_equal(within_s=30)
+    await world.books_equal(within_s=60)
     rows = {one["client_order_id"][-2:]: one for one in await listed(world)}
     assert (rows["-2"]["filled_quantity"], rows["-2"]["anomaly"]) == ("10", None)
     assert (rows["-1"]["filled_quantity"], rows["-1"]["anomaly"]) == ("10", "late_attempt")
@@ -105,10 +105,10 @@ async def test_an_order_that_arrives_after_it_was_given_up_is_cancelled(
     # Its approval ends before it could be sent again.
     order = approval(spec("buy", "10", limit="90"), generation=1, lasts_s=2.0)
     await world.send(order)
-    await world.until(order.order_id, "denied", within_s=30)
+    await world.until(order.order_id, "denied", within_s=60)
     await eventually(
-        lambda: at_venue(simulator) == {"1": "canceled"}, within_s=30, what="cancelled there"
+        lambda: at_venue(simulator) == {"1": "canceled"}, within_s=60, what="cancelled there"
     )
-    shown = await world.until(order.order_id, "canceled", within_s=20)
+    shown = await world.until(order.order_id, "canceled", within_s=60)
     assert shown["anomaly"].endswith("_after_denied")
     await world.books_equal()

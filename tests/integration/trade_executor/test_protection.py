@@ -50,7 +50,7 @@ async def guarded(desk: OrderDesk, active: str, stop_price: str = "90") -> dict[
         )  # fmt: skip
 
     try:
-        await eventually(whole, within_s=15, what=f"{active} guarded")
+        await eventually(whole, within_s=60, what=f"{active} guarded")
     except AssertionError as error:
         orders = await listed(desk)
         raise AssertionError(f"{error}: {seen}\n" + "\n".join(map(str, orders))) from error
@@ -117,7 +117,7 @@ async def test_a_complete_bracket_guards_itself_until_its_day_exits_expire(desk:
     async def anew() -> bool:
         return any(one["time_in_force"] == "gtc" for one in await stops(desk))
 
-    await eventually(anew, within_s=15, what="exits that outlive the day")
+    await eventually(anew, within_s=60, what="exits that outlive the day")
     await guarded(desk, "10")
 
 
@@ -151,7 +151,7 @@ async def test_a_kill_switch_does_not_stop_exits(desk: OrderDesk) -> None:
     assert at_broker(desk) == ["10"]
     desk.simulator.request("DELETE", "/v2/orders")
     await eventually(lambda: at_broker(desk) == [], what="no exit")
-    await eventually(lambda: at_broker(desk) == ["10"], within_s=15, what="an exit again")
+    await eventually(lambda: at_broker(desk) == ["10"], within_s=60, what="an exit again")
 
 
 async def test_shares_that_cannot_be_guarded_are_told_once_and_told_as_mended(
@@ -168,7 +168,7 @@ async def test_shares_that_cannot_be_guarded_are_told_once_and_told_as_mended(
     await eventually(lambda: told() == [("AAPL", "10", True)], what="a word about it")
     assert "naked" in desk.executor.blocks.reasons("AAPL")
     desk.simulator.clear_faults()
-    await eventually(lambda: told() == [("AAPL", "10", False)], within_s=20, what="mended")
+    await eventually(lambda: told() == [("AAPL", "10", False)], within_s=60, what="mended")
     await eventually(
         lambda: "naked" not in desk.executor.blocks.reasons("AAPL"), what="no block any more"
     )
@@ -189,7 +189,7 @@ async def test_both_exits_that_trade_are_given_back(desk: OrderDesk) -> None:
         back = [one for one in orders if one["side"] == "buy" and one["status"] == "filled"]
         return (len(sold), len(back)) == (2, 2)
 
-    await eventually(flat, within_s=15, what="the excess bought back")
+    await eventually(flat, within_s=60, what="the excess bought back")
     await desk.books_equal()
     assert desk.rows("SELECT quantity FROM portfolio_positions WHERE quantity <> 0") == []
     kinds = [row[0] for row in desk.rows("SELECT kind FROM discrepancies")]
@@ -212,7 +212,7 @@ async def test_a_split_moves_the_stop_with_the_exits(desk: OrderDesk) -> None:
     await desk.market("AAPL", "50.00", "50.02")
     desk.simulator.request("DELETE", "/v2/orders")
     await eventually(lambda: at_broker(desk) == [], what="no exit")
-    await eventually(lambda: at_broker(desk) == ["20", "20"], within_s=15, what="exits again")
+    await eventually(lambda: at_broker(desk) == ["20", "20"], within_s=60, what="exits again")
     await guarded(desk, "20", "45")
 
 

@@ -118,7 +118,7 @@ async def test_everything_is_compared_at_the_close(world: World) -> None:
     async def compared() -> bool:
         return "close" in [run["cause"] for run in (await world.client.get(PATH)).json()["runs"]]
 
-    await eventually(compared, within_s=20, what="a run at the close")
+    await eventually(compared, within_s=60, what="a run at the close")
 
     async def ended() -> bool:
         return (await by_broker_id(world, day["id"])).get("status") == "expired"

@@ -48,7 +48,7 @@ async def until(world: World, *results: str) -> list[dict[str, Any]]:
         return found[: len(results)] == list(results)
 
     try:
-        await eventually(there, within_s=30, what=f"attempts {results}")
+        await eventually(there, within_s=60, what=f"attempts {results}")
     except AssertionError as error:
         raise AssertionError(f"{error}: {await attempts(world)}") from error
     return list(reversed(await attempts(world)))

@@ -116,10 +116,10 @@ async def test_a_parted_executor_sends_nothing_when_it_comes_back(
         await asyncio.sleep(rng.random())
         os.kill(first.pid, signal.SIGCONT)
         # What it was about to send, it may not; it finds its desk taken and ends.
-        await eventually(lambda: first.ended, within_s=30, what="the first ending itself")
+        await eventually(lambda: first.ended, within_s=60, what="the first ending itself")
         await eventually(
             lambda: not compare_books(database_url, simulator.ledger()),
-            within_s=40,
+            within_s=60,
             what="equal books",
         )
 
@@ -130,7 +130,7 @@ async def test_a_parted_executor_sends_nothing_when_it_comes_back(
                 ).fetchone()
             return row is not None and row[0] == len(sent)
 
-        await eventually(all_ended, within_s=40, what="every order filled")
+        await eventually(all_ended, within_s=60, what="every order filled")
     except AssertionError as error:
         logs = "\n".join(
             (tmp_path / f"{name}.log").read_text(errors="replace")[-2500:] for name in ("a", "b")

@@ -42,7 +42,7 @@ async def test_a_position_nobody_can_explain_blocks_its_symbol(
             (d["symbol"], d["kind"], d["ours"], d["theirs"]) for d in shown["discrepancies"]
         ] == [("AAPL", "position", "11", "10")]
 
-    await eventually(blocked, within_s=15, what="discrepancy on record")
+    await eventually(blocked, within_s=60, what="discrepancy on record")
     adding = approval(spec("buy", "1"), generation=1, lasts_s=1.0)
     closing = approval(spec("sell", "10"), generation=1, reducing=True)
     await world.send(adding, closing)

@@ -82,16 +82,16 @@ async def test_a_broker_that_is_away_for_long(stage: Stage, proxy: FaultyProxy, 
     proxy.silent = False
     proxy.listen()
     for order in patient:
-        await stage.until(order, "filled", within_s=40)
-    await stage.until(hasty, "denied", "filled", within_s=40)
-    await stage.settled(within_s=40)
+        await stage.until(order, "filled", within_s=60)
+    await stage.until(hasty, "denied", "filled", within_s=60)
+    await stage.settled(within_s=60)
 
 
 async def test_a_slow_broker(stage: Stage, proxy: FaultyProxy) -> None:
     proxy.slow_s = 0.3
     orders: list[uuid.UUID] = [await stage.approve(symbol=one) for one in SYMBOLS * 3]
     for order in orders:
-        await stage.until(order, "filled", within_s=40)
+        await stage.until(order, "filled", within_s=60)
     proxy.slow_s = 0.0
     await stage.settled()
 
@@ -103,5 +103,5 @@ async def test_every_connection_is_cut_again_and_again(stage: Stage, proxy: Faul
         await asyncio.sleep(0.1)
         proxy.cut()
     for order in orders:
-        await stage.until(order, "filled", "denied", within_s=40)
+        await stage.until(order, "filled", "denied", within_s=60)
     await stage.settled()

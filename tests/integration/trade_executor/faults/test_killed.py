@@ -78,7 +78,7 @@ async def test_killed_while_trading_nothing_is_lost_or_doubled(
     executor.wait_ready()
     try:
         await eventually(
-            lambda: _arrived(database_url, len(sent)), within_s=40, what="all orders ended"
+            lambda: _arrived(database_url, len(sent)), within_s=60, what="all orders ended"
         )
         await books.nothing_wrong()
     except AssertionError as error:

@@ -66,7 +66,7 @@ async def test_an_order_that_never_arrived_is_sent_once_more(stage: Stage, kind:
 async def test_an_order_that_never_arrives_is_given_up(stage: Stage) -> None:
     stage.simulator.fault("drop_request", **ORDERS)
     order = await stage.approve()
-    shown = await stage.until(order, "denied", within_s=30)
+    shown = await stage.until(order, "denied", within_s=60)
     assert shown["reject_reason"].startswith("NEVER_ARRIVED")
     await stage.settled()
 
@@ -113,5 +113,5 @@ async def test_a_storm_of_lost_answers(stage: Stage, seed: int) -> None:
         for _ in range(20)
     ]
     for order in orders:
-        await stage.until(order, "filled", "denied", "rejected", within_s=40)
+        await stage.until(order, "filled", "denied", "rejected", within_s=60)
     await stage.settled()

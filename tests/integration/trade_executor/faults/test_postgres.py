@@ -97,5 +97,5 @@ async def test_restarted_in_mid_transaction(
         orders += [await stage.approve(symbol=symbol, quantity="2") for symbol in SYMBOLS[:2]]
         await asyncio.to_thread(own_postgres.start)
     for order in orders:
-        await stage.until(order, "filled", within_s=40)
-    await stage.settled(within_s=30)
+        await stage.until(order, "filled", within_s=60)
+    await stage.settled(within_s=60)

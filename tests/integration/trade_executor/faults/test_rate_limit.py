@@ -15,7 +15,7 @@ async def test_too_many_requests_only_takes_longer(stage: Stage) -> None:
     stage.simulator.fault("rate_limit", method="POST", path="/v2/orders", count=4)
     orders = [await stage.approve(symbol=symbol) for symbol in SYMBOLS]
     for order in orders:
-        await stage.until(order, "filled", within_s=30)
+        await stage.until(order, "filled", within_s=60)
         assert "lose_outcome" not in await stage.world.events(order)
     await stage.settled()
 
@@ -34,7 +34,7 @@ async def test_cancels_and_exits_go_first(stage: Stage) -> None:
     await stage.until(resting, "pending_cancel")
     stage.simulator.clear_faults()
     for order in (leaving, *adding):
-        await stage.until(order, "filled", within_s=30)
+        await stage.until(order, "filled", within_s=60)
     await stage.until(resting, "canceled")
     await cancelling
     taken = [one["client_order_id"] for one in stage.simulator.ledger()["orders"]]

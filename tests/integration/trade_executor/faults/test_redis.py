@@ -68,7 +68,7 @@ async def test_approvals_under_way_are_neither_lost_nor_doubled(
             await asyncio.sleep(rng.random() * 0.5)
             await asyncio.to_thread(own_redis.start)
     for order in orders:
-        await stage.until(order, "filled", within_s=40)
+        await stage.until(order, "filled", within_s=60)
     await stage.settled()
 
 

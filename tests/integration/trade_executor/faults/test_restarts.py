@@ -43,7 +43,7 @@ async def test_restarted_with_an_order_at_every_stage(
             query = "SELECT status FROM orders WHERE id = %s"
             return books.rows(query, order) == [(status,)]
 
-        await eventually(there, within_s=20, what=f"{order} is {status}")
+        await eventually(there, within_s=60, what=f"{order} is {status}")
 
     async def approve(side: str, quantity: str, symbol: str, limit: str | None = None) -> object:
         given = books.approval(spec(side, quantity, symbol=symbol, limit=limit))

@@ -35,7 +35,7 @@ async def close(desk: OrderDesk, what: str, key: str | None = None, **body: Any)
     )
 
 
-async def ended(desk: OrderDesk, closing: Any, within_s: float = 20) -> Any:
+async def ended(desk: OrderDesk, closing: Any, within_s: float = 60) -> Any:
     seen: dict[str, Any] = {}
 
     async def over() -> bool:
@@ -170,7 +170,7 @@ async def test_a_halt_that_flattens_closes_everything_and_trades_nothing_else(
     assert answer.status_code == 200, answer.text
     assert answer.json()["flatten"] is True
     await desk.becomes(resting, "canceled")
-    await eventually(lambda: held(desk) == {}, within_s=20, what="flat")
+    await eventually(lambda: held(desk) == {}, within_s=60, what="flat")
     assert desk.simulator.get("/v2/orders", status="open") == []
     begun = (await desk.client.get("/api/v1/orders/closings")).json()["items"]
     assert {one["cause"] for one in begun} == {"flatten"}
