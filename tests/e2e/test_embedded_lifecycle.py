@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,15 @@ import pytest
 from infra.embedded.layout import STOP_ORDER
 from infra.embedded.ports import free_ports
 from infra.routes import PORTS
-from tests.support.system import ROOT, System, running_system
+from tests.support.system import ROOT, System
 
 pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
-def system(server_directory: Path) -> Iterator[System]:
-    with running_system(server_directory / "lifecycle") as system:
-        yield system
+def system(trading_system: System) -> System:
+    """The system that the module after this one goes on with."""
+    return trading_system
 
 
 def command(

@@ -6,13 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support.leaks import leaks_anywhere, secrets_of
-from tests.support.system import TRUST, System, http, running_system
+from tests.support.system import TRUST, System, http
 from tests.support.tie_out import differences, truth
 from tests.support.tutorial import strategy_code
 
@@ -23,12 +22,14 @@ STORY = {"bar", "signal", "judgement", "approval", "order_event", "trade", "ledg
 
 
 @pytest.fixture(scope="module")
-def system(server_directory: Path) -> Iterator[System]:
-    with running_system(server_directory / "first-light") as system:
-        system.until(
-            lambda: len(system.all("/api/v1/orders/trades")) >= 20, 120, "the first twenty trades"
-        )
-        yield system
+def system(trading_system: System) -> Iterator[System]:
+    """The system of the module before, which has stopped and continued once; stops it at last."""
+    system = trading_system
+    system.until(
+        lambda: len(system.all("/api/v1/orders/trades")) >= 20, 120, "the first twenty trades"
+    )
+    yield system
+    assert system.stop() == 0
 
 
 def test_every_service_is_ready_behind_the_gateway(system: System) -> None:
