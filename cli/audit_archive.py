@@ -110,7 +110,8 @@ def forget(
     from services.audit.sealing import period_of
 
     settings, _ = here(None)
-    if month >= period_of(SystemClock().now()):
+    now = SystemClock().now()
+    if month >= period_of(now):
         raise CommandError("only a month that is over can be forgotten")
     if not yes:
         typer.confirm(f"Make the personal details of {month} unreadable for good?", abort=True)
@@ -120,7 +121,7 @@ def forget(
             settings.database_url.get_secret_value(), pool_size=1, timeout_s=30, name="audit"
         )
         try:
-            return await KeyStore(database).erase(month)
+            return await KeyStore(database).erase(month, f"person:{getpass.getuser()}", now)
         finally:
             await database.close()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from libs.common.contracts.messages import AuditEvent
 from libs.common.runtime.database import Database
 from libs.common.runtime.schema.audit import audit_keys
+from libs.common.runtime.schema.outbox import outbox
 from services.audit.store import refusal_waits
+from services.audit.telling import outbox_row
 
 
 class KeyStore:
@@ -48,12 +52,27 @@ class KeyStore:
                 .values(wrapped=wrapped)
             )
 
-    async def erase(self, period: str) -> bool:
-        """Forget a period's key for good; return whether there was one."""
+    async def erase(self, period: str, actor: str, now: dt.datetime) -> bool:
+        """Forget a period's key for good, and put on record that `actor` did; return whether there
+        was one."""
         async with self._database.write() as tx:
             done = await tx.execute(
                 update(audit_keys)
                 .where(audit_keys.c.period == period, audit_keys.c.wrapped.is_not(None))
                 .values(wrapped=None, erased_at=func.now())
             )
+            if done.rowcount:
+                await tx.execute(insert(outbox).values(outbox_row(_erased(period, actor, now))))
         return bool(done.rowcount)
+
+
+def _erased(period: str, actor: str, now: dt.datetime) -> AuditEvent:
+    return AuditEvent(
+        event_type="PersonalDetailsErased",
+        actor=actor,
+        action="forget",
+        resource=f"audit_key:{period}",
+        outcome="erased",
+        ts=now,
+        details={"period": period},
+    )

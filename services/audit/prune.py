@@ -8,18 +8,15 @@ what a checkpoint covers.
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 
 import psycopg
 
-from libs.common.contracts.channels import AUDIT_EVENTS
-from libs.common.contracts.envelope import encode, seal
 from libs.common.contracts.messages import AuditEvent
-from libs.common.kernel.clock import to_ns
 from libs.common.kernel.errors import ConflictError, UnavailableError
 from services.audit.adapters.anchor_files import AnchorFiles
 from services.audit.anchors import AnchorKey, Statement, line_of
 from services.audit.archive import Manifest, digest_of
+from services.audit.telling import outbox_row
 
 CONNECT_TIMEOUT_S = 5
 
@@ -93,7 +90,7 @@ def _allow(connection: psycopg.Connection, manifest: Manifest, now: dt.datetime)
 
 
 def _tell(connection: psycopg.Connection, manifest: Manifest, actor: str, now: dt.datetime) -> None:
-    """Put it on record, through the outbox of the audit service."""
+    """Put it on record."""
     event = AuditEvent(
         event_type="AuditPruned",
         actor=actor,
@@ -107,14 +104,8 @@ def _tell(connection: psycopg.Connection, manifest: Manifest, actor: str, now: d
             "manifest": digest_of(manifest),
         },
     )
-    envelope = seal(
-        event,
-        message_id=uuid.uuid4(),
-        ts_ns=to_ns(now),
-        source="audit",
-        correlation_id=uuid.uuid4(),
-    )
     connection.execute(
-        "INSERT INTO outbox (id, source, channel, stream, message) VALUES (%s, %s, %s, %s, %s)",
-        (envelope.id, "audit", AUDIT_EVENTS.name(), AUDIT_EVENTS.stream, encode(envelope)),
+        "INSERT INTO outbox (id, source, channel, stream, message)"
+        " VALUES (%(id)s, %(source)s, %(channel)s, %(stream)s, %(message)s)",
+        outbox_row(event),
     )

@@ -17,6 +17,7 @@ from libs.common.runtime.clocks import SystemClock
 from libs.common.runtime.database import Database
 from libs.common.runtime.secrets import SecretBox, UnreadableError, new_key
 from services.audit.adapters.chain_scan import verify_chain
+from services.audit.entries import entry_of
 from services.audit.handlers import Recorder
 from services.audit.key_store import KeyStore
 from services.audit.main import build
@@ -110,11 +111,19 @@ async def test_rotated_and_erased_keys_leave_the_chain_as_it_is(database_url: st
     lost = Recorder(store, SystemClock(), Sealer(keys, SecretBox([new_key()])))
     with pytest.raises(UnavailableError, match="cannot be decrypted"):
         await lost.record([delivery])
-    assert await keys.erase(period_of(SystemClock().now()))
+    now = SystemClock().now()
+    assert await keys.erase(period_of(now), "person:ann", now)
+    assert not await keys.erase(period_of(now), "person:ann", now)
     await rotated.load()
     assert rotated.revealed({"ip": token}) == {"ip": ERASED}
     assert verify_chain(database_url).head == head
     await database.close()
+    # Who forgot stands on record: once, since the second time there was nothing to forget.
+    with psycopg.connect(database_url) as connection:
+        ((said,),) = connection.execute("SELECT message FROM outbox").fetchall()
+    erased = entry_of(bytes(said), "audit.events", now)
+    assert (erased.actor, erased.action, erased.outcome) == ("person:ann", "forget", "erased")
+    assert erased.resource == f"audit_key:{period_of(now)}"
 
 
 def token_of(database_url: str) -> str:
