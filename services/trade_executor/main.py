@@ -111,6 +111,7 @@ def service(
         cancels=executor.cancels,
         blocks=executor.blocks,
         claims=executor.claims,
+        book_activities=handlers.reconciliation.book_activities,
         clock=runtime.clock,
         account_id=settings.account_id,
         look_s=settings.protection_look_s,

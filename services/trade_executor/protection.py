@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
 from libs.common.contracts.risk_api import OrderFields, StopLossFields, TakeProfitFields
 from libs.common.domain.orders import OrderEvent, statuses_allowing
-from libs.common.domain.protection import Coverage, Wanted, covers, overfilled
+from libs.common.domain.protection import Coverage, Split, Wanted, covers, overfilled
 from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, TimeInForce
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, UnavailableError
@@ -66,6 +66,7 @@ class ProtectionDesk:
         cancels: Cancels,
         blocks: Blocks,
         claims: Claims,
+        book_activities: Callable[[], Awaitable[object]],
         clock: Clock,
         account_id: str,
         look_s: float,
@@ -80,6 +81,7 @@ class ProtectionDesk:
         self._cancels = cancels
         self._resolutions = Resolutions(books, blocks)
         self._claims = claims
+        self._book_activities = book_activities
         self._clock = clock
         self._account_id = account_id
         self._look_s = look_s
@@ -207,19 +209,17 @@ class ProtectionDesk:
     async def _follow_terms(
         self, one: Protection, entry: Order | None, exits: Sequence[Order]
     ) -> Protection:
-        """Take over the price of a resting exit that was amended, or restated after a split. A
-        split multiplies what is left to guard: 10 bought, 4 sold, 2 for 1 -> 12 left."""
+        """Take over the price of a resting exit that was amended, or restated after a split, once
+        that is booked."""
         for order in exits:
             stop = order.spec.stop_price
             moved = stop is not None and stop != one.stop_price and is_stop(order)
             if moved and stop and not order.status.is_terminal:
-                quantity, profit = one.quantity, one.take_profit_price
-                if await self._store.was_restated(order):
-                    ratio = one.stop_price / stop
-                    left = _left(one, entry, exits)
-                    quantity = None if left is None else left * ratio + _traded(exits)
-                    profit = None if profit is None else round(profit / ratio, 2)
-                return await self._store.reprice(one, stop, quantity, profit)
+                if not await self._store.was_restated(one, order):
+                    return await self._store.reprice(one, stop, one.quantity, one.take_profit_price)
+                split = await self._split(one)
+                if split is not None:
+                    return await self._split_terms(one, entry, exits, split, stop)
         return one
 
     async def _mend(
@@ -245,13 +245,34 @@ class ProtectionDesk:
             return
         if any(order.status is OrderStatus.HELD for order in exits):
             return  # the venue is about to release or end the entry's own exits
-        await self._place(one, exits, coverage.missing)
+        await self._place(one, entry, exits, coverage.missing)
 
-    async def _place(self, one: Protection, exits: Sequence[Order], quantity: Decimal) -> None:
+    async def _place(
+        self, one: Protection, entry: Order | None, exits: Sequence[Order], quantity: Decimal
+    ) -> None:
         """Send an exit of our own, the same one again where the last look was cut down."""
         now_s = self._now_s()
         not_before, pause_s = self._retry.get(one.id, (0.0, self._look_s))
-        if now_s < not_before or await self._store.corporate_end(exits):
+        if now_s < not_before:
+            return
+        ended = await self._store.corporate_end(one, exits)
+        split = await self._split(one) if ended else await self._store.split_since(one)
+        if split is not None:
+            # What was meant before it means something else now. The next look places it.
+            stop = split.stop(one.stop_price, one.side)
+            now = await self._split_terms(one, entry, exits, split, stop)
+            _log.warning(
+                "protection_split",
+                protection=str(one.id),
+                symbol=one.symbol,
+                stop=plain(now.stop_price),
+                was=plain(one.stop_price),
+            )
+            self._retry.pop(one.id, None)
+            self._soon.set()
+            return
+        if ended:  # the split is not told yet, or it was another corporate action
+            self._retry[one.id] = (now_s + pause_s, min(2 * pause_s, _TRIES_S_MAX))
             return
         sent = {order.id for order in exits}
         seq = one.seq
@@ -276,6 +297,32 @@ class ProtectionDesk:
             why=order.reject_reason,
         )
         self._soon.set()
+
+    async def _split(self, one: Protection) -> Split | None:
+        """Return the split since the terms were set; the venue's list is asked if none is booked."""
+        found = await self._store.split_since(one)
+        if found is None:
+            await self._book_activities()
+            found = await self._store.split_since(one)
+        return found
+
+    async def _split_terms(
+        self,
+        one: Protection,
+        entry: Order | None,
+        exits: Sequence[Order],
+        split: Split,
+        stop: Decimal,
+    ) -> Protection:
+        """Mean the same by other prices and shares. A split multiplies what is left to guard: 10
+        bought, 4 sold, 2 for 1 -> 12 left. Terms and their time are one write: it is done once."""
+        left, profit = _left(one, entry, exits), one.take_profit_price
+        return await self._store.reprice(
+            one,
+            stop,
+            None if left is None else split.shares(left) + _traded(exits),
+            None if profit is None else split.take_profit(profit, one.side),
+        )
 
     async def _give_back(
         self, one: Protection, entry: Order | None, exits: Sequence[Order], position: Decimal

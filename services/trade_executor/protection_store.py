@@ -9,20 +9,39 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 
+from libs.common.domain.protection import Split
 from libs.common.domain.vocabulary import Side
 from libs.common.kernel.ids import OrderId, derived_id
 from libs.common.kernel.money import plain
 from libs.common.runtime.runtime import Runtime
 from libs.common.runtime.schema.execution import order_events, orders, protections
 from services.trade_executor.model import EXIT_CLASSES, Order
-from services.trade_executor.rows import order_from, text
+from services.trade_executor.rows import order_from
+from services.trade_executor.rows import text as shown_text
 
 # A cancel that a person asked for; any other leaves the wish for protection as it was.
 BY_HAND = ("cancel by request", "cancel all by request")
+
+# Splits that no execution parts are one: a reverse split is told as old shares away, new ones in.
+_SPLITS = text("""
+    SELECT s.moved,
+           coalesce((SELECT sum(CASE t.side WHEN 'buy' THEN t.quantity ELSE -t.quantity END)
+                     FROM trades t
+                     WHERE t.account_id = :account AND t.symbol = :symbol
+                       AND t.entry <= s.after_entry
+                       AND NOT EXISTS (SELECT 1 FROM trade_reversals v WHERE v.trade_id = t.id)), 0)
+           + coalesce((SELECT sum(c.quantity) FROM position_changes c
+                       WHERE c.account_id = :account AND c.symbol = :symbol
+                         AND (c.after_entry, c.seq) < (s.after_entry, s.seq)), 0) AS held
+    FROM (SELECT after_entry, min(seq) AS seq, sum(quantity) AS moved FROM position_changes
+          WHERE account_id = :account AND symbol = :symbol AND kind = 'split'
+            AND booked_at > :since
+          GROUP BY after_entry) s ORDER BY s.after_entry
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,8 @@ class Protection:
     actor: str
     seq: int
     ended: bool = False
+    # Since when its prices and quantity are meant as they are; None in what is not written yet.
+    terms_at: dt.datetime | None = None
 
     def key(self, seq: int) -> str:
         """Return the idempotency key of the exit number `seq`."""
@@ -99,6 +120,7 @@ class ProtectionStore:
                 take_profit_price=one.take_profit_price,
                 entry_id=one.entry_id,
                 actor=one.actor,
+                terms_at=self._clock.now(),
             )
             .on_conflict_do_nothing()
             .returning(protections.c.id)
@@ -182,21 +204,37 @@ class ProtectionStore:
         async with self._database.read() as session:
             return bool((await session.execute(query)).scalar_one())
 
-    async def corporate_end(self, exits: Sequence[Order]) -> bool:
+    async def corporate_end(self, one: Protection, exits: Sequence[Order]) -> bool:
         """Tell whether the venue ended one of these exits for a corporate action: prices that
         were meant before it mean something else now."""
         query = select(func.count()).where(
             order_events.c.order_id.in_([order.id for order in exits]),
             order_events.c.event == "canceled",
             order_events.c.reason == "CORPORATE_ACTION",
+            order_events.c.ts > one.terms_at,
         )
         async with self._database.read() as session:
             return bool((await session.execute(query)).scalar_one())
 
-    async def was_restated(self, order: Order) -> bool:
-        """Tell whether the venue has changed an order's terms."""
+    async def split_since(self, one: Protection) -> Split | None:
+        """Return what splits have made of the position since the protection's terms were set,
+        None if none is booked."""
+        where = {"account": self._account_id, "symbol": one.symbol, "since": one.terms_at}
+        async with self._database.read() as session:
+            rows = await session.rows(_SPLITS, where)
+        before, after = Decimal(1), Decimal(1)
+        for row in rows:
+            before, after = before * row["held"], after * (row["held"] + row["moved"])
+        return Split(before, after) if rows and before * after > 0 else None
+
+    async def was_restated(self, one: Protection, order: Order) -> bool:
+        """Tell whether the venue has changed how many shares an exit is for, as a split does, since
+        the protection's terms were set."""
         query = select(func.count()).where(
-            order_events.c.order_id == order.id, order_events.c.event == "restated"
+            order_events.c.order_id == order.id,
+            order_events.c.event == "restated",
+            order_events.c.payload.has_key("quantity"),
+            order_events.c.ts > one.terms_at,
         )
         async with self._database.read() as session:
             return bool((await session.execute(query)).scalar_one())
@@ -220,16 +258,15 @@ class ProtectionStore:
         take_profit_price: Decimal | None,
     ) -> Protection:
         """Write what is to be guarded from now on, and return it."""
-        values = {
+        values: dict[str, Any] = {
             "stop_price": stop_price,
             "quantity": quantity,
             "take_profit_price": take_profit_price,
+            "terms_at": self._clock.now(),
         }
         async with self._database.write() as tx:
             await tx.execute(update(protections).where(protections.c.id == one.id).values(**values))
-        return replace(
-            one, stop_price=stop_price, quantity=quantity, take_profit_price=take_profit_price
-        )
+        return replace(one, **values)
 
     async def end(self, one: Protection, reason: str) -> None:
         """End a protection."""
@@ -253,6 +290,7 @@ def _from(row: RowMapping) -> Protection:
         actor=row["actor"],
         seq=row["seq"],
         ended=row["ended_at"] is not None,
+        terms_at=row["terms_at"] or row["created_at"],
     )
 
 
@@ -264,7 +302,7 @@ def shown(one: Protection) -> dict[str, Any]:
         "side": one.side,
         "quantity": None if one.quantity is None else plain(one.quantity),
         "stop_price": plain(one.stop_price),
-        "take_profit_price": text(one.take_profit_price),
+        "take_profit_price": shown_text(one.take_profit_price),
         "entry_id": one.entry_id,
         "actor": one.actor,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
@@ -143,12 +144,16 @@ class ExecutorStore(LedgerStore, RecordStore):
     async def book_activities(self, activities: Sequence[Activity]) -> int:
         """Book money and shares that moved without a trade; return how many were new."""
         await self.ensure_activity_accounts(activities)
-        new = 0
-        for activity in activities:
-            entry = self._entries.activity(activity, self._account, self._runtime.clock.now_ns())
-            answer = await self.committer.write(entry)
-            new += answer.said["outcome"] == "booked"
-        return new
+        # Together: of a reverse split nobody sees the old shares gone and the new ones not there.
+        answers = await asyncio.gather(
+            *(
+                self.committer.write(
+                    self._entries.activity(one, self._account, self._runtime.clock.now_ns())
+                )
+                for one in activities
+            )
+        )
+        return sum(answer.said["outcome"] == "booked" for answer in answers)
 
     # Orders -----------------------------------------------------------------------------------
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from libs.common.domain.instruments import EQUITY_TICK, EQUITY_TICK_BELOW_ONE
 from libs.common.domain.vocabulary import Side
-from libs.common.kernel.money import ZERO
+from libs.common.kernel.money import PRICE_QUANTUM, ZERO, round_to_step
+
+_EXACT = Decimal("0.000001")
 
 
 class Standing(StrEnum):
@@ -113,3 +116,31 @@ def _excess(active: Sequence[Exit], too_much: Decimal) -> tuple[UUID, ...]:
 def overfilled(group_quantity: Decimal, filled: Iterable[Decimal]) -> Decimal:
     """Return how much the exits of one group traded beyond it: both of 10 filled -> 10."""
     return max(ZERO, sum(filled, ZERO) - group_quantity)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What splits made of a position: `before` shares became `after`; parts paid out stay out."""
+
+    before: Decimal
+    after: Decimal
+
+    def stop(self, price: Decimal, side: Side) -> Decimal:
+        """Return the stop of an exit on `side` that means what `price` meant: rounded so that it
+        goes off rather sooner. Selling, 90.01 with 2 for 1 -> 45.01; buying -> 45.00."""
+        return self._price(price, ROUND_CEILING if side is Side.SELL else ROUND_FLOOR)
+
+    def take_profit(self, price: Decimal, side: Side) -> Decimal:
+        """Return the limit that means what `price` meant: rounded so that it trades rather
+        sooner. Selling, 110.01 with 2 for 1 -> 55.00; buying -> 55.01."""
+        return self._price(price, ROUND_FLOOR if side is Side.SELL else ROUND_CEILING)
+
+    def shares(self, quantity: Decimal) -> Decimal:
+        """Return what `quantity` shares have become; what is no whole quantum is cut off."""
+        return round_to_step(quantity * self.after / self.before, PRICE_QUANTUM, ROUND_FLOOR)
+
+    def _price(self, price: Decimal, rounding: str) -> Decimal:
+        # Shares are rounded to 8 places, so that their ratio is not quite the split's.
+        exact = (price * self.before / self.after).quantize(_EXACT)
+        tick = EQUITY_TICK if exact >= 1 else EQUITY_TICK_BELOW_ONE
+        return max(tick, round_to_step(exact, tick, rounding))

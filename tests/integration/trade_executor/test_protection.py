@@ -199,6 +199,7 @@ async def test_both_exits_that_trade_are_given_back(desk: OrderDesk) -> None:
 async def test_a_split_moves_the_stop_with_the_exits(desk: OrderDesk) -> None:
     await desk.placed("filled", order_class="bracket", time_in_force="gtc", **EXITS)
     await guarded(desk, "10")
+    desk.simulator.step(1)
     split = {"kind": "split", "symbol": "AAPL", "ratio": "2"}
     desk.simulator.control("market", {"actions": [split]})
 
@@ -216,17 +217,34 @@ async def test_a_split_moves_the_stop_with_the_exits(desk: OrderDesk) -> None:
     await guarded(desk, "20", "45")
 
 
-async def test_exits_that_a_split_ended_are_not_put_back_at_the_old_price(desk: OrderDesk) -> None:
-    await desk.placed("filled", order_class="bracket", time_in_force="gtc", **EXITS)
-    await guarded(desk, "10")
+async def test_exits_that_a_split_ended_come_back_once_at_other_prices(
+    simulator: Simulator, database_url: str, redis_url: str
+) -> None:
     split = {"kind": "split", "symbol": "AAPL", "ratio": "2", "cancel_orders": True}
-    desk.simulator.control("market", {"actions": [split]})
-
-    def told() -> list[Any]:
-        return desk.rows("SELECT symbol FROM discrepancies WHERE kind = 'naked'")
-
-    await eventually(lambda: told() == [("AAPL",)], what="a word about naked shares")
-    assert at_broker(desk) == []
+    async with order_desk(simulator, database_url, redis_url, **QUICK) as desk:
+        await desk.placed("filled", order_class="bracket", time_in_force="gtc", **EXITS)
+        await guarded(desk, "10")
+        simulator.step(1)
+        simulator.control("market", {"actions": [split]})
+        await desk.market("AAPL", "50.00", "50.02")
+        await guarded(desk, "20", "45")
+        assert at_broker(desk) == ["20", "20"]
+    # A reverse split while nobody looks.
+    simulator.step(1)
+    simulator.control("market", {"actions": [{**split, "ratio": "0.5"}]})
+    async with order_desk(simulator, database_url, redis_url, **QUICK) as desk:
+        await desk.market("AAPL", "100.00", "100.02")
+        await guarded(desk, "10", "90")
+        assert at_broker(desk) == ["10", "10"]
+        (one,) = await protections(desk)
+        assert one["take_profit_price"] == "110"
+    # Begun anew, it is not done again.
+    async with order_desk(simulator, database_url, redis_url, **QUICK) as desk:
+        await guarded(desk, "10", "90")
+        await asyncio.sleep(0.5)
+        assert at_broker(desk) == ["10", "10"]
+        assert [one["stop_price"] for one in await protections(desk)] == ["90"]
+        await desk.books_equal()
 
 
 async def test_a_person_who_cancels_an_exit_withdraws_the_wish(desk: OrderDesk) -> None:

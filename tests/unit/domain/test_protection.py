@@ -8,9 +8,18 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.domain.protection import Coverage, Exit, Standing, Wanted, covers, overfilled
+from libs.common.domain.protection import (
+    Coverage,
+    Exit,
+    Split,
+    Standing,
+    Wanted,
+    covers,
+    overfilled,
+)
 from libs.common.domain.vocabulary import Side
 
+D = Decimal
 P, Q = uuid.UUID(int=1), uuid.UUID(int=2)
 GROUPS = [uuid.UUID(int=number) for number in range(10, 20)]
 
@@ -111,3 +120,25 @@ def test_never_more_is_asked_for_than_is_there_and_what_is_missing_makes_it_whol
             again = covers(Decimal(position), wanted, [*exits, added])
             assert again[name].missing == 0
             assert not again[name].excess
+
+
+def test_prices_after_a_split_mean_the_same_and_go_off_rather_sooner() -> None:
+    two_for_one, one_for_three = Split(D(10), D(20)), Split(D(30), D(10))
+    assert two_for_one.stop(D("90.01"), Side.SELL) == D("45.01")
+    assert two_for_one.stop(D("90.01"), Side.BUY) == D("45.00")
+    assert two_for_one.take_profit(D("110.01"), Side.SELL) == D("55.00")
+    assert two_for_one.take_profit(D("110.01"), Side.BUY) == D("55.01")
+    assert one_for_three.stop(D("90.01"), Side.SELL) == D("270.03")
+    assert (two_for_one.shares(D(4)), one_for_three.shares(D(4))) == (8, D("1.33333333"))
+
+
+def test_a_price_below_one_has_finer_ticks_and_never_becomes_nothing() -> None:
+    ten_for_one = Split(D(1), D(10))
+    assert ten_for_one.stop(D("3.33"), Side.SELL) == D("0.333")
+    assert ten_for_one.stop(D("3.3333"), Side.SELL) == D("0.3334")
+    assert ten_for_one.stop(D("0.0004"), Side.BUY) == D("0.0001")
+
+
+def test_shares_that_were_rounded_do_not_move_a_price_by_a_tick() -> None:
+    assert Split(D(10), D("3.33333333")).stop(D(90), Side.SELL) == D("270.00")
+    assert Split(D(-10), D(-20)).stop(D(90), Side.BUY) == D("45.00")  # a short position
