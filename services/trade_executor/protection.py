@@ -299,7 +299,7 @@ class ProtectionDesk:
         self._soon.set()
 
     async def _split(self, one: Protection) -> Split | None:
-        """Return the split since the terms were set; the venue's list is asked if none is booked."""
+        """Return the split since the terms were set; asks the venue where none is booked."""
         found = await self._store.split_since(one)
         if found is None:
             await self._book_activities()
