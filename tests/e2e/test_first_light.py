@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from infra.embedded.credentials import Credentials
+from infra.embedded.home import Home
 from tests.support.leaks import leaks_anywhere, secrets_of
 from tests.support.system import TRUST, System, http
 from tests.support.tie_out import differences, truth
@@ -19,6 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.timeout(420)]
 
 PAID_IN = Decimal(1_000_000)
 STORY = {"bar", "signal", "judgement", "approval", "order_event", "trade", "ledger"}
+STORY_BY_HAND = STORY - {"bar", "signal", "approval"}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,89 @@ def test_a_trade_is_traced_from_its_signal_to_its_ledger_lines(system: System) -
 
 def test_the_audit_chain_is_whole(system: System) -> None:
     assert system.get("/api/v1/audit/verify")["valid"] is True
+
+
+def test_orders_go_on_while_the_record_is_refused_or_its_service_is_away(system: System) -> None:
+    with owner(system) as database:
+        database.execute("REVOKE INSERT ON audit_log FROM audit")
+        try:
+            orders = [filled(system)]
+            # The gap can be seen ...
+            system.until(
+                lambda: "permission denied" in str(reasons_of_audit(system)), 30, "the reason"
+            )
+            system.until(lambda: backlog_of_audit(system) > 0, 30, "a backlog")
+            # ... and after the service was killed, and is not let in again.
+            database.execute("ALTER ROLE audit NOLOGIN")
+            assert system.kill("audit")
+            orders.append(filled(system))
+            system.until(
+                lambda: "not permitted to log in" in str(reasons_of_audit(system)), 60, "the reason"
+            )
+        finally:
+            database.execute("ALTER ROLE audit LOGIN")
+            database.execute("GRANT INSERT ON audit_log TO audit")
+        gap = database.execute("SELECT array_agg(id) FROM outbox").fetchone()
+        unrecorded = """
+            SELECT count(*) FROM unnest(%s::uuid[]) AS sent (id)
+            WHERE NOT EXISTS (SELECT FROM audit_log WHERE message_id = sent.id)
+        """
+        system.until(lambda: not reasons_of_audit(system), 60, "audit to be ready")
+        system.until(
+            lambda: database.execute(unrecorded, gap).fetchone() == (0,), 60, "all to be recorded"
+        )
+    for order in orders:
+        told = system.get(f"/api/v1/audit/trace/{order['correlation_id']}")
+        assert {step["step"]["kind"] for step in told["steps"]} >= STORY - {
+            "bar",
+            "signal",
+            "approval",
+        }
+        assert told["unrecorded"] == 0
+    assert system.get("/api/v1/audit/verify")["valid"] is True
+
+
+def filled(system: System) -> dict[str, Any]:
+    """Place an order by hand; return it when it is filled. One that is denied, for a price that is
+    too old on a busy machine, is placed again."""
+    body = {"symbol": "WMT", "side": "buy", "quantity": "1"}
+    order: dict[str, Any] = {"status": "denied"}
+
+    def done() -> bool:
+        nonlocal order
+        if order["status"] in {"denied", "rejected"}:
+            order = system.post("/api/v1/orders", body, **key()).json()
+        order = system.get(f"/api/v1/orders/{order['id']}")
+        return order["status"] == "filled"
+
+    system.until(done, 60, "an order to be filled")
+    return order
+
+
+@contextmanager
+def owner(system: System) -> Iterator[psycopg.Connection]:
+    """Open a connection of the owner's, each statement of which commits."""
+    state = system.state()
+    password = Credentials(Home(system.home, state["books"])).secret("postgres")
+    url = f"postgresql://postgres:{password}@127.0.0.1:{state['ports']['postgres']}/tradewind"
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def reasons_of_audit(system: System) -> dict[str, str]:
+    """Return why audit is not ready; empty when it is."""
+    answer = system.request("GET", "/ready", "audit")
+    return {} if answer.status_code == 200 else answer.json()["reasons"]
+
+
+def backlog_of_audit(system: System) -> float:
+    """Return how many messages audit knows of and has not recorded."""
+    text = system.request("GET", "/metrics", "audit").text
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith("audit_backlog_messages{")
+    )
 
 
 def test_a_manual_order_is_judged_and_filled(system: System) -> None:
