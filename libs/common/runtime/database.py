@@ -33,6 +33,15 @@ _GONE = (
     psycopg.InterfaceError,
 )
 
+# What says nothing against a message or a request: the database is not in the state that this
+# version needs, as before its migration or with a right withdrawn. It is waited for, not buried.
+_NOT_READY = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+
 # Passes, without a fence set, or raises: see libs/common/runtime/tenure.py.
 FENCE = "desk_fence(:desk_service, :desk_account, CAST(:desk_epoch AS bigint))"
 _FENCE = text(f"SELECT {FENCE}")
@@ -201,7 +210,8 @@ class Database:
 
 
 class _translated:
-    """Turns SQLAlchemy's and the driver's words for "not there", or "no room", into ours.
+    """Turns SQLAlchemy's and the driver's words for "not there", "no room" or "not ready" into
+    ours.
 
     The driver's own come from COPY, which SQLAlchemy does not know.
     """
@@ -212,10 +222,10 @@ class _translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
+        cause = getattr(error, "orig", None) or error
         gone = isinstance(error, _GONE) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         )
-        if gone:
+        if gone or isinstance(cause, _NOT_READY):
             DB_FAILURES.inc()
-            cause = getattr(error, "orig", None) or error
             raise UnavailableError(f"database: {str(cause).splitlines()[0]}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -95,4 +96,32 @@ async def test_a_connection_left_read_only_can_be_written_with(database_url: str
     await connection.close()
     async with database.write() as tx:
         await tx.execute(INSERT, {"account": "two"})
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (
+            "GRANT USAGE ON SCHEMA public TO pg_monitor; ALTER DATABASE {} SET role = pg_monitor",
+            "permission denied",
+        ),
+        ("ALTER TABLE trading_state RENAME TO gone", "does not exist"),
+        ("ALTER TABLE trading_state RENAME reason TO why", "does not exist"),
+    ],
+)
+async def test_a_database_that_is_not_ready_for_us_is_waited_for(
+    database_url: str, broken: str, why: str
+) -> None:
+    database = Database(database_url, pool_size=1, timeout_s=5, name="test")
+
+    async def insert(*, alone: bool) -> None:
+        async with database.single() if alone else database.write() as tx:
+            await tx.execute(INSERT, {"account": "main"})
+
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(broken.format(owner.info.dbname))
+    for alone in (True, False):
+        with pytest.raises(UnavailableError, match=why):
+            await insert(alone=alone)
     await database.close()
