@@ -90,7 +90,7 @@ def _story(url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     assert tradewind("whoami").exit_code == 4
     monkeypatch.delenv("TRADEWIND_API_KEY")
     tokens: list[str] = [renewed.access_token, renewed.refresh_token, session.access_token]
-    return [*tokens, key.rpartition("_")[2], first_of_anna, *shown]
+    return [*tokens, key.split("_", 2)[2], first_of_anna, *shown]
 
 
 def _denied(*arguments: str) -> Any:
