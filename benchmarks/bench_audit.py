@@ -37,6 +37,7 @@ from libs.common.runtime.clocks import SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
 from libs.common.runtime.readiness import Readiness
 from libs.common.runtime.recording import Call, CallRecorder, event_of
+from libs.common.runtime.resilience import end_all
 from libs.common.runtime.secrets import SecretBox, new_key
 from services.audit.adapters.anchor_files import AnchorFiles
 from services.audit.adapters.chain_scan import Evidence, verify_chain
@@ -267,8 +268,7 @@ async def _through_bus(url: str, redis_url: str, messages: Sequence[LogMessage])
         await _all_recorded(bus, tail, recorder, reading)
         return MESSAGES / (time.perf_counter() - started)
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await end_all([reading])
         await bus.close()
         await database.close()
 
