@@ -37,7 +37,6 @@ from libs.common.runtime.clocks import SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
 from libs.common.runtime.readiness import Readiness
 from libs.common.runtime.recording import Call, CallRecorder, event_of
-from libs.common.runtime.resilience import end_all
 from libs.common.runtime.secrets import SecretBox, new_key
 from services.audit.adapters.anchor_files import AnchorFiles
 from services.audit.adapters.chain_scan import Evidence, verify_chain
@@ -268,7 +267,9 @@ async def _through_bus(url: str, redis_url: str, messages: Sequence[LogMessage])
         await _all_recorded(bus, tail, recorder, reading)
         return MESSAGES / (time.perf_counter() - started)
     finally:
-        await end_all([reading])
+        while not reading.done():  # a library may swallow one cancellation
+            reading.cancel()
+            await asyncio.wait({reading}, timeout=1.0)
         await bus.close()
         await database.close()
 

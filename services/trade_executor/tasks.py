@@ -9,7 +9,7 @@ from typing import Any
 from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import TASK_RESTARTS
-from libs.common.runtime.resilience import end_all, pauses
+from libs.common.runtime.resilience import pauses
 
 _log = get_logger(__name__)
 
@@ -63,4 +63,7 @@ class Tasks:
 
     async def stop(self) -> None:
         """Cancel what still runs."""
-        await end_all(list(self._running.values()))
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

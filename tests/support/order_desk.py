@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -57,6 +58,14 @@ class OrderDesk(World):
                 "/api/v1/risk/preview", json={"account_id": "main", "order": wanted}
             )
             return str(answer.json()["code"])
+
+    async def funded(self) -> bool:
+        """Tell whether the risk manager knows of the account's money."""
+        async with httpx.AsyncClient(
+            base_url=self.risk_url, auth=AS_OPERATOR, trust_env=False
+        ) as risk:
+            shown = (await risk.get("/api/v1/risk/exposure")).json()
+        return Decimal(shown["cash"]) > 0
 
     async def placed(self, *statuses: str, **body: Any) -> Any:
         """Place an order and wait until it has one of the statuses."""
@@ -142,6 +151,8 @@ async def order_desk(
             await eventually(
                 lambda: desk.executor.gate.risk_manager_alive, what="risk manager's heartbeat"
             )
+            # Its book may have been begun before the executor opened the account.
+            await eventually(desk.funded, what="the account's money in the risk manager's book")
             yield desk
     finally:
         await voice.close()

@@ -24,7 +24,6 @@ from libs.common.runtime.database import Database, WriteSession
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import OUTBOX_EPOCHS, OUTBOX_PENDING, OUTBOX_SWEPT
 from libs.common.runtime.readiness import Readiness
-from libs.common.runtime.resilience import end_all
 from libs.common.runtime.schema.outbox import outbox
 from libs.common.runtime.single import Transaction
 
@@ -33,6 +32,7 @@ _log = get_logger(__name__)
 _BATCH: Final = 500
 _GRACE: Final = dt.timedelta(seconds=3)
 _TRIM_EVERY_S: Final = 60.0
+_STOPPING_S: Final = 0.2
 
 _MARK = text(
     """
@@ -227,7 +227,10 @@ class Outbox:
             for task in done:
                 task.result()
         finally:
-            await end_all(tasks)
+            while left := {task for task in tasks if not task.done()}:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=_STOPPING_S)
 
     async def drain(self) -> None:
         """Publish what is queued; called at shutdown. Raises UnavailableError."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
 
 from aiolimiter import AsyncLimiter
 from purgatory import AsyncCircuitBreakerFactory
@@ -19,9 +19,6 @@ T = TypeVar("T")
 
 # Where all jitter comes from; a simulation seeds it, so that a run can be had again.
 jitter: Final = random.Random()  # nosec B311 # spreads retries, guards nothing
-
-# After how long who has not ended is asked again.
-_ENDING_S: Final = 0.2
 
 _CIRCUIT_LEVEL = {"closed": 0, "half-opened": 1, "opened": 2}
 
@@ -53,17 +50,6 @@ async def retry(
         with attempt:
             return await work()
     raise AssertionError("tenacity ends by result or exception")
-
-
-async def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` and return when all have ended, however: what they raised stays theirs.
-
-    A library may swallow one cancellation; so who goes on is asked again.
-    """
-    while left := {task for task in tasks if not task.done()}:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_ENDING_S)
 
 
 async def pauses(delay_s: float, delay_s_max: float) -> AsyncIterator[int]:

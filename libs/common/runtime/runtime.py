@@ -22,7 +22,7 @@ from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import TASK_RESTARTS
 from libs.common.runtime.outbox import Outbox
 from libs.common.runtime.readiness import Readiness
-from libs.common.runtime.resilience import end_all, pauses
+from libs.common.runtime.resilience import pauses
 from libs.common.runtime.settings import ServiceSettings
 
 _log = get_logger(__name__)
@@ -118,7 +118,10 @@ async def supervise(
             await asyncio.wait({task})
             task.result()
         except asyncio.CancelledError:
-            await end_all([task])
+            # A library may swallow one cancellation; it shall not keep the service from stopping.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_SETTLED_S)
             raise
         except UnavailableError as error:
             readiness.block(name, str(error))

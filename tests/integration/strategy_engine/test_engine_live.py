@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -214,7 +215,10 @@ async def test_step_that_raises_stops_its_stream_only_and_tells_people(
         assert {name: line for name, (line, _) in refused.items()} == {
             "broken.py": 1, "loops.py": 2, "dies.py": 2
         }  # fmt: skip
-        assert "an endless loop? (while it was loaded)" in refused["loops.py"][1]
+        # Which of the two limits ends it depends on what else the machine does.
+        assert re.search(
+            r"took too (much processor time|long).*\(while it was loaded\)", refused["loops.py"][1]
+        )
         assert "SIGABRT" in refused["dies.py"][1]
 
 
