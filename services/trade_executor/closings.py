@@ -50,6 +50,7 @@ CLAIM: Final = "closing"
 FLATTEN: Final = "flatten"
 _CANCELLABLE: Final = statuses_allowing(OrderEvent.ASK_CANCEL)
 _POLL_S: Final = 0.02
+_ASK_S_MAX: Final = 1.0
 _LOOK_S: Final = 0.2
 _STRANDED_S: Final = 5.0
 _ATTEMPTS_MAX: Final = 3
@@ -254,13 +255,25 @@ class Closings:
         return traded
 
     async def _free(self, closing: Closing, side: Side) -> bool:
-        """Cancel what stands in the way and wait for its end; False if that takes too long."""
+        """Cancel what stands in the way and wait for its end; False if that takes too long.
+
+        A cancel that the venue refuses is asked again after growing pauses: most often the order
+        has ended there, and its last executions are on their way to us."""
         deadline = self._clock.monotonic_ns() + round(self._cancel_s_max * 1e9)
+        turns: dict[OrderId, tuple[int, float]] = {}
         while orders := in_the_way(closing, self._desk.open_orders(), side):
             fresh = [one.id for one in orders if one.id not in closing.exits]
             if fresh:
                 closing = await self._book.note(closing, exits=(*closing.exits, *fresh))
-            due = [one for one in orders if one.status in _CANCELLABLE]
+            now_ns = self._clock.monotonic_ns()
+            due = [
+                one
+                for one in orders
+                if one.status in _CANCELLABLE and turns.get(one.id, (0, 0.0))[0] <= now_ns
+            ]
+            for one in due:
+                pause_s = min(2 * turns.get(one.id, (0, _POLL_S / 2))[1], _ASK_S_MAX)
+                turns[one.id] = now_ns + round(pause_s * 1e9), pause_s
             asked = await asyncio.gather(
                 *(self._cancels.cancel(one.id, f"closing {closing.symbol}") for one in due),
                 return_exceptions=True,

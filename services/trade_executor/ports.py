@@ -313,7 +313,8 @@ class Books(Protocol):
         ...
 
     async def executions(self, order_id: OrderId) -> Sequence[Execution]:
-        """Return an order's booked executions that stand."""
+        """Return an order's booked executions that stand, without those that a correction put
+        in the place of others: a venue lists these as reversals, never as executions."""
         ...
 
     async def positions(self) -> dict[Symbol, Decimal]:

@@ -191,13 +191,18 @@ class ExecutorStore(LedgerStore, RecordStore):
             return {row["execution_id"] for row in await session.rows(query)}
 
     async def executions(self, order_id: OrderId) -> list[Execution]:
-        """Return an order's booked executions that stand, oldest first."""
+        """Return an order's booked executions that stand, oldest first, corrections left out."""
         query = (
             select(trades, orders.c.broker_order_id)
             .join(orders, orders.c.id == trades.c.order_id)
             .where(
                 trades.c.order_id == order_id,
                 ~exists().where(trade_reversals.c.trade_id == trades.c.id),
+                ~exists().where(
+                    trade_reversals.c.order_id == trades.c.order_id,
+                    trade_reversals.c.kind == "correction",
+                    trade_reversals.c.record_id == trades.c.execution_id,
+                ),
             )
             .order_by(trades.c.executed_at, trades.c.id)
         )

@@ -64,7 +64,7 @@ def reverse(call: Call, e: dict[str, Any]) -> tuple[dict[str, Any], BookedTrade 
     if name in tables.reversals:
         return {"outcome": "duplicate", "order": standing(row)}, None
     trade = tables.trades.get(name)
-    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now)
+    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now, e["record_id"])
     if trade is not None and trade.order_id != row["id"]:
         raise refused(f"execution {name} belongs to order {trade.order_id}")
     if trade is None and e["held"] is not None:
@@ -104,7 +104,7 @@ def _reverse_held(call: Call, e: dict[str, Any], row: dict[str, Any]) -> dict[st
         and (one.change.quantity > 0) == (shares > 0)
     ]  # fmt: skip
     change = Change(ChangeKind.OPENING, shares, min(costs, default=fill.price), cash)
-    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now)
+    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now, e["record_id"])
     tx.put(tables.reversals, e["execution_id"], gone)
     before = tables.positions.get(symbol, Position())
     tx.put(tables.changes, gone.id,

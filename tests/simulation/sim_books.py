@@ -89,10 +89,15 @@ class SimBooks(ExecutorStore):
         )
 
     async def executions(self, order_id: OrderId) -> list[Execution]:
-        """Return an order's booked executions that stand, oldest first."""
+        """Return an order's booked executions that stand, oldest first, corrections left out."""
 
         def look(tx: Transaction) -> list[Execution]:
-            trades = [t for t in tx.tables.standing() if t.order_id == order_id]
+            records = {one.record_id for one in tx.tables.reversals.values()}
+            trades = [
+                t
+                for t in tx.tables.standing()
+                if t.order_id == order_id and t.execution.execution_id not in records
+            ]
             return sorted((t.execution for t in trades), key=lambda one: one.executed_at)
 
         return await self._server.ask("executions", look)

@@ -72,6 +72,7 @@ class BookedReversal:
     id: UUID
     trade: BookedTrade | None
     booked_at: dt.datetime
+    record_id: str | None
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,32 @@ async def test_what_was_amended_while_away_is_found_in_the_list(
         assert {kind for kind, _ in amended(world)} == {"bust", "correction"}
 
 
+async def test_a_correction_is_not_taken_for_its_missed_neighbour_that_looks_the_same(
+    simulator: Simulator, database_url: str, redis_url: str
+) -> None:
+    async with executor_world(simulator, database_url, redis_url) as world:
+        await bought(world)
+    simulator.quote("AAPL", "100.00", "100.02", ask_size=2)
+    simulator.submit("AAPL", "buy", "3", type="limit", limit_price="100.02")
+    two = simulator.ledger()["executions"][-1]
+    simulator.quote("AAPL", "100.00", "100.02", ask_size=1)
+    one = simulator.ledger()["executions"][-1]
+    assert [(each["qty"], each["price"]) for each in (two, one)] == [
+        ("2", "100.02"),
+        ("1", "100.02"),
+    ]
+    simulator.control(f"executions/{two['execution_id']}", {"kind": "correct", "qty": "1"})
+    async with executor_world(simulator, database_url, redis_url) as world:
+        await world.books_equal(within_s=60)
+        assert amended(world) == [("correction", two["execution_id"])]
+        with psycopg.connect(database_url) as connection:
+            standing = connection.execute(
+                "SELECT t.quantity::int FROM trades t WHERE t.quantity < 10 AND NOT EXISTS"
+                " (SELECT FROM trade_reversals r WHERE r.trade_id = t.id)"
+            ).fetchall()
+        assert standing == [(1,), (1,)]
+
+
 async def test_what_the_opening_balance_holds_is_followed_when_it_is_taken_back(
     simulator: Simulator, database_url: str, redis_url: str
 ) -> None:

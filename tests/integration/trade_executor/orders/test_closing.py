@@ -131,6 +131,26 @@ async def test_a_close_that_the_venue_refuses_restores_the_stop(desk: OrderDesk)
     await desk.books_equal()
 
 
+async def test_a_cancel_that_the_venue_refuses_is_asked_again_after_growing_pauses(
+    desk: OrderDesk,
+) -> None:
+    stop = await hold(desk)
+    desk.simulator.fault("error_before", status=422, method="DELETE", path="/v2/orders/*", count=5)
+    shown = await ended(desk, (await close(desk, "AAPL/close")).json())
+    assert shown["status"] == "closed"
+    asked = [
+        at
+        for (at,) in desk.rows(
+            "SELECT ts FROM order_events WHERE order_id = %s AND event = 'ask_cancel' ORDER BY seq",
+            stop["id"],
+        )
+    ]
+    assert len(asked) == 6
+    # 0.02 s and twice as long each time; what answering takes comes on top.
+    assert (asked[-1] - asked[0]).total_seconds() >= 0.6
+    await desk.books_equal()
+
+
 async def test_what_was_begun_before_a_crash_is_finished_after_it(desk: OrderDesk) -> None:
     stop = await hold(desk)
     # As a process leaves it that dies with the exits on record and nothing asked yet.
