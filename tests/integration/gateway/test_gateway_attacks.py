@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 
 import pytest
@@ -123,15 +124,17 @@ behind them in plain sight, as any client may send one."""
 @pytest.mark.parametrize("name", FRAMES)
 def test_ambiguous_frames_smuggle_nothing(served: Gateway, name: str) -> None:
     """No service hears of a request that the gateway has not seen, judged and framed itself."""
-    before = len(served.stubs.seen)
-    answer = served.say(FRAMES[name], timeout_s=1.0)
-    seen = served.stubs.seen[before:]
+    # Names of this case's own, of the same length: an earlier one's request may come late.
+    frame, smuggled = secrets.token_hex(3)[:5], secrets.token_hex(4)
+    said = FRAMES[name].replace(b"/frame", f"/{frame}".encode())
+    answer = served.say(said.replace(b"/smuggled", f"/{smuggled}".encode()), timeout_s=1.0)
+    seen = [one for one in list(served.stubs.seen) if frame in one or smuggled in one]
     answered = answer.count(b"HTTP/1.1 ")
     if served.kind == "caddy" and name in IN_PLAIN_SIGHT:
-        assert seen == ["POST /api/v1/orders/frame", "GET /api/v1/risk/smuggled"]
+        assert seen == [f"POST /api/v1/orders/{frame}", f"GET /api/v1/risk/{smuggled}"]
         assert answered == 2
         return
-    assert "GET /api/v1/risk/smuggled" not in seen
+    assert not any(smuggled in one for one in seen)
     if served.kind == "nginx":
         assert seen == []
         refusals = (b"400", b"413", b"421", b"501", b"505")
@@ -144,9 +147,10 @@ def test_ambiguous_frames_smuggle_nothing(served: Gateway, name: str) -> None:
 
 def test_bare_line_feeds_end_a_header_and_nothing_more(served: Gateway) -> None:
     """Both servers take them, as RFC 9112 allows, and frame the request anew."""
-    before = len(served.stubs.seen)
+    asked = "POST /api/v1/orders/frame"
+    before = served.stubs.seen.count(asked)
     served.say(post(b"Content-Length: 0", b"Connection: close", body=b"", end=b"\n"))
-    assert served.stubs.seen[before:] in (["POST /api/v1/orders/frame"], [])
+    assert served.stubs.seen.count(asked) - before in (1, 0)
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/3.0"])
@@ -157,7 +161,7 @@ def test_http_1_0_is_not_kept_alive_or_answered(served: Gateway, version: bytes)
     if version == b"HTTP/1.2" and status == b"200":
         return  # a later minor version may be answered as 1.1
     assert status in (b"505", b"400")
-    assert len(served.stubs.seen) == before
+    assert "GET /api/v1/orders" not in served.stubs.seen[before:]
 
 
 def test_a_header_that_drips_is_cut(served: Gateway) -> None:
