@@ -483,7 +483,10 @@ class Venue:
         order, now = self.orders[name], self._clock.now()
         stands = event
         if event in {E.CANCEL_REFUSED, E.REPLACE_REFUSED}:
-            stands = E.PARTLY_FILLED if order.filled_quantity else E.WORKING
+            # What was halted or held stays so.
+            stands = order.event
+            if stands in _PENDING:
+                stands = E.PARTLY_FILLED if order.filled_quantity else E.WORKING
         elif event in _ASIDE or (event is E.PARTLY_FILLED and order.event in _PENDING):
             stands = order.event
         order = replace(
