@@ -125,7 +125,7 @@ class Simulator:
         return True
 
     def _operations(self) -> APIRouter:
-        router = APIRouter(tags=["operations"], dependencies=[requires(PUBLIC)])
+        router = APIRouter(tags=["operations"], dependencies=[requires(PUBLIC, any_query=True)])
 
         @router.get("/health")
         async def health() -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypedDict
 import msgspec
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy import Table
 
 from libs.common.kernel.errors import InvalidInputError
@@ -26,6 +27,8 @@ JSON: Final = "application/json"
 Schema = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 
+_NOT_TOLD: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
+"""Our own figures tell of requests; asking whether somebody listens costs each of them."""
 _ANY_REQUEST: Final = (400, 413, 422)
 _OF_PERMISSION: Final = (401, 403, 429, 503)
 _PROBLEM: Final[Schema] = {
@@ -149,7 +152,7 @@ class ServiceApp(FastAPI):
     names every method of a path where one is not allowed."""
 
     def __init__(self, *, security: Security = OURS, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(telemetry=_NOT_TOLD, **options)
         self._security = security
         self.add_middleware(FixedPaths, owner=self)
         self.add_exception_handler(405, on_method)

@@ -12,32 +12,38 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
 from libs.common.kernel.errors import InvalidInputError
+from libs.common.runtime.queries import check_query
 
 PUBLIC: Final = "public"
 _SHAPE: Final = re.compile(r"[a-z_]+:[a-z_]+\Z")
 
 
 class Permission:
-    """A route's permission `area:action`, asked of each caller by the app's gate."""
+    """A route's permission `area:action`, asked of each caller by the app's gate; and that the
+    route knows each parameter of the query, unless it takes any."""
 
-    def __init__(self, name: str, *, step_up: bool = False) -> None:
+    def __init__(self, name: str, *, step_up: bool = False, any_query: bool = False) -> None:
         if name != PUBLIC and not _SHAPE.fullmatch(name):
             raise InvalidInputError(f"permission {name!r} is not of the form area:action")
         self.name = name
         self.step_up = step_up
+        self.any_query = any_query
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        """Let the caller pass, or raise AccessError."""
+        """Let the caller pass, or raise AccessError, InvalidInputError."""
         if self.name != PUBLIC:
             await connection.app.state.gate.admit(connection, self.name, step_up=self.step_up)
+        if connection.scope["query_string"] and not self.any_query:
+            check_query(connection)
 
 
-def requires(name: str, *, step_up: bool = False) -> Any:
+def requires(name: str, *, step_up: bool = False, any_query: bool = False) -> Any:
     """Return the dependency that demands permission `name`, e.g. `orders:write`.
 
-    With `step_up` the caller must have proven lately that it is really them.
+    With `step_up` the caller must have proven lately that it is really them. Parameters that the
+    route does not know are refused, but with `any_query`.
     """
-    return Depends(Permission(name, step_up=step_up))
+    return Depends(Permission(name, step_up=step_up, any_query=any_query))
 
 
 def permission_of(route: APIRoute) -> str | None:

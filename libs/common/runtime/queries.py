@@ -12,10 +12,8 @@ from starlette.requests import HTTPConnection
 from libs.common.kernel.errors import InvalidInputError
 
 
-async def known_query(request: HTTPConnection) -> None:
+def check_query(request: HTTPConnection) -> None:
     """Raise InvalidInputError naming the query parameters that the route does not declare."""
-    if not request.scope["query_string"]:
-        return
     declared = dict(_declared(request.scope["route"].dependant))
     if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in declared.values()):
         return  # a model takes all of them, and checks them
