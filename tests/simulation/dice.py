@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import log
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,27 +17,37 @@ class Dice:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         # A string is hashed by SHA-512, not by the process's salt.
-        self._random = random.Random(f"tradewind {seed}")
+        source = random.Random(f"tradewind {seed}")
+        self._roll = source.random
+        self._bits = source.getrandbits
 
     def chance(self, probability: float) -> bool:
         """Return True with that probability."""
-        return self._random.random() < probability
+        return self._roll() < probability
 
     def between(self, low: float, high: float) -> float:
         """Return a number from the range, evenly."""
-        return low + (high - low) * self._random.random()
+        return low + (high - low) * self._roll()
 
     def whole(self, low: int, high: int) -> int:
         """Return a whole number from the range, both ends included."""
-        return self._random.randint(low, high)
+        return low + self._below(high - low + 1)
 
     def pick(self, options: Sequence[T]) -> T:
         """Return one of the options."""
-        return options[self._random.randrange(len(options))]
+        return options[self._below(len(options))]
 
     def latency(self) -> float:
         """Return the seconds that one way of a request usually takes: about a millisecond."""
-        return 0.0002 + self._random.expovariate(1000.0)
+        return 0.0002 - log(1.0 - self._roll()) / 1000.0
+
+    def _below(self, number: int) -> int:
+        """Return one of 0 … number - 1, evenly: bits are drawn until they make one."""
+        size = number.bit_length()
+        drawn = self._bits(size)
+        while drawn >= number:
+            drawn = self._bits(size)
+        return drawn
 
 
 # What a fault may be worth in a session: half of them do not occur at all, so that a seed often

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -14,16 +16,18 @@ from libs.common.kernel.ids import AccountId, order_id_from_client
 from libs.common.kernel.money import ZERO
 from services.trade_executor.closing import ClosingStatus, order_id_of_closing
 from services.trade_executor.trigger import ENDED as TRIGGER_ENDED
-from services.trade_executor.trigger import TriggerStatus
+from services.trade_executor.trigger import Trigger, TriggerStatus
 from tests.simulation.server_amends import position_told, strategy_positions
 from tests.simulation.venue import ENDED
 
 if TYPE_CHECKING:
     from tests.simulation.session import Session
+    from tests.simulation.tables import Table
     from tests.simulation.vault import Transaction
 
 ACCOUNT = AccountId("main")
-# Of a client order id the part that names the order: tw- and a UUID.
+
+_order_of_closing = lru_cache(maxsize=10_000)(order_id_of_closing)
 
 
 class Violation(AssertionError):
@@ -31,14 +35,23 @@ class Violation(AssertionError):
 
 
 class Invariants:
-    """Looks at the whole world at once, which nobody in it can."""
+    """Looks at the whole world at once, which nobody in it can.
+
+    A look whose rows have not been written to since it was last fine is spared: it would find
+    the same.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._world = session.world
         self._arrivals = 0
+        self._orders = 0
         self._sent: Counter[str] = Counter()
+        self._taken: Counter[Any] = Counter()
         self._ghosts: set[str] = set()
+        self._seen: dict[str, tuple[int, ...]] = {}
+        self._balances: object = None
+        self._of_firing: dict[tuple[Any, int], Any] = {}
         self._world.server.on_commit.append(self._anomalies)
 
     # After every step ---------------------------------------------------------------------------
@@ -51,10 +64,25 @@ class Invariants:
             raise Violation(f"dead letter: {self._world.bus.buried[0]}")
         self._approved()
         self._executions_are_the_venues()
+        self._sums()
         self._ledger()
         self._closings()
         self._firings()
         self._reservations()
+
+    def afresh(self) -> None:
+        """Look at all of it again, spare nothing."""
+        self._seen.clear()
+        self._balances = None
+        self.always()
+
+    def _news(self, look: str, *tables: Table[Any, Any]) -> bool:
+        """Tell whether one of the tables was written to since the last such look."""
+        writes = tuple([one.writes for one in tables])
+        if self._seen.get(look) == writes:
+            return False
+        self._seen[look] = writes
+        return True
 
     def _approved(self) -> None:
         """No order reaches the venue without an approval of just this order, or twice."""
@@ -82,36 +110,49 @@ class Invariants:
             if self._sent[arrival.client_order_id] > 1:
                 raise Violation(f"sent twice under one name: {arrival}")
         self._arrivals = len(arrivals)
-        taken: Counter[Any] = Counter()
-        for order in self._world.venue.orders.values():
+        # An order that the venue has taken stays with it, under its name.
+        orders, before = self._world.venue.orders, self._orders
+        self._orders = len(orders)
+        for order in islice(orders.values(), before, None):
             named = order_id_from_client(order.client_order_id)
             if named is not None and order.client_order_id not in self._ghosts:
-                taken[named[0]] += 1
-        doubled = [order_id for order_id, times in taken.items() if times > 1]
-        if doubled:
-            raise Violation(f"doubled: the venue holds {doubled[0]} {taken[doubled[0]]} times")
+                self._taken[named[0]] += 1
+                if self._taken[named[0]] > 1:
+                    raise Violation(
+                        f"doubled: the venue holds {named[0]} {self._taken[named[0]]} times"
+                    )
 
     def _judgement(self, order_id: Any) -> Any:
         judged = self._world.server.tables.assessments.values()
         return next((one for one in judged if one.order_id == order_id), None)
 
     def _executions_are_the_venues(self) -> None:
-        theirs = self._world.venue.executions
-        for name, trade in self._world.server.tables.trades.items():
+        tables, venue = self._world.server.tables, self._world.venue
+        theirs = venue.executions
+        if not self._news(
+            "executions", tables.trades, tables.reversals, theirs, venue.reversals
+        ):  # fmt: skip
+            return
+        for name, trade in tables.trades.items():
             if name not in theirs:
                 raise Violation(f"booked, and never happened: {trade}")
             ours, real = trade.execution, theirs[name]
             if (ours.side, ours.quantity, ours.price) != (real.side, real.quantity, real.price):
                 raise Violation(f"booked otherwise than it happened: {ours}, {real}")
-        for name in self._world.server.tables.reversals:
-            if name not in self._world.venue.reversals:
+        for name in tables.reversals:
+            if name not in venue.reversals:
                 raise Violation(f"taken back, and the venue did not: {name}")
-        self._sums()
 
     def _sums(self) -> None:
         """What an order has traded is what stands booked of it, and what the opening held."""
+        tables, venue = self._world.server.tables, self._world.venue
+        if not self._news(
+            "sums", tables.orders, tables.trades, tables.reversals, tables.runs, venue.executions,
+            venue.reversals,
+        ):  # fmt: skip
+            return
+        opened = self._opened()
         traded: Counter[Any] = Counter()
-        tables, venue, opened = self._world.server.tables, self._world.venue, self._opened()
         for trade in tables.standing():
             traded[trade.order_id] += trade.execution.quantity  # type: ignore[assignment]
         early: Counter[Any] = Counter()
@@ -131,6 +172,11 @@ class Invariants:
 
     def _ledger(self) -> None:
         tables = self._world.server.tables
+        # What changes the book puts other balances in the place of those that were there.
+        moved = tables.ledger.balances is not self._balances
+        if not self._news("ledger", tables.orders, tables.positions) and not moved:
+            return
+        self._balances = tables.ledger.balances
         wrong = imbalances(tables.ledger.balances)
         if wrong:
             raise Violation(f"the ledger does not sum to zero: {wrong}")
@@ -153,6 +199,8 @@ class Invariants:
     def _anomalies(self, tx: Transaction) -> None:
         """What an order did wrong is on record, with its alert, from the same commit on."""
         tables = tx.tables
+        if not self._news("anomalies", tables.orders, tables.discrepancies):
+            return
         odd = [row for row in tables.orders.values() if row["anomaly"] is not None]
         if not odd:
             return
@@ -167,10 +215,12 @@ class Invariants:
         """A closing has one order at a time, each on record before it is judged, and all of them
         together sell no more than the first set out to, unless the whole is to go."""
         tables = self._world.server.tables
+        if not self._news("closings", tables.closings, tables.orders):
+            return
         for closing in tables.closings.values():
             live, traded = 0, ZERO
             for attempt in range(1, closing.attempt + 2):
-                order = tables.orders.get(order_id_of_closing(closing.id, attempt))
+                order = tables.orders.get(_order_of_closing(closing.id, attempt))
                 if order is None:
                     continue
                 if attempt > closing.attempt:
@@ -188,11 +238,13 @@ class Invariants:
     def _firings(self) -> None:
         """What a trigger sends was met, once: of its firings one has an order at most."""
         tables = self._world.server.tables
+        if not self._news("firings", tables.triggers_kept, tables.orders):
+            return
         for trigger in tables.triggers_kept.values():
             sent = [
                 number
                 for number in range(1, trigger.firing + 2)
-                if replace(trigger, firing=number).order_id in tables.orders
+                if self._order_of_firing(trigger, number) in tables.orders
             ]
             if len(sent) > 1 or (sent and sent[0] > trigger.firing):
                 raise Violation(f"a trigger sent {sent}: {trigger}")
@@ -200,6 +252,13 @@ class Invariants:
                 raise Violation(f"a trigger that is {trigger.status} sent its order: {trigger}")
             if trigger.status is TriggerStatus.FIRED and not sent:
                 raise Violation(f"a trigger fired and sent nothing: {trigger}")
+
+    def _order_of_firing(self, trigger: Trigger, number: int) -> Any:
+        """Return the id of what a firing sends: it follows from the trigger's and that number."""
+        named = trigger.id, number
+        if named not in self._of_firing:
+            self._of_firing[named] = replace(trigger, firing=number).order_id
+        return self._of_firing[named]
 
     def _reservations(self) -> None:
         office = self._world.risk.office
@@ -241,7 +300,7 @@ class Invariants:
             why = check()
             if why is not None:
                 return why
-        unresolved = [one for one in tables.discrepancies.values() if one.id not in tables.resolved]
+        unresolved = tables.unresolved()
         return f"open discrepancies: {unresolved}" if unresolved else None
 
     def _orders_agree(self) -> str | None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
-from asyncio import base_events, events
-from collections.abc import Callable, Coroutine
-from typing import Any
-from weakref import WeakSet
+from asyncio import base_events
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from heapq import heappop, heappush
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Life:
@@ -23,10 +26,8 @@ class Life:
         self.name = name
         self.number = number
         self.dead = False
-        self.steps = 0
         # How many steps of the loop it has left, -1 for any number: its death at "every await".
         self.fuse = -1
-        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     def __repr__(self) -> str:
         return f"{self.name}#{self.number}"
@@ -39,50 +40,104 @@ class Stalled(Exception):
     """Nothing is ready and no timer is set: everybody waits for ever."""
 
 
+class Handle(list[Any]):
+    """A callback that waits: when, which of those, what, with what, in which context.
+
+    A list, because a heap compares lists without a frame of Python; a session makes thousands.
+    """
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Let it not be called."""
+        self[2] = None
+
+    def cancelled(self) -> bool:
+        """Tell whether it was cancelled."""
+        return self[2] is None
+
+    def when(self) -> float:
+        """Return when it is due."""
+        due: float = self[0]
+        return due
+
+
 class VirtualLoop(base_events.BaseEventLoop):
     """Runs callbacks in their order, timers in theirs; the same every time."""
+
+    # It has no debug mode; futures ask for it one by one, and this is an answer without a frame.
+    get_debug = staticmethod(bool)  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._queue: deque[Handle] = deque()
+        self._timers: list[Handle] = []
         self._set = 0
         self.on_fuse: Callable[[Life], None] = lambda life: None
         self.handles = 0
-        self.set_task_factory(_task_of_life)
+        self.tasks: list[asyncio.Task[Any]] = []
 
     def time(self) -> float:
         """Return virtual seconds since the loop was made."""
         return self._now
 
-    def call_soon(
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Task[T]:
+        """Run a coroutine, as part of the life that its context belongs to. It is kept whatever
+        becomes of that life: nothing of it is to end by the garbage collector."""
+        task: asyncio.Task[T] = asyncio.Task(
+            coro,
+            loop=self,
+            name=None if name is None else str(name),
+            context=context,  # type: ignore[arg-type]
+        )
+        self.tasks.append(task)
+        return task
+
+    def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Handle:
         """Run `callback` in the next turn, unless its life is over by then."""
-        context = contextvars.copy_context() if context is None else context
-        handle = events.Handle(callback, args, self, context)
-        self._ready.append(handle)  # type: ignore[attr-defined]
+        handle = Handle((0.0, 0, callback, args, copy_context() if context is None else context))
+        self._queue.append(handle)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         """Run `callback` after `delay` virtual seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
-
-    def call_at(
-        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        """Run `callback` at virtual time `when`; of two at one time the one that was set first."""
-        context = contextvars.copy_context() if context is None else context
-        timer = events.TimerHandle(when, callback, args, self, context)
-        self._set += 1
-        heapq.heappush(self._timers, (when, self._set, timer))
+        self._set = number = self._set + 1
+        timer = Handle((
+            self._now + delay, number, callback, args,
+            copy_context() if context is None else context,
+        ))  # fmt: skip
+        heappush(self._timers, timer)
         return timer
 
-    def call_soon_threadsafe(
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:
+        """Run `callback` at virtual time `when`; of two at one time the one that was set first."""
+        self._set = number = self._set + 1
+        timer = Handle(
+            (when, number, callback, args, copy_context() if context is None else context)
+        )
+        heappush(self._timers, timer)
+        return timer
+
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Handle:
         """There is one thread."""
         return self.call_soon(callback, *args, context=context)
 
@@ -91,47 +146,55 @@ class VirtualLoop(base_events.BaseEventLoop):
         raise AssertionError(f"a thread for {func} in a simulation")
 
     def _run_once(self) -> None:
-        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
-        if not ready:
-            while timers and timers[0][2]._cancelled:
-                heapq.heappop(timers)
-            if not timers:
-                raise Stalled(f"at {self._now:.6f} s")
-            self._now = max(self._now, timers[0][0])
-        while timers and timers[0][0] <= self._now:
-            ready.append(heapq.heappop(timers)[2])
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            context = handle._context
-            life = context.get(LIFE)
-            if life is not None:
-                if life.dead:
-                    continue
-                life.steps += 1
-                if life.fuse >= 0:
-                    life.fuse -= 1
-                    if life.fuse < 0:
-                        self.on_fuse(life)
+        """Take turns until the loop is told to stop.
+
+        A turn runs what was ready when it began; the timers that are due come after that.
+        """
+        queue, timers, done = self._queue, self._timers, 0
+        try:
+            while not self._stopping:  # type: ignore[attr-defined]
+                if not queue:
+                    while timers and timers[0][2] is None:
+                        heappop(timers)
+                    if not timers:
+                        raise Stalled(f"at {self._now:.6f} s")
+                    self._now = max(self._now, timers[0][0])
+                while timers and timers[0][0] <= self._now:
+                    queue.append(heappop(timers))
+                for _ in range(len(queue)):
+                    handle = queue.popleft()
+                    _, _, callback, args, context = handle
+                    if callback is None:
                         continue
-            self.handles += 1
-            # What Handle._run does, without a frame of its own.
-            try:
-                context.run(handle._callback, *handle._args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001 - the loop's edge
-                self.call_exception_handler(
-                    {"message": "callback failed", "exception": error, "handle": handle}
-                )
+                    life = context.get(LIFE)
+                    if life is not None:
+                        if life.dead:
+                            continue
+                        if life.fuse >= 0:
+                            life.fuse -= 1
+                            if life.fuse < 0:
+                                self.on_fuse(life)
+                                continue
+                    done += 1
+                    try:
+                        context.run(callback, *args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - the loop's edge
+                        self.call_exception_handler(
+                            {"message": "callback failed", "exception": error, "handle": handle}
+                        )
+        finally:
+            self.handles += done
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """Let it go: a task made by the garbage collector would come at no fixed time."""
 
-    def bury(self, tasks: list[asyncio.Task[Any]]) -> None:
+    def bury(self) -> None:
         """Close what was left hanging, once nothing can come of it any more."""
-        for task in tasks:
+        for task in self.tasks:
+            if task.done():
+                continue
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             coroutine = task.get_coro()
             for _ in range(20):
@@ -140,16 +203,36 @@ class VirtualLoop(base_events.BaseEventLoop):
                 except RuntimeError:
                     continue  # it awaited while it was closed: close what it awaits
                 break
-        self._ready.clear()  # type: ignore[attr-defined]
+        self._queue.clear()
         self._timers.clear()
+        self.tasks.clear()
 
 
-def _task_of_life(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
-) -> asyncio.Task[Any]:
-    context = options.get("context")
-    life = context.get(LIFE) if context is not None else LIFE.get()
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
-    if life is not None:
-        life.tasks.add(task)
-    return task
+class Bell:
+    """Wakes one who waits; rung while nobody waits, it rings on until somebody comes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Wake who waits, or will."""
+        self._rung = True
+        self._end(self._waiter)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when it is rung, or after the time."""
+        if not self._rung:
+            self._waiter = waiter = self._loop.create_future()
+            timer = self._loop.call_later(timeout_s, self._end, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+        self._rung = False
+
+    @staticmethod
+    def _end(waiter: asyncio.Future[None] | None) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

@@ -92,7 +92,6 @@ class Process:
         assert self.life is not None
         self.life.dead = True
         self.world.trace.note("process.killed", self.life, why)
-        self.world.graveyard += list(self.life.tasks)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine within the life."""

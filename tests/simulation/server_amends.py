@@ -32,7 +32,7 @@ from libs.common.domain.vocabulary import OrderStatus, Side
 from libs.common.kernel.ids import AccountId, Symbol, TransferId
 from libs.common.kernel.money import PRICE_QUANTUM, ZERO, plain
 from tests.simulation.server_rows import refused, standing
-from tests.simulation.vault import BookedChange, BookedReversal, BookedTrade, Tables
+from tests.simulation.tables import BookedChange, BookedReversal, BookedTrade, Tables
 
 if TYPE_CHECKING:
     from tests.simulation.server_side import Call

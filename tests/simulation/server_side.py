@@ -33,7 +33,8 @@ from services.trade_executor.entries import accounts_of
 from services.trade_executor.ports import Discrepancy, OpenDiscrepancy
 from tests.simulation import server_amends
 from tests.simulation.server_rows import refused, standing
-from tests.simulation.vault import BookedTrade, Transaction, unresolved
+from tests.simulation.tables import BookedTrade
+from tests.simulation.vault import Transaction
 
 SOURCE = "trade_executor"
 
@@ -263,7 +264,7 @@ class Call:
         if odd is None or again or not self.tx.tables.triggers:
             return
         where = (new["symbol"], f"anomaly:{odd}")
-        if any((one.found.symbol, one.found.kind) == where for one in unresolved(self.tx)):
+        if any((one.found.symbol, one.found.kind) == where for one in self.tx.tables.unresolved()):
             return
         found = Discrepancy(*where, new["status"], odd, f"Order {new['id']}.")
         one = OpenDiscrepancy(self.tx.ids.new(), found, self.tx.now)

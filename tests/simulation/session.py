@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ from services.trade_executor.trigger import TriggerFields
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.loop import Stalled
-from tests.simulation.trace import listen
+from tests.simulation.trace import Trace, listen
 from tests.simulation.venue import ENDED
 from tests.simulation.world import SYMBOLS, World
 
@@ -47,16 +47,29 @@ _PATIENCE_S = 2.0
 
 @dataclass
 class Outcome:
-    """How a session ended."""
+    """How a session ended; `trace` tells the rest when it is asked."""
 
     seed: int
-    digest: str
+    trace: Trace
     virtual_s: float
     handles: int
-    counts: dict[str, int]
     weather: str
     violation: str | None = None
-    lines: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """What is the same only if the same has happened."""
+        return self.trace.digest
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each kind of thing has happened."""
+        return self.trace.counts
+
+    @property
+    def lines(self) -> list[str]:
+        """What has happened, line by line."""
+        return self.trace.lines
 
 
 class Session:
@@ -175,7 +188,7 @@ class Session:
         if why is not None:
             raise Violation(f"no rest within {_REST_S_MAX:g} s: {why}")
         self.invariants.intents()
-        self.invariants.always()
+        self.invariants.afresh()
 
     # Strategies and people ----------------------------------------------------------------------
 
@@ -461,10 +474,7 @@ def play(seed: int, steps: int = 40, weather: Weather | None = None, **bugs: Any
         import traceback
 
         violation = f"{error!r}\n{traceback.format_exc()}"
-    outcome = Outcome(
-        seed, world.trace.digest, world.loop.time(), world.loop.handles, world.trace.counts, told,
-        violation, list(world.trace.lines),
-    )  # fmt: skip
+    outcome = Outcome(seed, world.trace, world.loop.time(), world.loop.handles, told, violation)
     listen(None)
     world.end()
     return outcome

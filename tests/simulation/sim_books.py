@@ -39,7 +39,8 @@ from services.trade_executor.ports import (
 from services.trade_executor.rows import order_from
 from services.trade_executor.store import ExecutorStore
 from tests.simulation.server_side import SOURCE
-from tests.simulation.vault import BookedChange, SimDatabase, Transaction, unresolved
+from tests.simulation.tables import BookedChange
+from tests.simulation.vault import SimDatabase, Transaction
 
 
 class SimBooks(ExecutorStore):
@@ -237,7 +238,7 @@ class SimBooks(ExecutorStore):
 
     async def open_discrepancies(self) -> list[OpenDiscrepancy]:
         """Return what is not resolved."""
-        return await self._server.ask("open_discrepancies", unresolved)
+        return await self._server.ask("open_discrepancies", lambda tx: tx.tables.unresolved())
 
     async def open_discrepancy(self, found: Discrepancy) -> bool:
         """Put a difference on record and alert; False if it is there already."""
@@ -245,7 +246,7 @@ class SimBooks(ExecutorStore):
 
         def write(tx: Transaction) -> bool:
             where = (found.symbol, found.kind)
-            if any((o.found.symbol, o.found.kind) == where for o in unresolved(tx)):
+            if any((o.found.symbol, o.found.kind) == where for o in tx.tables.unresolved()):
                 return False
             tx.put(tx.tables.discrepancies, one, OpenDiscrepancy(one, found, tx.now))
             return True

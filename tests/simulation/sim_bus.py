@@ -16,9 +16,10 @@ from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import pauses
 from tests.simulation.dice import Dice, Weather
-from tests.simulation.loop import LIFE, Life
+from tests.simulation.loop import LIFE, Bell, Life
+from tests.simulation.tables import Row
 from tests.simulation.trace import Trace
-from tests.simulation.vault import Row, Server
+from tests.simulation.vault import Server
 
 _log = get_logger(__name__)
 
@@ -96,16 +97,10 @@ class SimBus:
 
     async def pump(self, source: str) -> None:
         """Publish what a service has committed: at once, and again by a sweep; for ever."""
-        wake = asyncio.Event()
-        self._server.on_commit.append(lambda tx: wake.set() if source in tx.sources else None)
+        bell = self._server.bells[source] = Bell(self._loop)
         outbox, epoch, begin = self._server.tables.outbox, self._epoch, 0
         while True:
-            try:
-                async with asyncio.timeout(_SWEEP_S):
-                    await wake.wait()
-            except TimeoutError:
-                pass
-            wake.clear()
+            await bell.wait(_SWEEP_S)
             if epoch != self._epoch:
                 epoch, begin = self._epoch, 0
             whole = True  # so far everything is published: the next look begins behind it

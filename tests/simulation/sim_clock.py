@@ -14,7 +14,10 @@ _START_NS: Final = to_ns(dt.datetime(2022, 3, 1, 15, 0, tzinfo=dt.UTC))
 
 
 class SimClock:
-    """The loop's virtual time as wall time and as market time, which are one here."""
+    """The loop's virtual time as wall time and as market time, which are one here.
+
+    Most that happens, happens at the instant of something else: the time is worked out once.
+    """
 
     factor = 1.0
     state = SessionState.REGULAR
@@ -23,6 +26,13 @@ class SimClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._read_at = -1.0
+        self._read()
+
+    def _read(self) -> None:
+        self._read_at = self._loop.time()
+        self._elapsed_ns = round(self._read_at * 1e9)
+        self._now = from_ns(_START_NS + self._elapsed_ns)
 
     def now_ns(self) -> int:
         """Return nanoseconds since the epoch."""
@@ -30,8 +40,12 @@ class SimClock:
 
     def now(self) -> dt.datetime:
         """Return the time, aware, in UTC."""
-        return from_ns(self.now_ns())
+        if self._read_at != self._loop.time():
+            self._read()
+        return self._now
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds since the session began."""
-        return round(self._loop.time() * 1e9)
+        if self._read_at != self._loop.time():
+            self._read()
+        return self._elapsed_ns

@@ -32,14 +32,8 @@ from services.risk_manager.ports import (
 from services.risk_manager.records import pending_of
 from services.risk_manager.store import _fill, _pending
 from tests.simulation.server_amends import strategy_positions
-from tests.simulation.vault import (
-    BookedChange,
-    BookedReversal,
-    BookedTrade,
-    SimDatabase,
-    Tables,
-    Transaction,
-)
+from tests.simulation.tables import BookedChange, BookedReversal, BookedTrade, Tables
+from tests.simulation.vault import SimDatabase, Transaction
 
 SOURCE = "risk_manager"
 _LAG = dt.timedelta(seconds=60)

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from tests.simulation.loop import LIFE
+from tests.simulation.loop import LIFE, Life
 
 
 class Trace:
-    """Keeps the last `length` lines and the digest of all."""
+    """Keeps what was told as it was told; it becomes text when somebody reads it.
 
-    def __init__(self, now: Callable[[], float], length: int = 400) -> None:
+    So what is told must be what never changes: texts, numbers, names, times.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._digest = hashlib.blake2b(digest_size=16)
-        self.lines: deque[str] = deque(maxlen=length)
-        self.count = 0
-        self.counts: dict[str, int] = {}
+        self._told: list[tuple[float, Life | None, str, tuple[object, ...]]] = []
         self.bugs: list[str] = []
 
     def note(self, kind: str, *facts: object) -> None:
         """Add a line."""
-        line = f"{self._now():12.6f} {LIFE.get() or 'world'} {kind} {' '.join(map(str, facts))}"
-        self._digest.update(line.encode())
-        self.lines.append(line)
-        self.count += 1
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._told.append((self._now(), LIFE.get(), kind, facts))
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines so far."""
+        return [
+            f"{at:12.6f} {life or 'world'} {kind} {' '.join(map(str, facts))}"
+            for at, life, kind, facts in self._told
+        ]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many lines there are of each kind."""
+        return Counter(kind for _, _, kind, _ in self._told)
 
     @property
     def digest(self) -> str:
-        """The digest of all lines so far."""
-        return f"{self.count}:{self._digest.hexdigest()}"
+        """The number of lines so far and the digest of all."""
+        text = "".join(self.lines).encode()
+        return f"{len(self._told)}:{hashlib.blake2b(text, digest_size=16).hexdigest()}"
 
 
 class TraceLogger:
@@ -54,7 +64,7 @@ class TraceLogger:
 
     def _line(self, event: str, facts: dict[str, Any]) -> None:
         if self.trace is not None:
-            told = (f"{name}={value}" for name, value in facts.items() if name != "exc_info")
+            told = [f"{name}={value}" for name, value in facts.items() if name != "exc_info"]
             self.trace.note(f"log.{event}", *told)
 
     def debug(self, event: str, **facts: Any) -> None:

@@ -4,11 +4,9 @@ them that can be cut before the commit, after it, or for a while."""
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,127 +16,42 @@ from sqlalchemy.exc import IntegrityError
 from libs.common.contracts.channels import Channel
 from libs.common.contracts.envelope import encode, seal
 from libs.common.contracts.messages import Payload
-from libs.common.domain.executions import Execution
-from libs.common.domain.ledger import Ledger
-from libs.common.domain.positions import Position
-from libs.common.domain.replay import Change
+from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
-from services.risk_manager.desk import Switch
-from services.risk_manager.limits import LimitKey
-from services.risk_manager.ports import Assessment, Valuation
-from services.trade_executor.closing import Closing
-from services.trade_executor.ports import OpenDiscrepancy, ReconciliationRun
-from services.trade_executor.trigger import Trigger
 from tests.simulation.dice import Dice, Weather
+from tests.simulation.loop import Bell
+from tests.simulation.tables import Row, Table, Tables
 from tests.simulation.trace import Trace
 
 T = TypeVar("T")
 Key = Any
 
 
-@dataclass
-class Row:
-    """A message of the outbox. `epoch` is the life of the bus that it was published in, `acked_at`
-    holds when each acting group was done with it; once confirmed it is not told again."""
-
-    id: UUID
-    source: str
-    channel: Channel
-    data: bytes
-    epoch: int = -1
-    confirmed: bool = False
-    acked_at: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BookedTrade:
-    """A row of `trades`."""
-
-    id: UUID
-    order_id: UUID
-    execution: Execution
-    booked_at: dt.datetime
-    strategy_id: str | None
-    realized_pnl: Decimal
-    entry: int = 0
-    replaces: bool = False
-
-
-@dataclass(frozen=True)
-class BookedReversal:
-    """A row of `trade_reversals`; without a trade where it was taken back before it was booked."""
-
-    id: UUID
-    trade: BookedTrade | None
-    booked_at: dt.datetime
-    record_id: str | None
-
-
-@dataclass(frozen=True)
-class BookedChange:
-    """A row of `position_changes`: shares that moved without a trade."""
-
-    id: UUID
-    symbol: str
-    after_entry: int
-    change: Change
-    parts: Sequence[tuple[str | None, Decimal]]
-    booked_at: dt.datetime
-
-
-@dataclass
-class Tables:
-    """Everything that is durable. Rows are replaced, never changed, so that undoing is easy.
-    `triggers`: whether the tables have theirs; a planted bug takes them away."""
-
-    triggers: bool = True
-    orders: dict[UUID, dict[str, Any]] = field(default_factory=dict)
-    trades: dict[str, BookedTrade] = field(default_factory=dict)
-    reversals: dict[str, BookedReversal] = field(default_factory=dict)
-    changes: dict[UUID, BookedChange] = field(default_factory=dict)
-    activities: dict[UUID, str] = field(default_factory=dict)
-    positions: dict[str, Position] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-    outbox: dict[UUID, Row] = field(default_factory=dict)
-    runs: dict[UUID, ReconciliationRun] = field(default_factory=dict)
-    discrepancies: dict[UUID, OpenDiscrepancy] = field(default_factory=dict)
-    resolved: dict[UUID, str] = field(default_factory=dict)
-    closings: dict[UUID, Closing] = field(default_factory=dict)
-    triggers_kept: dict[UUID, Trigger] = field(default_factory=dict)
-    switch: dict[str, Switch] = field(default_factory=dict)
-    limits: dict[LimitKey, Decimal] = field(default_factory=dict)
-    assessments: dict[UUID, Assessment] = field(default_factory=dict)
-    valuations: dict[dt.datetime, Valuation] = field(default_factory=dict)
-
-    def standing(self) -> list[BookedTrade]:
-        """Return the booked executions that were not taken back."""
-        gone = self.reversals
-        return [trade for name, trade in self.trades.items() if name not in gone]
-
-
 class Transaction:
     """One transaction: what it wrote is taken back if it fails."""
 
+    __slots__ = ("_ledger", "_undo", "ids", "note", "now", "now_ns", "sources", "tables")
+
     def __init__(
-        self,
-        tables: Tables,
-        now: dt.datetime,
-        now_ns: int,
-        ids: IdSource,
-        note: Callable[..., None],
+        self, tables: Tables, clock: Clock, ids: IdSource, note: Callable[..., None]
     ) -> None:
         self.tables = tables
-        self.now = now
+        self.now = clock.now()
+        self.now_ns = clock.now_ns()
         self.note = note
-        self.now_ns = now_ns
         self.ids = ids
         self.sources: set[str] = set()  # who has told something by it
-        self._undo: list[tuple[dict[Key, Any], Key, Any]] = []
+        self._undo: list[tuple[Table[Key, Any], Key, Any]] = []
         ledger = tables.ledger
         self._ledger = ledger.balances, ledger.transfers, ledger._open
 
-    def put(self, table: dict[Key, Any], key: Key, row: Any) -> None:
+    @property
+    def writes(self) -> bool:
+        """Whether it has written a row."""
+        return bool(self._undo)
+
+    def put(self, table: Table[Key, Any], key: Key, row: Any) -> None:
         """Write one row."""
         self._undo.append((table, key, table.get(key)))
         table[key] = row
@@ -172,17 +85,11 @@ class Transaction:
         """Take everything back."""
         for table, key, row in reversed(self._undo):
             if row is None:
-                table.pop(key, None)
+                del table[key]
             else:
                 table[key] = row
         ledger = self.tables.ledger
         ledger.balances, ledger.transfers, ledger._open = self._ledger
-
-
-def unresolved(tx: Transaction) -> list[OpenDiscrepancy]:
-    """Return the discrepancies that stand open."""
-    tables = tx.tables
-    return [one for one in tables.discrepancies.values() if one.id not in tables.resolved]
 
 
 class Server:
@@ -194,7 +101,7 @@ class Server:
         dice: Dice,
         weather: Weather,
         trace: Trace,
-        clock: Any,
+        clock: Clock,
         ids: IdSource,
         context: Any,
     ) -> None:
@@ -209,20 +116,22 @@ class Server:
         self._ids = ids
         self._context = context
         self.on_commit: list[Callable[[Transaction], None]] = []
+        # Rung when a source has told something.
+        self.bells: defaultdict[str, Bell] = defaultdict(lambda: Bell(loop))
 
     def carry_out(self, work: Callable[[Transaction], T]) -> T:
         """Do `work` now, all of it or nothing."""
-        tx = Transaction(
-            self.tables, self._clock.now(), self._clock.now_ns(), self._ids, self._trace.note
-        )
+        tx = Transaction(self.tables, self._clock, self._ids, self._trace.note)
         try:
             done = work(tx)
         except BaseException:
             tx.roll_back()
             raise
-        if tx._undo:
+        if tx.writes:
             for callback in self.on_commit:
                 callback(tx)
+            for source in tx.sources:
+                self.bells[source].ring()
         return done
 
     async def ask(
@@ -235,47 +144,48 @@ class Server:
         Raises UnavailableError when the way there or back is cut: whether it was done is then
         unknown. What was sent is done even if the asker dies meanwhile.
         """
-        loop, dice, weather = self._loop, self._dice, self._weather
-        answer: asyncio.Future[T] = loop.create_future()
+        dice, weather = self._dice, self._weather
         there, back = dice.latency(), dice.latency()
         if dice.chance(weather.store_slow):
             there += dice.between(0.01, 2.0)
         refused = dice.chance(weather.store_refused)
         lost = dice.chance(weather.store_answer_lost)
-
-        def settle(error: BaseException | None, value: Any) -> None:
-            if answer.done():
-                return
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(value)
-
-        def reply(error: BaseException | None, value: Any = None) -> None:
-            loop.call_later(back, settle, error, value, context=self._context)
+        answer: asyncio.Future[T] = self._loop.create_future()
 
         def arrive() -> None:
-            if refused or loop.time() < self.down_until:
+            error, value = None, None
+            if refused or self._loop.time() < self.down_until:
                 self._trace.note("store.refused", what)
-                reply(UnavailableError("database: refused by the simulation"))
-                return
-            if fence is not None and self.desks.get(fence[0]) != fence[1]:
+                error = _unavailable("refused by the simulation")
+            elif fence is not None and self.desks.get(fence[0]) != fence[1]:
                 self._trace.note("store.fenced", what)
-                reply(UnavailableError("database: the desk is somebody else's"))
-                return
-            try:
-                value = self.carry_out(work)
-            except Exception as error:  # noqa: BLE001 - it is the asker's
-                reply(error)
-                return
-            if lost:
-                self._trace.note("store.answer_lost", what)
-                reply(UnavailableError("database: answer lost by the simulation"))
+                error = _unavailable("the desk is somebody else's")
             else:
-                reply(None, value)
+                try:
+                    value = self.carry_out(work)
+                except Exception as failed:  # noqa: BLE001 - it is the asker's
+                    error = failed
+                else:
+                    if lost:
+                        self._trace.note("store.answer_lost", what)
+                        error = _unavailable("answer lost by the simulation")
+            self._loop.call_later(back, _settle, answer, error, value, context=self._context)
 
-        loop.call_later(there, arrive, context=self._context)
+        self._loop.call_later(there, arrive, context=self._context)
         return await answer
+
+
+def _unavailable(why: str) -> Exception:
+    return UnavailableError(f"database: {why}")
+
+
+def _settle(answer: asyncio.Future[Any], error: Exception | None, value: Any) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(value)
 
 
 class Session:

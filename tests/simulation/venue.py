@@ -29,6 +29,7 @@ from services.trade_executor.model import BrokerOrder, BrokerPosition, Change, U
 from services.trade_executor.ports import BrokerRefusedError
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import Life
+from tests.simulation.tables import Table
 from tests.simulation.trace import Trace
 
 NAME = "venue"
@@ -81,8 +82,8 @@ class Venue:
         self.shown_at: dict[str, float] = {}
         # Every execution ever, what stands in the place of another too; `reversals` by the
         # execution that was taken back, in their order.
-        self.executions: dict[str, Execution] = {}
-        self.reversals: dict[str, Reversal] = {}
+        self.executions: Table[str, Execution] = Table()
+        self.reversals: Table[str, Reversal] = Table()
         self.split_at: dict[str, dt.datetime] = {}
         self.held: dict[str, Position] = {}
         self.money = Decimal(1_000_000)

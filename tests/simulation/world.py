@@ -64,7 +64,6 @@ class World:
         )
         self.make_books = make_books
         self.make_broker = make_broker
-        self.graveyard: list[asyncio.Task[Any]] = []
         self.executor = ExecutorProcess(self)
         self.risk = RiskProcess(self)
         self.loop.on_fuse = self._burnt
@@ -138,9 +137,7 @@ class World:
         for process in (self.executor, self.risk):
             if process.life is not None:
                 process.life.dead = True
-        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
-        self.loop.bury([*tasks, *(t for t in self.graveyard if not t.done())])
-        self.graveyard.clear()
+        self.loop.bury()
         self.loop.close()
 
 
