@@ -101,18 +101,24 @@ class Collector:
     async def flush(self, arrivals: Mapping[str, Arrivals]) -> int:
         """Check, publish and hand on one batch; returns how many ticks it held."""
         window = await self._window(arrivals)
-        messages: list[MarketData] = []
-        ticks = 0
-        for symbol, arrived in arrivals.items():
-            ticks += len(arrived.quotes) + len(arrived.trades) + len(arrived.bars)
-            message = self._check(symbol, arrived, window)
-            if message is not None:
-                messages.append(message)
+        # Symbols with bars first: an order may wait for them, and the table takes them while the
+        # other ticks are checked.
+        closing = {symbol: arrived for symbol, arrived in arrivals.items() if arrived.bars}
+        messages = self._check_all(closing, window)
+        if closing:
+            await asyncio.sleep(0)
+        others = {symbol: arrived for symbol, arrived in arrivals.items() if not arrived.bars}
+        messages += self._check_all(others, window)
+        ticks = sum(len(a.quotes) + len(a.trades) + len(a.bars) for a in arrivals.values())
         BRIDGE_FILL.set(ticks)
         self._count_shed()
         if messages:
             await self._send(messages)
         return ticks
+
+    def _check_all(self, arrivals: Mapping[str, Arrivals], window: TimeWindow) -> list[MarketData]:
+        checked = (self._check(symbol, arrived, window) for symbol, arrived in arrivals.items())
+        return [message for message in checked if message is not None]
 
     def _check(self, symbol: str, arrived: Arrivals, window: TimeWindow) -> MarketData | None:
         checks = self._checks.get(symbol)

@@ -86,7 +86,7 @@ class MarketStore:
         )
         if count <= _BARS_FEW:
             async with self._database.single() as tx:
-                statement = text(_merge(_LISTED, replace=replace))
+                statement = _ADD_FEW[replace]
                 said = await tx.execute(statement, {"bars": bar_rows(provider, bars)})
                 return int(said.scalar_one())
         async with self._database.write() as tx:
@@ -253,6 +253,9 @@ def _merge(source: str, *, replace: bool) -> str:
         )
         SELECT count(*) FROM written
         """  # nosec B608 # our own constants
+
+
+_ADD_FEW = {replace: text(_merge(_LISTED, replace=replace)) for replace in (False, True)}
 
 
 async def _driver(tx: WriteSession) -> AsyncConnection[object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -32,13 +31,10 @@ from services.strategy_engine.ports import Caused, SavedState, Told
 _STATES: Final = """
     INSERT INTO strategy_states AS saved
         (strategy_id, symbol, as_of, state, layout_hash, version_hash, last_decision, bars)
-    SELECT strategy_id, symbol, as_of, state, layout_hash, version_hash,
-           CAST(last_decision AS jsonb), bars
-    FROM unnest(
-        CAST(:strategy_ids AS text[]), CAST(:symbols AS text[]), CAST(:as_of AS timestamptz[]),
-        CAST(:states AS bytea[]), CAST(:layouts AS text[]), CAST(:versions AS text[]),
-        CAST(:decisions AS text[]), CAST(:bars AS bigint[])
-    ) AS new(strategy_id, symbol, as_of, state, layout_hash, version_hash, last_decision, bars)
+    SELECT strategy_id, symbol, as_of, state, layout_hash, version_hash, last_decision, bars
+    FROM json_to_recordset(CAST(:states AS json)) AS new(
+        strategy_id text, symbol text, as_of timestamptz, state bytea, layout_hash text,
+        version_hash text, last_decision jsonb, bars bigint)
     ON CONFLICT (strategy_id, symbol) DO UPDATE SET
         as_of = excluded.as_of, state = excluded.state, layout_hash = excluded.layout_hash,
         version_hash = excluded.version_hash, last_decision = excluded.last_decision,
@@ -46,8 +42,9 @@ _STATES: Final = """
     WHERE saved.as_of <= excluded.as_of
     """
 _SAVE_STATES: Final = text(_STATES)
-# A turn in one statement: one round trip, one commit. A signal that is stored already is not
-# told of again; messages that tell of no signal are.
+# A turn in one statement: one round trip, one commit. What it writes comes as JSON, see
+# INSERT_MESSAGES. A signal that is stored already is not told of again; messages that tell of no
+# signal are: `about` holds pairs of a message's id and its signal's.
 _SAVE_TURN: Final = text(
     f"""
     WITH fenced AS (
@@ -62,8 +59,8 @@ _SAVE_TURN: Final = text(
         ON CONFLICT DO NOTHING RETURNING id
     ), told AS (
         {INSERT_MESSAGES}
-        LEFT JOIN unnest(CAST(:message_ids AS uuid[]), CAST(:signal_ids AS uuid[]))
-            AS about(message_id, signal_id) ON about.message_id = m.id
+        LEFT JOIN json_to_recordset(CAST(:about AS json))
+            AS about(message_id uuid, signal_id uuid) ON about.message_id = m.id
         WHERE about.signal_id IS NULL OR about.signal_id IN (SELECT id FROM new)
         ORDER BY m.place
     )
@@ -150,11 +147,13 @@ class EngineBook:
         notices = [self._told_message(item) for item in told]
         messages = [message for _, message in sealed] + notices
         parameters = {
-            **_state_values(states),
+            "states": _state_values(states),
             **self._outbox.rows(messages),
             **fence_of(epochs),
             "signals": msgspec.json.encode([_signal_values(item) for item in signals]).decode(),
-            "signal_ids": [signal_id for signal_id, _ in sealed] + [None] * len(notices),
+            "about": msgspec.json.encode(
+                [{"message_id": told.id, "signal_id": about} for about, told in sealed]
+            ).decode(),
         }
         async with fenced(), self._database.single() as tx:
             found = (await tx.execute(_SAVE_TURN, parameters)).scalars()
@@ -247,20 +246,24 @@ async def _update(tx: WriteSession, item: Configuration) -> None:
 
 async def _save_states(tx: WriteSession, states: Sequence[SavedState]) -> None:
     if states:
-        await tx.execute(_SAVE_STATES, _state_values(states))
+        await tx.execute(_SAVE_STATES, {"states": _state_values(states)})
 
 
-def _state_values(states: Sequence[SavedState]) -> dict[str, object]:
-    return {
-        "strategy_ids": [state.strategy_id for state in states],
-        "symbols": [state.symbol for state in states],
-        "as_of": [from_ns(state.as_of) for state in states],
-        "states": [state.state for state in states],
-        "layouts": [state.layout_hash for state in states],
-        "versions": [state.version_hash for state in states],
-        "decisions": [json.dumps(state.last_decision) for state in states],
-        "bars": [state.bars for state in states],
-    }
+def _state_values(states: Sequence[SavedState]) -> str:
+    rows = [
+        {
+            "strategy_id": state.strategy_id,
+            "symbol": state.symbol,
+            "as_of": from_ns(state.as_of),
+            "state": f"\\x{state.state.hex()}",
+            "layout_hash": state.layout_hash,
+            "version_hash": state.version_hash,
+            "last_decision": state.last_decision,
+            "bars": state.bars,
+        }
+        for state in states
+    ]
+    return msgspec.json.encode(rows).decode()
 
 
 def _signal_values(caused: Caused) -> dict[str, object]:

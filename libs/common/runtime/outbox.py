@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import delete, select, text
 
 from libs.common.contracts.channels import LOG_CHANNELS, Channel, channel_of
@@ -52,15 +53,15 @@ _CONFIRM = text(
 
 
 # Writes the messages of a batch, alone or as part of a statement that writes other rows with
-# them; its parameters come from `Outbox.rows`. One string holds all bytes, because the driver
-# escapes the parts of an array one by one.
+# them; its parameters come from `Outbox.rows`. Two of them hold everything, a list as JSON and one
+# string of all bytes: an array costs the driver some twenty microseconds, however short it is, and
+# an order waits for them.
 INSERT_MESSAGES: Final = """
     INSERT INTO outbox (id, source, channel, stream, message)
     SELECT m.id, :message_source, m.channel, m.stream,
            substring(CAST(:message_bytes AS bytea) FROM m.start FOR m.size)
-    FROM unnest(CAST(:message_ids AS uuid[]), CAST(:message_channels AS text[]),
-                CAST(:message_streams AS text[]), CAST(:message_starts AS int[]),
-                CAST(:message_sizes AS int[]))
+    FROM ROWS FROM (json_to_recordset(CAST(:messages AS json))
+                    AS (id uuid, channel text, stream text, start int, size int))
          WITH ORDINALITY AS m(id, channel, stream, start, size, place)
     """
 _INSERT: Final = text(f"{INSERT_MESSAGES} ORDER BY m.place")
@@ -160,15 +161,21 @@ class Outbox:
     def rows(self, messages: Sequence[LogMessage]) -> dict[str, Any]:
         """Return the parameters of INSERT_MESSAGES, for a statement of the caller's own, which
         is followed by `publish_after`."""
-        sizes = [len(message.data) for message in messages]
+        starts = accumulate((len(message.data) for message in messages), initial=1)
+        rows = [
+            {
+                "id": message.id,
+                "channel": message.channel,
+                "stream": message.stream,
+                "start": start,
+                "size": len(message.data),
+            }
+            for message, start in zip(messages, starts, strict=False)
+        ]
         return {
             "message_source": self._source,
-            "message_ids": [message.id for message in messages],
-            "message_channels": [message.channel for message in messages],
-            "message_streams": [message.stream for message in messages],
+            "messages": orjson.dumps(rows).decode(),
             "message_bytes": b"".join(message.data for message in messages),
-            "message_starts": list(accumulate(sizes[:-1], initial=1)) if sizes else [],
-            "message_sizes": sizes,
         }
 
     def publish_after(self, tx: Transaction, messages: Sequence[LogMessage]) -> None:
