@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
@@ -123,6 +124,8 @@ class Submission:
         LEG.labels("approved_to_durable").observe((self._clock.monotonic_ns() - started) / 1e9)
         if created and not order.status.is_terminal:
             self._tasks.spawn(f"order {order.id}", partial(self.bring, order.id))
+            # To the wire first; what our caller has yet to do, no order waits for.
+            await asyncio.sleep(0)
         return order
 
     async def _create(
