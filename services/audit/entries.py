@@ -13,17 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.common.contracts.envelope import read_header
+from libs.common.contracts.envelope import Header, read_header
 from libs.common.kernel.clock import from_ns, parse_ns
 from libs.common.kernel.errors import ContractError, InvalidInputError
+from services.audit import calls
 from services.audit.logic import Entry, canonical_details
+from services.audit.masking import masked, name, plain
 from services.audit.sealing import DataKey, sealed
 
-SECRET_WORDS: Final = ("password", "secret", "token", "api_key", "authorization", "totp")
-MASK: Final = "***"
-NAME_CHARS_MAX: Final = 500
-"""Longest that a name is in a column; the index of PostgreSQL refuses what is above 2 700 bytes.
-What is cut off stands in the details."""
 RESOURCE_KINDS: Final = ("signal", "assessment", "order", "trade", "request")
 """Kinds of resource whose name is `kind:uuid`; `trace` looks them up by the bare id."""
 
@@ -62,6 +59,8 @@ _READINGS: Final[dict[str, _Reading]] = {
     "Notification": _Reading("notify", _named("notification", "fingerprint"), _value("level")),
 }
 _UNKNOWN: Final = _Reading("publish", _always("message"), _always("published"))
+_TELLING: Final = frozenset({"AuditEvent", "Command", calls.TYPE})
+"""Types that may tell secrets and personal details; calls of a version that is not known yet."""
 _decoder: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -73,7 +72,29 @@ def entry_of(
 
     Raises ContractError for what is no envelope.
     """
+    return _entry_of(data, read_header(data), channel, recorded_at, key)
+
+
+def entries_of(
+    data: bytes | str, channel: str, recorded_at: dt.datetime, key: DataKey | None = None
+) -> list[Entry]:
+    """Return the rows for an encoded envelope: as `entry_of`, of calls of an API one for each.
+
+    Raises ContractError for what is no envelope.
+    """
     header = read_header(data)
+    if header.type == calls.TYPE and header.version == calls.VERSION:
+        return calls.entries_of_calls(data, header, recorded_at, key)
+    return [_entry_of(data, header, channel, recorded_at, key)]
+
+
+def _entry_of(
+    data: bytes | str,
+    header: Header,
+    channel: str,
+    recorded_at: dt.datetime,
+    key: DataKey | None,
+) -> Entry:
     try:
         envelope = _decoder.decode(data)
         ts = from_ns(parse_ns(header.ts, "ts"))
@@ -82,17 +103,17 @@ def entry_of(
     kind, payload = header.type, envelope["payload"]
     if not isinstance(payload, dict):
         raise ContractError(f"{kind}: the payload is no object")
-    if kind in ("AuditEvent", "Command"):
+    if kind in _TELLING:
         envelope["payload"] = payload = sealed(masked(payload), key)
     event_type, actor, action, resource, outcome = _columns(kind, header.source, payload)
     return Entry(
         message_id=header.id,
         ts=ts,
-        event_type=_name(event_type),
-        actor=_name(actor),
-        action=_name(action),
-        resource=_name(resource),
-        outcome=_name(outcome),
+        event_type=name(event_type),
+        actor=name(actor),
+        action=name(action),
+        resource=name(resource),
+        outcome=name(outcome),
         channel=channel,
         correlation_id=header.correlation_id,
         causation_id=header.causation_id,
@@ -101,22 +122,6 @@ def entry_of(
         user_agent=_detail(payload, "user_agent"),
         details=canonical_details(envelope),
     )
-
-
-def masked(value: Any) -> Any:
-    """Return `value` with everything under a secret's name replaced by `***`, at any depth."""
-    if isinstance(value, dict):
-        return {
-            key: MASK if _is_secret(key) and value[key] else masked(value[key]) for key in value
-        }
-    if isinstance(value, list):
-        return [masked(item) for item in value]
-    return value
-
-
-def _is_secret(name: str) -> bool:
-    lowered = name.lower()
-    return any(word in lowered for word in SECRET_WORDS)
 
 
 def _columns(kind: str, source: str, payload: dict[str, Any]) -> tuple[str, str, str, str, str]:
@@ -134,13 +139,4 @@ def _columns(kind: str, source: str, payload: dict[str, Any]) -> tuple[str, str,
 def _detail(payload: dict[str, Any], name: str) -> str | None:
     details = payload.get("details")
     value = details.get(name) if isinstance(details, dict) else None
-    return None if value is None else _text(str(value))
-
-
-def _name(value: str) -> str:
-    return _text(value if len(value) <= NAME_CHARS_MAX else f"{value[: NAME_CHARS_MAX - 1]}…")
-
-
-def _text(value: str) -> str:
-    """PostgreSQL text holds no NUL."""
-    return value.replace("\x00", "\ufffd")
+    return None if value is None else plain(str(value))

@@ -6,15 +6,19 @@ import datetime as dt
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ContractError, UnavailableError
 from libs.common.runtime.secrets import UnreadableError
 from services.audit import metrics
-from services.audit.entries import entry_of
+from services.audit.entries import entries_of
 from services.audit.logic import Entry, Head
 from services.audit.ports import AuditLog, Delivery, Refused
 from services.audit.sealing import DataKey, Sealer
+
+ROWS_MAX: Final = 5_000
+"""Rows after which a transaction ends: a message of calls holds hundreds."""
 
 
 @dataclass
@@ -29,7 +33,8 @@ class Recorder:
     """A head of ours that was found gone when the next rows were to follow it."""
 
     async def record(self, deliveries: Sequence[Delivery]) -> list[Refused]:
-        """Append the deliveries, oldest first, in one transaction; return what is no envelope.
+        """Append the deliveries, oldest first, in one transaction, or several where they hold more
+        rows than ROWS_MAX; return what is no envelope.
 
         Raises UnavailableError; recording again is then right, whatever had been committed.
         """
@@ -41,21 +46,28 @@ class Recorder:
         for delivery in deliveries:
             channel = delivery.stream.removeprefix("log:")
             try:
-                entries.append(entry_of(delivery.data, channel, recorded_at, key))
+                entries += entries_of(delivery.data, channel, recorded_at, key)
             except ContractError as error:
                 refused.append(Refused(delivery, str(error)))
-        entries.sort(key=lambda entry: entry.ts)
-        if entries:
-            appended = await self.log.append(entries)
-            if appended.before != self.head and not await self.log.holds(self.head):
-                self.lost = self.head
-            self.head = appended.head
-            metrics.ROWS.inc(appended.rows)
-            metrics.DUPLICATES.inc(appended.duplicates)
-            metrics.HEAD_SEQ.set(appended.head.seq)
+            if len(entries) >= ROWS_MAX:
+                await self._append(entries)
+                entries = []
+        await self._append(entries)
         metrics.REJECTED.inc(len(refused))
         metrics.APPEND_DURATION.observe(time.perf_counter() - started)
         return refused
+
+    async def _append(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        entries.sort(key=lambda entry: entry.ts)
+        appended = await self.log.append(entries)
+        if appended.before != self.head and not await self.log.holds(self.head):
+            self.lost = self.head
+        self.head = appended.head
+        metrics.ROWS.inc(appended.rows)
+        metrics.DUPLICATES.inc(appended.duplicates)
+        metrics.HEAD_SEQ.set(appended.head.seq)
 
     async def _key_at(self, moment: dt.datetime) -> DataKey | None:
         """Return the key that seals what is recorded now: without the right one nothing is."""

@@ -13,6 +13,7 @@ import base64
 import binascii
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +32,8 @@ PREFIX: Final = "enc1:"
 HIDDEN: Final = "***"
 ERASED: Final = "erased"
 _KEY_BITS: Final = 512
+TOKENS_MAX: Final = 1024
+"""Tokens that a key remembers."""
 
 
 def period_of(moment: dt.datetime) -> str:
@@ -44,6 +47,8 @@ class DataKey:
     def __init__(self, period: str, key: bytes) -> None:
         self.period = period
         self._cipher = AESSIV(key)
+        # The same few addresses and agents come again and again, and their tokens are the same.
+        self._tokens = lru_cache(maxsize=TOKENS_MAX)(self._token)
 
     def __repr__(self) -> str:
         """Return whose key it is."""
@@ -51,8 +56,9 @@ class DataKey:
 
     def seal(self, field: str, value: str) -> str:
         """Return `value` as a token of the field."""
-        if not value:
-            return value
+        return self._tokens(field, value) if value else value
+
+    def _token(self, field: str, value: str) -> str:
         sealed = self._cipher.encrypt(value.encode(), [field.encode()])
         return f"{PREFIX}{self.period}:{base64.urlsafe_b64encode(sealed).decode()}"
 

@@ -114,8 +114,12 @@ AUDIT_EVENTS: Final = Channel(
 )  # fmt: skip
 AUDIT_OPERATIONS: Final = Channel(
     "audit.operations", Kind.LOG, "every service", messages.AuditEvent, "", ("audit",),
-    "Calls of the API, starts of services, changes of their settings",
+    "Starts of services, changes of their settings, jobs; a call of the API by itself",
     hours_max=1, length_max=20_000,
+)  # fmt: skip
+AUDIT_CALLS: Final = Channel(
+    "audit.calls", Kind.LOG, "every service", messages.ApiCalls, "", ("audit",),
+    "Calls of the API, many in a message", hours_max=1, length_max=500,
 )  # fmt: skip
 COMMANDS: Final = Channel(
     "commands", Kind.LOG, "scheduler, API", messages.Command, "service",
@@ -134,7 +138,7 @@ SECURITY_KEY_USES: Final = Channel(
 CHANNELS: Final = (
     MARKET_DATA, SIGNALS, RISK_ASSESSMENTS, ORDERS_APPROVED, ORDERS_EVENTS, TRADES_EXECUTED,
     TRADES_REVERSED, POSITIONS_CHANGED, PORTFOLIO_UPDATES, RISK_ALERTS, SYSTEM_HEALTH,
-    NOTIFICATIONS, AUDIT_EVENTS, AUDIT_OPERATIONS, COMMANDS, SECURITY_REVOCATIONS,
+    NOTIFICATIONS, AUDIT_EVENTS, AUDIT_OPERATIONS, AUDIT_CALLS, COMMANDS, SECURITY_REVOCATIONS,
     SECURITY_KEY_USES,
 )  # fmt: skip
 LOG_CHANNELS: Final = tuple(channel for channel in CHANNELS if channel.kind is Kind.LOG)

@@ -377,6 +377,23 @@ class AuditEvent(Payload, frozen=True, kw_only=True):
     details: dict[str, str] = {}
 
 
+class ApiCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of an API: the event, and the id and correlation that a message of its own would
+    have."""
+
+    id: uuid.UUID
+    correlation_id: uuid.UUID
+    event: AuditEvent
+
+
+class ApiCalls(Payload, frozen=True, kw_only=True):
+    """Calls of a service's API, oldest first: of each its `event`, an AuditEvent, with the `id` and
+    the `correlation_id` that a message of its own would have. Each becomes the row of the audit log
+    that such a message on `audit.operations` would become."""
+
+    calls: list[ApiCall]
+
+
 class Revocation(Payload, frozen=True, kw_only=True):
     """A session, user or key that is admitted no more: `session:<id>`, `user:<id>`, `key:<id>`.
 

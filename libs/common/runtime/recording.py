@@ -1,8 +1,8 @@
 """Every call of the API on record, beside the path that answers it.
 
-A request pays for one tuple in a bounded queue. A few times a second a task of its own makes the
-audit log's messages of what has gathered and stores them, many in one insert, in the outbox. What
-a process killed with SIGKILL had not stored yet, a second's calls at most while the database
+A request pays for one tuple in a bounded queue. A few times a second a task of its own packs what
+has gathered into messages of many calls for the audit log and stores them in the outbox. What a
+process killed with SIGKILL had not stored yet, a second's calls at most while the database
 answers, is missing. While the database is away calls gather up to a bound; beyond it they are
 counted, and the count is put on record once there is room again.
 """
@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
 from fastapi.routing import APIRoute
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
 from starlette.types import Scope
 
-from libs.common.contracts.channels import AUDIT_OPERATIONS
-from libs.common.contracts.messages import AuditEvent
+from libs.common.contracts.channels import AUDIT_CALLS, AUDIT_OPERATIONS, Channel
+from libs.common.contracts.messages import ApiCall, ApiCalls, AuditEvent, Payload
 from libs.common.kernel.clock import Clock, from_ns
 from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
@@ -40,11 +41,15 @@ RECORDED = Counter("api_calls_recorded_total", "Calls of the API put on record")
 SHED = Counter("api_calls_shed_total", "Calls of the API that only their number is recorded of")
 
 UNRECORDED_ROUTES: Final = frozenset({"/health", "/ready", "/metrics"})
-BATCH: Final = 500
+CALLS_MAX: Final = 250
+"""Calls in a message."""
+BYTES_MAX: Final = 131_072
+"""Bytes of calls in a message: the call that goes beyond is its last."""
 SLICE: Final = 50
 """Calls that are encoded before others on the event loop have their turn."""
 AGENT_CHARS_MAX: Final = 200
 PATH_CHARS_MAX: Final = 300
+_ENCODER: Final = msgspec.json.Encoder()
 NOBODY: Final = "anonymous"
 UNMATCHED: Final = "unmatched"
 
@@ -99,6 +104,8 @@ class CallRecorder:
         self._every_s = every_s
         self._calls_max = calls_max
         self._calls: deque[Call] = deque()
+        self._packed: list[ApiCall] = []
+        self._packed_bytes = 0
         self._batch: list[LogMessage] = []
         self._calls_of_batch = 0
         self._tried = False
@@ -145,7 +152,7 @@ class CallRecorder:
 
     async def flush(self) -> None:
         """Put on record all that has gathered. Raises UnavailableError, and keeps it then."""
-        while self._batch or self._calls or self._gap.calls:
+        while self._batch or self._packed or self._calls or self._gap.calls:
             if not self._batch:
                 await self._fill()
             await self._store()
@@ -153,28 +160,31 @@ class CallRecorder:
             self._batch = []
 
     async def _fill(self) -> None:
-        """Make the next batch's messages; it stays the same however often it must be stored."""
-        self._calls_of_batch = 0
-        while self._calls and self._calls_of_batch < BATCH:
-            if self._calls_of_batch % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
+        """Make the next message; it and the ids in it stay the same however often it must be
+        stored. Who is cancelled meanwhile leaves what is packed to the next."""
+        packed = self._packed
+        while self._calls and len(packed) < CALLS_MAX and self._packed_bytes < BYTES_MAX:
             call = self._routed(self._calls.popleft())
-            self._batch.append(
-                self._outbox.prepare(
-                    AUDIT_OPERATIONS,
-                    event_of(call, self._service),
+            packed.append(
+                ApiCall(
+                    id=self._ids.new(),
                     correlation_id=call.correlation_id,
+                    event=event_of(call, self._service),
                 )
             )
-            self._calls_of_batch += 1
+            self._packed_bytes += len(_ENCODER.encode(packed[-1]))
+            if len(packed) % SLICE == 0:
+                await asyncio.sleep(0)
+        if packed:
+            self._add(AUDIT_CALLS, ApiCalls(calls=packed))
+        self._calls_of_batch, self._packed, self._packed_bytes = len(packed), [], 0
         if self._gap.calls:
             gap, self._gap = self._gap, _Gap()
-            self._batch.append(
-                self._outbox.prepare(
-                    AUDIT_OPERATIONS, self._gap_event(gap), correlation_id=self._ids.new()
-                )
-            )
+            self._add(AUDIT_OPERATIONS, self._gap_event(gap))
         self._tried = False
+
+    def _add(self, channel: Channel, payload: Payload) -> None:
+        self._batch.append(self._outbox.prepare(channel, payload, correlation_id=self._ids.new()))
 
     def _routed(self, call: Call) -> Call:
         if call.route != UNMATCHED:

@@ -253,6 +253,23 @@ EXAMPLES: tuple[m.Payload, ...] = (
         ts=NOON,
         details={"from": "50000", "to": "40000"},
     ),
+    m.ApiCalls(
+        calls=[
+            m.ApiCall(
+                id=uid(41),
+                correlation_id=uid(42),
+                event=m.AuditEvent(
+                    event_type="ApiCall",
+                    actor="user:ada",
+                    action="GET",
+                    resource="/api/v1/orders/{order_id}",
+                    outcome="ok",
+                    ts=NOON,
+                    details={"service": "trade_executor", "status": "200", "ip": "10.0.0.9"},
+                ),
+            )
+        ]
+    ),
     m.Revocation(
         subject="session:6f1d0f0e-0000-7000-8000-000000000001",
         revoked_at=NOON,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from typing import Any
@@ -16,7 +17,7 @@ from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.app import create_app
 from libs.common.runtime.clocks import SystemClock, Uuid7Ids
 from libs.common.runtime.permissions import requires
-from libs.common.runtime.recording import CallRecorder, event_of
+from libs.common.runtime.recording import BYTES_MAX, CALLS_MAX, CallRecorder, event_of
 from libs.common.runtime.runtime import Runtime
 from tests.support.runtimes import eventually, ready, runtime_for, serving
 from tests.support.servers import ServerProcess
@@ -34,12 +35,23 @@ def app_of(runtime: Runtime) -> FastAPI:
     return create_app(runtime, routers=[router])
 
 
-def events(database_url: str) -> list[dict[str, Any]]:
+def sent(database_url: str) -> list[dict[str, Any]]:
+    """Return the messages that tell of calls."""
     with psycopg.connect(database_url) as connection:
         rows = connection.execute(
-            "SELECT message FROM outbox WHERE stream = 'log:audit.operations' ORDER BY seq"
+            "SELECT message FROM outbox WHERE stream IN ('log:audit.operations', 'log:audit.calls')"
+            " ORDER BY seq"
         ).fetchall()
     return [json.loads(bytes(row[0])) for row in rows]
+
+
+def events(database_url: str) -> list[dict[str, Any]]:
+    """Return what they tell, each call as a message of its own would."""
+    found: list[dict[str, Any]] = []
+    for one in sent(database_url):
+        calls = one["payload"].get("calls")
+        found += [one] if calls is None else [{**call, "payload": call["event"]} for call in calls]
+    return found
 
 
 def calls(database_url: str) -> list[dict[str, Any]]:
@@ -211,6 +223,52 @@ def noted(status: int = 200, **changes: Any) -> Noted:
     )  # fmt: skip
     recorder.note(scope(**changes), "/things/{name}", status, 0.001, uuid.uuid4())
     return recorder
+
+
+def recorder_of(runtime: Runtime) -> CallRecorder:
+    return CallRecorder(
+        service="portfolio", database=runtime.database, outbox=runtime.outbox,
+        clock=SystemClock(), ids=Uuid7Ids(), every_s=1.0, calls_max=10_000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("agent", "messages"), [("x", 3), ("\x01" * 200, 6)])
+async def test_a_message_is_bounded_by_calls_and_by_bytes(
+    database_url: str, redis_url: str, agent: str, messages: int
+) -> None:
+    runtime = runtime_for("portfolio", database_url, redis_url)
+    recorder = recorder_of(runtime)
+    headers = [(b"user-agent", agent.encode())]
+    ids = [uuid.uuid4() for _ in range(2 * CALLS_MAX + 3)]
+    for one in ids:
+        recorder.note(scope(headers=headers), "/things/{name}", 200, 0.001, one)
+    await recorder.flush()
+    packs = [one["payload"]["calls"] for one in sent(database_url)]
+    assert len(packs) == messages
+    for pack in packs:
+        assert len(pack) <= CALLS_MAX
+        assert len(json.dumps(pack[:-1], separators=(",", ":"))) < BYTES_MAX + 2 * CALLS_MAX
+    assert [uuid.UUID(one["correlation_id"]) for one in calls(database_url)] == ids
+    assert len({one["id"] for one in calls(database_url)}) == len(ids)
+    await runtime.close()
+
+
+async def test_what_is_packed_when_a_service_stops_is_stored_by_the_last_flush(
+    database_url: str, redis_url: str
+) -> None:
+    runtime = runtime_for("portfolio", database_url, redis_url)
+    recorder = recorder_of(runtime)
+    for _ in range(120):
+        recorder.note(scope(), "/things/{name}", 200, 0.001, uuid.uuid4())
+    packing = asyncio.create_task(recorder.flush())
+    await asyncio.sleep(0)  # it gives way to others with a part of them packed
+    packing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await packing
+    assert calls(database_url) == []
+    await recorder.flush()
+    assert len(calls(database_url)) == 120
+    await runtime.close()
 
 
 def test_memory_is_bounded() -> None:

@@ -65,7 +65,7 @@ async def unconfirmed(runtime: Runtime) -> int:
         row = await session.row(
             text(
                 "SELECT count(*) n FROM outbox"
-                " WHERE confirmed_at IS NULL AND stream <> 'log:audit.operations'"
+                " WHERE confirmed_at IS NULL AND stream NOT LIKE 'log:audit.%'"
             )
         )
     assert row is not None

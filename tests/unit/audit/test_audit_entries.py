@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 
 from libs.common.contracts.envelope import encode, seal
-from libs.common.contracts.messages import AuditEvent, Command, Payload, Signal
+from libs.common.contracts.messages import (
+    ApiCall,
+    ApiCalls,
+    AuditEvent,
+    Command,
+    Payload,
+    Signal,
+)
 from libs.common.domain.vocabulary import StrategyMode
 from libs.common.kernel.errors import ContractError
-from services.audit.entries import entry_of
+from services.audit.entries import entries_of, entry_of
 from services.audit.sealing import DataKey
 
 NOW = dt.datetime(2026, 11, 20, 15, 30, tzinfo=dt.UTC)
@@ -130,3 +137,50 @@ def test_broken_field_is_refused(field: str, value: Any) -> None:
     envelope = json.loads(sealed(signal())) | {field: value}
     with pytest.raises(ContractError):
         entry_of(json.dumps(envelope), "log:signals", NOW)
+
+
+def test_a_call_in_a_message_of_many_is_the_row_that_a_message_of_its_own_would_be() -> None:
+    details = {
+        "service": "portfolio", "path": "/a\x00b", "status": "200", "ip": "10.0.0.9",
+        "user_agent": 'odd "\u00fc" \\ \x00', "api_key": "hunter2", "email": "",
+    }  # fmt: skip
+    events = [
+        AuditEvent(
+            event_type=kind, actor=actor, action="GET", resource="r" * 600, outcome="ok",
+            ts=NOW + dt.timedelta(microseconds=7), details=details if actor else {},
+        )
+        for kind, actor in (("ApiCall", "user:ada"), ("", ""), ("PermissionDenied", "\x00"))
+    ]  # fmt: skip
+    common = {"ts_ns": 1_700_000_000_123_456_789, "source": "portfolio"}
+    ids = [uuid.UUID(int=n) for n in range(3)]
+    alone = [
+        encode(seal(event, message_id=one, correlation_id=uuid.UUID(int=9), **common))  # type: ignore[arg-type]
+        for one, event in zip(ids, events, strict=True)
+    ]
+    calls = [
+        ApiCall(id=one, correlation_id=uuid.UUID(int=9), event=event)
+        for one, event in zip(ids, events, strict=True)
+    ]
+    together = encode(
+        seal(
+            ApiCalls(calls=calls), message_id=uuid.UUID(int=8), correlation_id=uuid.UUID(int=7),
+            **common,  # type: ignore[arg-type]
+        )
+    )  # fmt: skip
+    for key in (None, DataKey("2026-11", bytes(64))):
+        rows = entries_of(together, "audit.calls", NOW, key)
+        assert rows == [entry_of(one, "audit.operations", NOW, key) for one in alone]
+        assert "hunter2" not in rows[0].details
+        assert entries_of(alone[0], "audit.operations", NOW, key) == rows[:1]
+
+
+def test_calls_without_a_time_or_an_id_are_no_envelope() -> None:
+    good = sealed(ApiCalls(calls=[]))
+    assert entries_of(good, "audit.calls", NOW) == []
+    for broken in (
+        good.replace(b"2023-11-14T", b"yesterday "),
+        good.replace(b'"calls":[]', b'"calls":[{"id":7}]'),
+        good.replace(b'"calls":[]', b'"more":[]'),
+    ):
+        with pytest.raises(ContractError):
+            entries_of(broken, "audit.calls", NOW)
