@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from libs.common.domain.checks import Totals
 from libs.common.domain.instruments import Instrument
 from libs.common.domain.vocabulary import TradingState
 from libs.common.kernel.clock import from_ns
@@ -19,6 +20,8 @@ from services.risk_manager.ports import Listing, Valuation
 _log = get_logger(__name__)
 
 _STATES: Final = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
+# Limits that hold whatever is traded are those of no instrument.
+_ACCOUNT: Final = Instrument("ACCOUNT")
 _RULES: Final = (
     ("DAILY_LOSS_ABOVE_LIMIT", TradingState.REDUCING),
     ("DRAWDOWN_ABOVE_LIMIT", TradingState.HALTED),
@@ -120,8 +123,8 @@ async def watch(office: Office) -> None:
         desk.losses.see(office.market.date(), totals.equity)
     loss = desk.losses.loss_today(totals.equity)
     drawdown = desk.losses.drawdown(totals.equity)
-    _show(office)
-    limits = desk.limits.limits_for(None, Instrument("ACCOUNT"))
+    _show(office, totals)
+    limits = desk.limits.limits_for(None, _ACCOUNT)
     caps = [limits.daily_loss_max] if limits.daily_loss_max is not None else []
     if limits.daily_loss_share_max is not None and desk.losses.day_open is not None:
         caps.append(limits.daily_loss_share_max * desk.losses.day_open)
@@ -153,10 +156,11 @@ async def _fire(office: Office, rule: str, state: TradingState, text: str) -> No
 
 async def _keep_valuation(office: Office) -> None:
     now = office.clock.now_ns() / 1e9
+    if now - office.valued_at < office.settings.risk_metrics_s:
+        return
     desk, totals = office.desk, office.desk.book.totals()
     losses = desk.losses
-    due = now - office.valued_at >= office.settings.risk_metrics_s
-    if not due or not totals.complete or losses.peak is None or losses.day_open is None:
+    if not totals.complete or losses.peak is None or losses.day_open is None:
         return
     office.valued_at = now
     net = totals.equity - desk.book.cash
@@ -175,10 +179,9 @@ async def _keep_valuation(office: Office) -> None:
     )
 
 
-def _show(office: Office) -> None:
+def _show(office: Office, totals: Totals) -> None:
     """Set the gauges."""
     desk = office.desk
-    totals = desk.book.totals()
     metrics.EQUITY.set(float(totals.equity))
     metrics.HELD.set(float(totals.held))
     metrics.GROSS.set(float(totals.gross))

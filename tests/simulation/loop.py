@@ -219,20 +219,51 @@ class Bell:
     def ring(self) -> None:
         """Wake who waits, or will."""
         self._rung = True
-        self._end(self._waiter)
+        if self._waiter is not None:
+            wake(self._waiter)
 
-    async def wait(self, timeout_s: float) -> None:
+    async def wait(self, timeout_s: float | None = None) -> None:
         """Return when it is rung, or after the time."""
         if not self._rung:
             self._waiter = waiter = self._loop.create_future()
-            timer = self._loop.call_later(timeout_s, self._end, waiter)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
+            await until(waiter, timeout_s, self._loop)
         self._rung = False
 
-    @staticmethod
-    def _end(waiter: asyncio.Future[None] | None) -> None:
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+
+class Letterbox:
+    """What is put in is taken out in its order, by one who waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._bell = Bell(loop)
+        self._letters: deque[Any] = deque()
+
+    def put(self, letter: Any) -> None:
+        """Put something in."""
+        self._letters.append(letter)
+        self._bell.ring()
+
+    async def take(self) -> Any:
+        """Take the next out, once there is one."""
+        while not self._letters:
+            await self._bell.wait()
+        return self._letters.popleft()
+
+
+async def until(
+    waiter: asyncio.Future[None], timeout_s: float | None, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Return when `waiter` is woken, or after the time."""
+    if timeout_s is None:
+        await waiter
+        return
+    timer = loop.call_later(timeout_s, wake, waiter)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+
+
+def wake(waiter: asyncio.Future[None]) -> None:
+    """End somebody's wait, unless it is over."""
+    if not waiter.done():
+        waiter.set_result(None)

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from libs.common.kernel.errors import UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.resilience import pauses
 from tests.simulation.dice import Dice, Weather
-from tests.simulation.loop import LIFE, Bell, Life
+from tests.simulation.loop import LIFE, Bell, Letterbox, Life, until, wake
 from tests.simulation.tables import Row
 from tests.simulation.trace import Trace
 from tests.simulation.vault import Server
@@ -56,7 +57,7 @@ class SimBus:
         self._count = 0
         self._epoch = 0
         self._groups: defaultdict[tuple[str, str], Group] = defaultdict(Group)
-        self._listeners: list[tuple[Life, str, asyncio.Queue[Envelope[Any]]]] = []
+        self._listeners: list[tuple[Life, str, Letterbox]] = []
         self.buried: list[str] = []
 
     # Logs -------------------------------------------------------------------------------------
@@ -161,7 +162,11 @@ class SimBus:
                 return taken
             group.wake = self._loop.create_future()
             left = group.waiting[0][0] - now if group.waiting else None
-            await asyncio.wait({group.wake}, timeout=left)
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            heard = partial(_wake, waiter)
+            group.wake.add_done_callback(heard)
+            await until(waiter, left, self._loop)
+            group.wake.remove_done_callback(heard)
 
     def _done(self, group: Group, name: str, number: int, row: Row) -> None:
         group.in_hand.pop(number, None)
@@ -202,23 +207,27 @@ class SimBus:
     def call_out(self, channel: Channel, envelope: Envelope[Any]) -> None:
         """Tell whoever listens, now or a little later, or not at all."""
         self._listeners = [one for one in self._listeners if not one[0].dead]
-        for _, topic, queue in self._listeners:
+        for _, topic, letters in self._listeners:
             if topic != channel.topic or self._dice.chance(self._weather.broadcast_lost):
                 continue
             self._loop.call_later(
-                self._dice.latency(), queue.put_nowait, envelope, context=self._context
+                self._dice.latency(), letters.put, envelope, context=self._context
             )
 
     async def listen(
         self, channel: Channel, handle: Callable[[Envelope[Any]], Awaitable[None]]
     ) -> None:
         """Follow a broadcast for ever."""
-        queue: asyncio.Queue[Envelope[Any]] = asyncio.Queue()
+        letters = Letterbox(self._loop)
         life = LIFE.get()
         assert life is not None
-        self._listeners.append((life, channel.topic, queue))
+        self._listeners.append((life, channel.topic, letters))
         while True:
-            await handle(await queue.get())
+            await handle(await letters.take())
+
+
+def _wake(waiter: asyncio.Future[None], heard: object) -> None:
+    wake(waiter)
 
 
 __all__ = ["Group", "SimBus"]

@@ -41,6 +41,11 @@ class Table(dict[K, V]):
         self.writes += 1
         super().__delitem__(key)
 
+    def _refused(self, *_: object, **__: object) -> Any:
+        raise TypeError("rows are written one by one, so that each write is counted")
+
+    clear = pop = popitem = setdefault = update = __ior__ = _refused  # type: ignore[assignment]
+
 
 @dataclass
 class Row:

@@ -4,6 +4,7 @@ them that can be cut before the commit, after it, or for a while."""
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,20 +32,24 @@ Key = Any
 class Transaction:
     """One transaction: what it wrote is taken back if it fails."""
 
-    __slots__ = ("_ledger", "_undo", "ids", "note", "now", "now_ns", "sources", "tables")
+    __slots__ = ("_clock", "_ledger", "_undo", "ids", "note", "sources", "tables")
 
     def __init__(
         self, tables: Tables, clock: Clock, ids: IdSource, note: Callable[..., None]
     ) -> None:
         self.tables = tables
-        self.now = clock.now()
-        self.now_ns = clock.now_ns()
+        self._clock = clock
         self.note = note
         self.ids = ids
         self.sources: set[str] = set()  # who has told something by it
         self._undo: list[tuple[Table[Key, Any], Key, Any]] = []
         ledger = tables.ledger
         self._ledger = ledger.balances, ledger.transfers, ledger._open
+
+    @property
+    def now(self) -> dt.datetime:
+        """When it happens: all of it at one instant."""
+        return self._clock.now()
 
     @property
     def writes(self) -> bool:
@@ -70,7 +75,7 @@ class Transaction:
         sealed = seal(
             payload,
             message_id=message_id,
-            ts_ns=self.now_ns,
+            ts_ns=self._clock.now_ns(),
             source=source,
             correlation_id=correlation_id,
             causation_id=causation_id,

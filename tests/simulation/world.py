@@ -13,7 +13,6 @@ from uuid import UUID
 from libs.common.contracts.channels import MARKET_DATA
 from libs.common.contracts.envelope import seal
 from libs.common.contracts.messages import MarketData, Quote
-from libs.common.kernel.clock import to_ns
 from libs.common.kernel.ids import SequentialIds
 from libs.common.runtime.resilience import jitter
 from services.risk_manager.ports import Quoted
@@ -118,7 +117,7 @@ class World:
         while True:
             for symbol in SYMBOLS:
                 self.venue.move_price(symbol)
-                price, now_ns = self.venue.prices[symbol], to_ns(self.clock.now())
+                price, now_ns = self.venue.prices[symbol], self.clock.now_ns() // 1000 * 1000
                 quote = Quote(
                     ts_event=now_ns,
                     bid=float(price - _HALF_SPREAD),

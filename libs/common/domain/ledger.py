@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -55,7 +56,13 @@ class AccountKey(NamedTuple):
     @property
     def id(self) -> UUID:
         """The account's id, the same for ever: derived from its name."""
-        return derived_id("ledger_account", self.owner, self.ledger, self.code)
+        return _account_id(self)
+
+
+@lru_cache(maxsize=4096)
+def _account_id(key: AccountKey) -> UUID:
+    # The few accounts of the symbols that are traded are named by every line.
+    return derived_id("ledger_account", key.owner, key.ledger, key.code)
 
 
 def cash_account(account: AccountId, currency: str = CURRENCY) -> AccountKey:

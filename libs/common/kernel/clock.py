@@ -72,14 +72,15 @@ def to_ns(moment: dt.datetime) -> int:
 def from_ns(ns: int) -> dt.datetime:
     """Return the UTC time of `ns`, truncated to microseconds."""
     seconds, rest = divmod(ns, NS_PER_SECOND)
-    return _EPOCH + dt.timedelta(seconds=seconds, microseconds=rest // 1000)
+    return _EPOCH + dt.timedelta(0, seconds, rest // 1000)
 
 
 def format_ns(ns: int) -> str:
     """Return RFC 3339 UTC with nanoseconds: 0 -> '1970-01-01T00:00:00.000000000Z'."""
     seconds, rest = divmod(ns, NS_PER_SECOND)
-    moment = _EPOCH + dt.timedelta(seconds=seconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    moment = _EPOCH + dt.timedelta(0, seconds)
+    # Not strftime: this is written on every message, and isoformat takes a fifth of the time.
+    return f"{moment.isoformat()[:19]}.{rest:09d}Z"
 
 
 def parse_ns(text: str, what: str = "time") -> int:

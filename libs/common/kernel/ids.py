@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Final, NewType, Protocol
 
@@ -21,6 +22,8 @@ AccountId = NewType("AccountId", str)
 Symbol = NewType("Symbol", str)
 
 NAMESPACE: Final = uuid.UUID("7b1c5f0e-54a2-5d6b-9c57-0d7472616465")
+_NAMESPACE: Final = NAMESPACE.bytes
+_VERSION_7: Final = (0x7 << 76) | (0b10 << 62)
 
 
 class IdSource(Protocol):
@@ -41,7 +44,7 @@ class SequentialIds:
         """Return the next id of the sequence."""
         value = self._next
         self._next += 1
-        return uuid.UUID(int=(0x7 << 76) | (0b10 << 62) | value)
+        return uuid.UUID(int=_VERSION_7 + value)
 
 
 def derived_id(kind: str, *names: str) -> uuid.UUID:
@@ -50,7 +53,8 @@ def derived_id(kind: str, *names: str) -> uuid.UUID:
     The same kind and names give the same id always, which makes redelivery meet the same row:
     `derived_id("order", str(signal_id))`.
     """
-    return uuid.uuid5(NAMESPACE, "\x1f".join((kind, *names)))
+    named = _NAMESPACE + "\x1f".join((kind, *names)).encode()
+    return uuid.UUID(bytes=hashlib.sha1(named, usedforsecurity=False).digest()[:16], version=5)
 
 
 def order_id_of(signal_id: SignalId) -> OrderId:
