@@ -36,6 +36,7 @@ from libs.common.contracts.messages import ApiCall, ApiCalls
 from libs.common.runtime.bus import Bus, LogMessage
 from libs.common.runtime.clocks import SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
+from libs.common.runtime.endings import end_all
 from libs.common.runtime.readiness import Readiness
 from libs.common.runtime.recording import CALLS_MAX, Call, CallRecorder, event_of
 from libs.common.runtime.secrets import SecretBox, new_key
@@ -281,9 +282,7 @@ async def _through_bus(url: str, redis_url: str, messages: Sequence[LogMessage])
         await _all_recorded(bus, tail, recorder, reading)
         return MESSAGES / (time.perf_counter() - started)
     finally:
-        while not reading.done():  # a library may swallow one cancellation
-            reading.cancel()
-            await asyncio.wait({reading}, timeout=1.0)
+        await end_all([reading])
         await bus.close()
         await database.close()
 

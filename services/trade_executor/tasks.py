@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from libs.common.kernel.errors import UnavailableError
+from libs.common.runtime.endings import end_all
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import TASK_RESTARTS
 from libs.common.runtime.resilience import pauses
@@ -62,8 +63,5 @@ class Tasks:
         return not left
 
     async def stop(self) -> None:
-        """Cancel what still runs."""
-        running = list(self._running.values())
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel what still runs, and wait until it has ended."""
+        await end_all(self._running.values())

@@ -22,6 +22,7 @@ from libs.common.kernel.errors import UnavailableError
 from libs.common.kernel.ids import IdSource
 from libs.common.runtime.bus import Bus, LogMessage, Posted
 from libs.common.runtime.database import Database, WriteSession
+from libs.common.runtime.endings import end_all
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import OUTBOX_EPOCHS, OUTBOX_PENDING, OUTBOX_SWEPT
 from libs.common.runtime.readiness import Readiness
@@ -234,10 +235,7 @@ class Outbox:
             for task in done:
                 task.result()
         finally:
-            while left := {task for task in tasks if not task.done()}:
-                for task in left:
-                    task.cancel()
-                await asyncio.wait(left, timeout=_STOPPING_S)
+            await end_all(tasks, _STOPPING_S)
 
     async def drain(self) -> None:
         """Publish what is queued; called at shutdown. Raises UnavailableError."""

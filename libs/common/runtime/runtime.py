@@ -18,6 +18,7 @@ from libs.common.runtime.auth.store import read_facts
 from libs.common.runtime.bus import Bus
 from libs.common.runtime.clocks import MarketClock, SystemClock, Uuid7Ids
 from libs.common.runtime.database import Database
+from libs.common.runtime.endings import end_all
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.metrics import TASK_RESTARTS
 from libs.common.runtime.outbox import Outbox
@@ -118,10 +119,7 @@ async def supervise(
             await asyncio.wait({task})
             task.result()
         except asyncio.CancelledError:
-            # A library may swallow one cancellation; it shall not keep the service from stopping.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=_SETTLED_S)
+            await end_all([task])
             raise
         except UnavailableError as error:
             readiness.block(name, str(error))
