@@ -13,13 +13,14 @@ from libs.common.kernel.errors import ConflictError, UnavailableError
 from libs.common.runtime.logging import get_logger
 from libs.common.runtime.runtime import Runtime
 from services.audit import metrics
-from services.audit.adapters.chain_scan import Evidence, ScanStoppedError, verify_chain
+from services.audit.adapters.chain_scan import Evidence, verify_chain
 from services.audit.adapters.streams import StreamTail
 from services.audit.anchors import AnchorError
 from services.audit.evidence import Anchorage, anchors_broken
 from services.audit.handlers import Recorder
 from services.audit.logic import Verification
 from services.audit.settings import AuditSettings
+from services.audit.spans import ScanStoppedError
 
 _log = get_logger(__name__)
 

@@ -11,10 +11,10 @@ import datetime as dt
 import multiprocessing
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -23,7 +23,8 @@ from psycopg import sql
 
 from libs.common.kernel.errors import UnavailableError
 from services.audit.anchors import Anchor, AnchorError, read_line
-from services.audit.logic import Break, Canonical, Claim, Head, Verification, digest, find_break
+from services.audit.logic import Break, Canonical, Claim, Head, Verification
+from services.audit.spans import Span, follow, span_of
 from services.audit.watch import AnchorWatch, Hashes
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -52,28 +53,12 @@ _ESCAPED: Final = {
 _FULL_TIME: Final = len("2026-11-20 15:30:00.123456+00")
 
 
-class ScanStoppedError(Exception):
-    """The caller's `progress` asked to stop."""
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What is kept outside the database: anchors, and where the hashes of anchored rows are."""
 
     anchors: Sequence[Anchor] = ()
     hashes: Hashes = lambda day: b""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A part of the chain as it was read: the hashes of the rows that fit, where it starts and
-    ends, and the first row that does not fit to the one before it within the part."""
-
-    first: Head
-    last: Head
-    rows: int
-    hashes: bytes
-    broken: Break | None
 
 
 def verify_chain(
@@ -104,22 +89,11 @@ def verify_chain(
         watch = AnchorWatch(given.anchors, head.seq + 1, given.hashes)
         starts = range(head.seq + 1, end + 1, span_rows)
         ask = [(url, snapshot, at, min(at + span_rows - 1, end)) for at in starts]
-        count = 0
-        for span in _spans(connection, ask, jobs):
-            broken = _joined(head, span) or watch.feed(head.seq + 1, span.hashes)
-            broken = broken or span.broken
-            if broken is not None:
-                fitting = min(span.rows, max(0, broken.seq - 1 - head.seq))
-                at = head if not fitting else _head_within(span, fitting)
-                return Verification(
-                    count + fitting, at, watch.earlier(broken), watch.held, watch.held_seq
-                )
-            head = span.last if span.rows else head
-            count += span.rows
-            if progress is not None and not progress(count):
-                raise ScanStoppedError
-        gone = watch.finish(head) if last_seq is None else None
-        return Verification(count, head, gone, watch.held, watch.held_seq)
+        with closing(_spans(connection, ask, jobs)) as spans:
+            found = follow(head, spans, watch, progress)
+        if found.valid and last_seq is None:
+            return replace(found, broken=watch.finish(found.head))
+        return found
 
 
 def read_claim(url: str, seq: int) -> Claim | None:
@@ -218,10 +192,10 @@ def _start(
 
 def _spans(
     connection: psycopg.Connection, ask: Sequence[tuple[str, str, int, int]], jobs: int
-) -> Iterator[Span]:
+) -> Generator[Span, None, None]:
     if jobs <= 1 or len(ask) <= jobs:
         for _, _, first, last in ask:
-            yield read_span(connection, first, last)
+            yield span_of(_claims(connection, first, last), first)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs - 1, mp_context=context) as pool:
@@ -239,7 +213,8 @@ def _spans(
                     yield next_one
                 elif rest and not next_one.done() and len(queue) < _SPANS_AHEAD:
                     # Processes take a while to start: this one reads on meanwhile.
-                    queue.append(read_span(connection, *rest.popleft()[2:]))
+                    _, _, first, last = rest.popleft()
+                    queue.append(span_of(_claims(connection, first, last), first))
                 else:
                     queue.popleft()
                     yield next_one.result()
@@ -250,46 +225,7 @@ def _spans(
 def _span_of(url: str, snapshot: str, first: int, last: int) -> Span:
     """Read a part in a process of its own."""
     with _reading(url, snapshot) as connection:
-        return read_span(connection, first, last)
-
-
-def read_span(connection: psycopg.Connection, first_seq: int, last_seq: int) -> Span:
-    """Read rows `first_seq` to `last_seq`; that the first one follows what is before the part is
-    for the caller to see: `first` is what it claims to follow."""
-    begin = Head(first_seq - 1)
-    hashes: list[str] = []
-    broken: Break | None = None
-    for claim in _claims(connection, first_seq, last_seq):
-        form, claimed = claim
-        if not hashes:
-            begin = Head(form.seq - 1, form.prev_hash)
-            seq, last = begin.seq, begin.hash
-        # What `find_break` asks, without a call and a head for each of millions of rows.
-        seq += 1
-        if form.seq != seq or form.prev_hash != last or digest(form) != claimed:
-            broken = find_break(claim, Head(seq - 1, last))
-            break
-        last = claimed
-        hashes.append(claimed)
-    end = Head(begin.seq + len(hashes), hashes[-1] if hashes else begin.hash)
-    return Span(begin, end, len(hashes), bytes.fromhex("".join(hashes)), broken)
-
-
-def _joined(head: Head, span: Span) -> Break | None:
-    """Return what is wrong with a part as the successor of `head`."""
-    if not span.rows and span.broken is None:
-        return None
-    first = span.first.seq + 1
-    if first != head.seq + 1:
-        return Break(first, "SEQ_GAP", str(head.seq + 1), str(first))
-    if span.first.hash != head.hash:
-        return Break(first, "PREV_HASH_MISMATCH", head.hash, span.first.hash)
-    return None
-
-
-def _head_within(span: Span, rows: int) -> Head:
-    """Return the head after the first `rows` rows of a part."""
-    return Head(span.first.seq + rows, span.hashes[(rows - 1) * 32 : rows * 32].hex())
+        return span_of(_claims(connection, first, last), first)
 
 
 def _claims(connection: psycopg.Connection, first_seq: int, last_seq: int) -> Iterator[Claim]:
