@@ -10,17 +10,22 @@ MASK: Final = "***"
 NAME_CHARS_MAX: Final = 500
 """Longest that a name is in a column; the index of PostgreSQL refuses what is above 2 700 bytes.
 What is cut off stands in the details."""
+_NESTED: Final = (dict, list)
 
 
 def masked(value: Any) -> Any:
     """Return `value` with everything under a secret's name replaced by `***`, at any depth."""
     if isinstance(value, dict):
-        return {
-            key: MASK if _is_secret(key) and value[key] else masked(value[key]) for key in value
-        }
+        return {key: _masked_part(key, part) for key, part in value.items()}
     if isinstance(value, list):
         return [masked(item) for item in value]
     return value
+
+
+def _masked_part(key: str, part: Any) -> Any:
+    if part and _is_secret(key):
+        return MASK
+    return masked(part) if isinstance(part, _NESTED) else part
 
 
 @lru_cache(maxsize=4096)

@@ -31,6 +31,7 @@ FIELDS: Final = frozenset(
 PREFIX: Final = "enc1:"
 HIDDEN: Final = "***"
 ERASED: Final = "erased"
+_NESTED: Final = (dict, list)
 _KEY_BITS: Final = 512
 TOKENS_MAX: Final = 1024
 """Tokens that a key remembers."""
@@ -158,7 +159,7 @@ def sealed(value: Any, key: DataKey | None, fields: Iterable[str] = FIELDS) -> A
         return {
             name: _sealed_field(name, part, key)
             if name in fields and isinstance(part, str)
-            else sealed(part, key, fields)
+            else (sealed(part, key, fields) if isinstance(part, _NESTED) else part)
             for name, part in value.items()
         }
     if isinstance(value, list):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, Final, cast
 from uuid import UUID
 
-import msgspec
 import psycopg
 from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.engine import RowMapping
@@ -29,6 +29,8 @@ SCAN_ROWS_MAX: Final = 100_000
 _STRETCH_ROWS: Final = 50_000
 
 _NAMES: Final = Row.__struct_fields__
+_VALUES: Final = attrgetter(*_NAMES)
+_HASHES: Final = tuple(at for at, name in enumerate(_NAMES) if name.endswith("hash"))
 _COLUMNS: Final = ", ".join(_NAMES)
 _COPY: Final = f"COPY audit_log ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _TYPES: Final = [
@@ -199,12 +201,10 @@ async def copy_rows(tx: WriteSession, rows: Sequence[Row]) -> None:
     async with (await _driver(tx)).cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.set_types(_TYPES)
         for row in rows:
-            values = {**msgspec.structs.asdict(row), **_hashes(row)}
-            await copy.write_row([values[name] for name in _NAMES])
-
-
-def _hashes(row: Row) -> dict[str, bytes]:
-    return {"prev_hash": bytes.fromhex(row.prev_hash), "hash": bytes.fromhex(row.hash)}
+            values = list(_VALUES(row))
+            for at in _HASHES:
+                values[at] = bytes.fromhex(values[at])
+            await copy.write_row(values)
 
 
 async def _driver(tx: ReadSession) -> psycopg.AsyncConnection[Any]:
