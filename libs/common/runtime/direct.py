@@ -61,6 +61,8 @@ class DirectConnection:
 
     def __init__(self, connection: psycopg.AsyncConnection[Any], silence_s: float) -> None:
         self._connection = connection
+        # Kept: what it has found out about types serves the next statement.
+        self._translate = Transformer.from_context(connection)
         self._pg = connection.pgconn
         self._pg.nonblocking = 1
         self._silence_s = silence_s
@@ -75,7 +77,7 @@ class DirectConnection:
 
     async def execute(self, prepared: Prepared, values: Sequence[Any]) -> Answer:
         """Run one statement. Raises the driver's errors."""
-        translate = Transformer.from_context(self._connection)
+        translate = self._translate
         sent = translate.dump_sequence(values, [PyFormat.AUTO] * len(values))
         types = translate.types or ()
         key = (prepared.query, types)
