@@ -276,11 +276,12 @@ async def _floor(
         httpx.AsyncClient(base_url=broker_url) as http,
         client.pubsub(ignore_subscribe_messages=True) as pubsub,
     ):
-        await connection.execute("CREATE TEMP TABLE floor (id int, body bytea)")
+        # A table that lasts: who has written to temporary ones only commits without the disk.
+        await connection.execute("CREATE TABLE bench_floor (id int, body bytea)")
         await pubsub.psubscribe("bench.*")
 
         async def commit(number: int) -> None:
-            await connection.execute("INSERT INTO floor VALUES (%s, %s)", (number, body))
+            await connection.execute("INSERT INTO bench_floor VALUES (%s, %s)", (number, body))
 
         for number in range(rounds):
             begin = time.perf_counter()
@@ -299,6 +300,7 @@ async def _floor(
             await http.get("/health")
             samples.append((time.perf_counter() - begin) * 1000)
             await asyncio.sleep(PAUSE_S)
+        await connection.execute("DROP TABLE bench_floor")
     await client.delete(stream)
     await client.aclose()
     return percentiles(samples)
