@@ -53,15 +53,14 @@ def certificate(plan: Plan, now: dt.datetime) -> Served:
         ) from error
 
 
-def _measure() -> dict[str, str]:
-    """Return how much of the machine the gateway takes; the services stand on the same processors.
+def measure(processors: int) -> dict[str, str]:
+    """Return how much of a machine the gateway takes; the services stand on the same processors.
 
     By itself Go takes them all, with threads that look for work while others wait to do theirs, and
     collects whenever its small heap has doubled. Measured beside a service under load, that was a
     third of the processor time of a request.
     """
-    processors = max(1, (os.cpu_count() or 2) // 2)
-    return {"GOMAXPROCS": str(processors), "GOGC": "400", "GOMEMLIMIT": "256MiB"}
+    return {"GOMAXPROCS": str(max(1, processors // 2)), "GOGC": "400", "GOMEMLIMIT": "256MiB"}
 
 
 def child(plan: Plan, shown: Served) -> Child:
@@ -95,7 +94,7 @@ def child(plan: Plan, shown: Served) -> Child:
             "TRADEWIND_TLS_KEY": str(shown.key),
             "TRADEWIND_TLS_MIN": f"tls{plan.settings.tls_min}",
             "TRADEWIND_GATEWAY_HOSTS": " ".join(hosts),
-            **_measure(),
+            **measure(os.cpu_count() or 1),
             **ports,
         },
         cwd=state,
