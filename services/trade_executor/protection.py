@@ -16,10 +16,10 @@ from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
-from libs.common.contracts.risk_api import OrderFields, StopLossFields, TakeProfitFields
+from libs.common.contracts.risk_api import OrderFields
 from libs.common.domain.orders import OrderEvent, statuses_allowing
 from libs.common.domain.protection import Coverage, Split, Wanted, covers, overfilled
-from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, TimeInForce
+from libs.common.domain.vocabulary import OrderStatus
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, UnavailableError
 from libs.common.kernel.ids import OrderId, Symbol, derived_id
@@ -35,6 +35,13 @@ from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.model import Order
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Discrepancy
+from services.trade_executor.protection_exits import (
+    exit_fields,
+    is_exit,
+    left_of,
+    traded,
+    traded_groups,
+)
 from services.trade_executor.protection_store import (
     Protection,
     ProtectionStore,
@@ -158,13 +165,13 @@ class ProtectionDesk:
             if await self._ended(one, entry, exits, position):
                 continue
             one = await self._follow_terms(one, entry, exits)
-            wish = Wanted(one.id, one.side, _left(one, entry, exits))
+            wish = Wanted(one.id, one.side, left_of(one, entry, exits))
             asked.append((one, entry, exits, wish))
             groups += groups_of(exits, entry=entry, owner=one.id, ours=True)
         others = [
             order
             for order in self._desk.open_orders()
-            if order.symbol == symbol and order.id not in owned and _is_exit(order)
+            if order.symbol == symbol and order.id not in owned and is_exit(order)
         ]
         groups += groups_of(others, entry=None, owner=None, ours=False)
         found = covers(position, [wish for *_, wish in asked], groups)
@@ -185,7 +192,7 @@ class ProtectionDesk:
         elif position * one.side.sign >= 0:  # flat, or on the other side
             await self._give_back(one, entry, exits, position)
             reason = "the position is closed"
-        elif _left(one, entry, exits) == 0 and all(order.status.is_terminal for order in exits):
+        elif left_of(one, entry, exits) == 0 and all(order.status.is_terminal for order in exits):
             reason = "its exits have traded"
         if reason is None:
             return False
@@ -278,7 +285,7 @@ class ProtectionDesk:
         seq = one.seq
         if seq == 0 or one.exit_id(self._account_id, seq) in sent:
             seq = await self._store.advance(one)
-        fields = _exit_fields(one, quantity)
+        fields = exit_fields(one, quantity)
         try:
             order = await self._placing.place(fields, one.key(seq), one.id)
         except ConflictError as error:
@@ -316,11 +323,11 @@ class ProtectionDesk:
     ) -> Protection:
         """Mean the same by other prices and shares. A split multiplies what is left to guard: 10
         bought, 4 sold, 2 for 1 -> 12 left. Terms and their time are one write: it is done once."""
-        left, profit = _left(one, entry, exits), one.take_profit_price
+        left, profit = left_of(one, entry, exits), one.take_profit_price
         return await self._store.reprice(
             one,
             stop,
-            None if left is None else split.shares(left) + _traded(exits),
+            None if left is None else split.shares(left) + traded(exits),
             None if profit is None else split.take_profit(profit, one.side),
         )
 
@@ -330,7 +337,7 @@ class ProtectionDesk:
         """Both exits of a group traded: go back by what was too much."""
         if position * one.side.sign <= 0:
             return
-        for group, total, filled in _traded_groups(entry, exits):
+        for group, total, filled in traded_groups(entry, exits):
             excess = min(overfilled(total, filled), abs(position))
             if not excess:
                 continue
@@ -382,66 +389,3 @@ class ProtectionDesk:
 
     def _now_s(self) -> float:
         return self._clock.monotonic_ns() / 1e9
-
-
-def _traded(exits: Sequence[Order]) -> Decimal:
-    return sum((order.filled_quantity for order in exits), ZERO)
-
-
-def _left(one: Protection, entry: Order | None, exits: Sequence[Order]) -> Decimal | None:
-    """Return how much is still to be guarded, None for all there is: of what the entry bought, or
-    was asked for, what the exits have not sold yet."""
-    quantity = one.quantity
-    if quantity is None and entry is not None:
-        quantity = entry.filled_quantity
-    return None if quantity is None else max(ZERO, quantity - _traded(exits))
-
-
-def _is_exit(order: Order) -> bool:
-    return order.spec.order_class is OrderClass.OCO or (
-        is_stop(order) and (order.protective or order.reducing)
-    )
-
-
-def _exit_fields(one: Protection, quantity: Decimal) -> OrderFields:
-    """Return the exit: a stop, with a take-profit the pair. The venue takes parts of a share for
-    the day only."""
-    whole = quantity == quantity.to_integral_value()
-    force = TimeInForce.GTC if whole else TimeInForce.DAY
-    if one.take_profit_price is None or not whole:
-        return OrderFields(
-            symbol=one.symbol,
-            side=one.side,
-            order_type=OrderType.STOP,
-            time_in_force=force,
-            quantity=quantity,
-            stop_price=one.stop_price,
-        )
-    return OrderFields(
-        symbol=one.symbol,
-        side=one.side,
-        order_type=OrderType.LIMIT,
-        time_in_force=force,
-        order_class=OrderClass.OCO,
-        quantity=quantity,
-        limit_price=one.take_profit_price,
-        take_profit=TakeProfitFields(limit_price=one.take_profit_price),
-        stop_loss=StopLossFields(stop_price=one.stop_price),
-    )
-
-
-def _traded_groups(
-    entry: Order | None, exits: Sequence[Order]
-) -> list[tuple[OrderId, Decimal, list[Decimal]]]:
-    """Return each exit group's id, its quantity, and what its members have traded."""
-    groups: dict[OrderId, list[Order]] = defaultdict(list)
-    for order in exits:
-        groups[order.parent_id or order.id].append(order)
-    found = []
-    for root, members in groups.items():
-        # After a split the exits are for more shares than the entry bought.
-        total = max(order.spec.quantity or ZERO for order in members)
-        if entry is not None and root == entry.id and entry.status is not OrderStatus.FILLED:
-            total = entry.filled_quantity
-        found.append((root, total, [order.filled_quantity for order in members]))
-    return found
