@@ -172,8 +172,7 @@ class Session:
         world.weather.calm()
         world.server.down_until = world.venue.down_until = 0.0
         world.trace.note("calm")
-        for connection in world.venue.connections:
-            connection.mute = False
+        world.venue.streams.hear_all()
         until = world.loop.time() + _REST_S_MAX
         for process in (world.executor, world.risk):
             if process.life is not None:
@@ -427,7 +426,7 @@ class Session:
             (weather.store_outage, lambda: self._outage(world.server, now)),
             (weather.broker_outage, lambda: self._outage(world.venue, now)),
             (weather.bus_flush, world.bus.flush),
-            (weather.stream_cut, world.venue.cut_streams),
+            (weather.stream_cut, world.venue.streams.cut),
         ):
             if dice.chance(min(1.0, chance * many)):
                 act()

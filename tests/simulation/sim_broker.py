@@ -17,8 +17,9 @@ from services.trade_executor.model import BrokerOrder, BrokerPosition, Change
 from services.trade_executor.ports import Gap, NotSentError, OutcomeUnknownError, StreamItem
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import LIFE
+from tests.simulation.streams import Connection
 from tests.simulation.trace import Trace
-from tests.simulation.venue import NAME, Connection, Venue
+from tests.simulation.venue import NAME, Venue
 
 T = TypeVar("T")
 
@@ -123,12 +124,10 @@ class SimBroker:
         while True:
             await asyncio.sleep(self._dice.latency())
             await asyncio.sleep(max(0.0, self._venue.down_until - self._loop.time()))
-            mine = Connection(life, mute=self._dice.chance(self._weather.stream_mute))
-            self._connection = mine
-            self._venue.connections.append(mine)
+            self._connection = mine = self._venue.streams.connect(life)
             yield Gap("connected")
             while not mine.cut:
-                item = await mine.queue.get()
+                item = await mine.letters.take()
                 if item is not None:
                     yield item
             await asyncio.sleep(self._dice.between(0.01, 2.0))
@@ -137,10 +136,7 @@ class SimBroker:
         """Drop the stream's connection."""
         mine = self._connection
         if mine is not None and not mine.cut:
-            mine.cut = True
-            mine.queue.put_nowait(None)
-            if mine in self._venue.connections:
-                self._venue.connections.remove(mine)
+            self._venue.streams.close(mine)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
@@ -28,7 +28,7 @@ from libs.common.kernel.money import ZERO
 from services.trade_executor.model import BrokerOrder, BrokerPosition, Change, Update
 from services.trade_executor.ports import BrokerRefusedError
 from tests.simulation.dice import Dice, Weather
-from tests.simulation.loop import Life
+from tests.simulation.streams import Streams
 from tests.simulation.tables import Table
 from tests.simulation.trace import Trace
 
@@ -39,17 +39,6 @@ _ASIDE = frozenset({E.BUSTED, E.CORRECTED})
 _PENDING = frozenset({E.PENDING_CANCEL, E.PENDING_REPLACE})
 _TICK = Decimal("0.01")
 _LOT = Decimal(1)
-
-
-@dataclass
-class Connection:
-    """One client's stream."""
-
-    life: Life
-    queue: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
-    mute: bool = False
-    last_due: float = 0.0
-    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ class Venue:
         self.money = Decimal(1_000_000)
         self.activities: dict[str, Activity] = {}
         self.arrivals: list[Arrival] = []
-        self.connections: list[Connection] = []
+        self.streams = Streams(loop, dice, weather, context)
         # Whether what comes now comes later than anybody could wait for it.
         self.ghostly = False
         self.down_until = 0.0
@@ -463,19 +452,12 @@ class Venue:
 
     # The stream ---------------------------------------------------------------------------------
 
-    def cut_streams(self) -> None:
-        """Drop every stream."""
-        for connection in self.connections:
-            connection.cut = True
-            connection.queue.put_nowait(None)
-        self.connections = []
-
     def _tell_if_open(self, name: BrokerOrderId, event: E) -> None:
         if self.orders[name].event not in ENDED:
             self._tell(name, event)
 
     def _tell_aside(self, name: BrokerOrderId, event: E, word: str) -> None:
-        self._send(Update(event, word, self._shown(name), ts=self._clock.now()))
+        self.streams.send(Update(event, word, self._shown(name), ts=self._clock.now()))
 
     def _tell(
         self, name: BrokerOrderId, event: E, execution: Execution | None = None,
@@ -495,7 +477,7 @@ class Venue:
         )
         self.orders[name] = order
         self._trace.note("venue.told", name, event, order.filled_quantity)
-        self._send(Update(event, event, self._shown(name), execution, amends, ts=now))
+        self.streams.send(Update(event, event, self._shown(name), execution, amends, ts=now))
         if event in ENDED:
             self._follow_end(name, event)
 
@@ -519,18 +501,6 @@ class Venue:
                 for other in (*legs, root) if pair else legs:
                     if other != name:
                         self._tell_if_open(other, E.CANCELED)
-
-    def _send(self, update: Update) -> None:
-        weather, dice = self._weather, self._dice
-        for connection in self.connections:
-            if connection.life.dead or connection.mute or dice.chance(weather.stream_lost):
-                continue
-            for _ in range(1 + dice.chance(weather.stream_twice)):
-                due = max(connection.last_due, self._loop.time() + dice.latency())
-                connection.last_due = due
-                if dice.chance(weather.stream_late):
-                    due += dice.between(0.0, 4.0)
-                self._loop.call_at(due, connection.queue.put_nowait, update, context=self._context)
 
     def _shows(self, name: str) -> bool:
         return self.shown_at.get(name, 0.0) <= self._loop.time()
