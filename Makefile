@@ -128,9 +128,9 @@ fuzz: $(READY) ## send every service what its OpenAPI allows and forbids (MINUTE
 
 # SEED= replays one session; SEEDS= or MINUTES= play many, from SEED= on or from a fresh one.
 .PHONY: sim
-sim: $(READY) ## play seeded simulated sessions (SEED= STEPS= SEEDS= MINUTES=)
+sim: $(READY) ## play seeded simulated sessions (SEED= STEPS= SEEDS= MINUTES= GUARDED=)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
-		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(GUARDED),--guarded)
 
 .PHONY: bench
 bench: $(READY) ## measure everything beside its floors; renews docs/benchmarks.md (BENCH="path http" for some)

@@ -22,6 +22,8 @@ from services.trade_executor.lookup import Lookups
 from services.trade_executor.open_hours import OpenHours
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Broker, RiskDesk
+from services.trade_executor.protection import ProtectionDesk
+from services.trade_executor.protection_book import ProtectionBook
 from services.trade_executor.reconciliation import Reconciliation
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.submission import Submission
@@ -240,3 +242,31 @@ def closings_of(
     )  # fmt: skip
     executor.watch.flatteners.append(closings.flatten)
     return closings
+
+
+def guard_of(
+    runtime: Runtime,
+    settings: ExecutorSettings,
+    executor: Executor,
+    store: ProtectionBook,
+    closings: ClosingBook,
+) -> ProtectionDesk:
+    """Return the desk that looks after an executor's protections; the steps that a venue takes
+    are asked of `closings`."""
+    return ProtectionDesk(
+        store=store,
+        books=executor.books,
+        desk=executor.desk,
+        lifecycle=executor.lifecycle,
+        placing=executor.placing,
+        cancels=executor.cancels,
+        blocks=executor.blocks,
+        claims=executor.claims,
+        book_activities=executor.handlers.reconciliation.book_activities,
+        quantity_step=closings.quantity_step,
+        clock=runtime.clock,
+        account_id=settings.account_id,
+        look_s=settings.protection_look_s,
+        entry_patience_s=settings.protection_entry_s,
+        naked_s=settings.protection_naked_s,
+    )

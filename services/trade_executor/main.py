@@ -17,7 +17,7 @@ from libs.common.runtime.secrets.stored import WAYS, with_stored
 from services.trade_executor.adapters.market_feed import TriggerFeed
 from services.trade_executor.adapters.risk import HttpRiskDesk
 from services.trade_executor.api import routes
-from services.trade_executor.assembly import assemble, closings_of, triggers_of
+from services.trade_executor.assembly import assemble, closings_of, guard_of, triggers_of
 from services.trade_executor.closing_store import ClosingStore
 from services.trade_executor.discrepancies import DiscrepancyDesk
 from services.trade_executor.discrepancy_api import discrepancy_routes
@@ -25,7 +25,6 @@ from services.trade_executor.dossier_store import DossierStore
 from services.trade_executor.ending import finish
 from services.trade_executor.lists_store import ListStore
 from services.trade_executor.ports import Broker
-from services.trade_executor.protection import ProtectionDesk
 from services.trade_executor.protection_api import protection_routes
 from services.trade_executor.protection_store import ProtectionStore
 from services.trade_executor.quarantine import Quarantine
@@ -102,22 +101,7 @@ def service(
         runtime, settings.account_id, executor.lifecycle, executor.blocks
     )
     protections = ProtectionStore(runtime, settings.account_id)
-    guard = ProtectionDesk(
-        store=protections,
-        books=executor.books,
-        desk=executor.desk,
-        lifecycle=executor.lifecycle,
-        placing=executor.placing,
-        cancels=executor.cancels,
-        blocks=executor.blocks,
-        claims=executor.claims,
-        book_activities=handlers.reconciliation.book_activities,
-        clock=runtime.clock,
-        account_id=settings.account_id,
-        look_s=settings.protection_look_s,
-        entry_patience_s=settings.protection_entry_s,
-        naked_s=settings.protection_naked_s,
-    )
+    guard = guard_of(runtime, settings, executor, protections, closing_store)
     tie_out_store = TieOutStore(runtime, settings.account_id)
     tie_outs = TieOuts(
         store=tie_out_store,
@@ -152,7 +136,12 @@ def service(
         routers=[
             # Before the routes of one order, whose id stands in the same place.
             protection_routes(
-                guard, protections, executor.books, runtime.readiness, settings.account_id
+                guard,
+                protections,
+                executor.books,
+                runtime.readiness,
+                runtime.market_clock,
+                settings.account_id,
             ),
             tie_out_routes(tie_outs, tie_out_store, runtime.readiness),
             *routers,

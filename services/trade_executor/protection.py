@@ -16,38 +16,33 @@ from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
-from libs.common.contracts.risk_api import OrderFields
 from libs.common.domain.orders import OrderEvent, statuses_allowing
-from libs.common.domain.protection import Coverage, Split, Wanted, covers, overfilled
+from libs.common.domain.protection import Coverage, Wanted, covers
 from libs.common.domain.vocabulary import OrderStatus
 from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, UnavailableError
-from libs.common.kernel.ids import OrderId, Symbol, derived_id
+from libs.common.kernel.ids import OrderId, Symbol
 from libs.common.kernel.money import ZERO, plain
 from libs.common.runtime.logging import get_logger
 from services.trade_executor.balance_comparison import NAKED
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.claims import Claims
 from services.trade_executor.desk import Desk
-from services.trade_executor.exits import groups_of, is_stop
+from services.trade_executor.exits import groups_of
 from services.trade_executor.gate import Blocks
+from services.trade_executor.giving_back import GivingBack
 from services.trade_executor.lifecycle import Lifecycle
 from services.trade_executor.model import Order
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Discrepancy
-from services.trade_executor.protection_exits import (
-    exit_fields,
-    is_exit,
-    left_of,
-    traded,
-    traded_groups,
-)
+from services.trade_executor.protection_book import ProtectionBook
+from services.trade_executor.protection_exits import exit_fields, is_exit, left_of
 from services.trade_executor.protection_store import (
     Protection,
-    ProtectionStore,
     is_guarded_entry,
     protection_of_entry,
 )
+from services.trade_executor.protection_terms import ProtectionTerms
 from services.trade_executor.resolutions import Resolutions
 
 _log = get_logger(__name__)
@@ -65,7 +60,7 @@ class ProtectionDesk:
     def __init__(
         self,
         *,
-        store: ProtectionStore,
+        store: ProtectionBook,
         books: Books,
         desk: Desk,
         lifecycle: Lifecycle,
@@ -74,6 +69,7 @@ class ProtectionDesk:
         blocks: Blocks,
         claims: Claims,
         book_activities: Callable[[], Awaitable[object]],
+        quantity_step: Callable[[str], Awaitable[Decimal | None]],
         clock: Clock,
         account_id: str,
         look_s: float,
@@ -88,11 +84,20 @@ class ProtectionDesk:
         self._cancels = cancels
         self._resolutions = Resolutions(books, blocks)
         self._claims = claims
-        self._book_activities = book_activities
+        self._terms = ProtectionTerms(
+            store=store,
+            book_activities=book_activities,
+            quantity_step=quantity_step,
+            clock=clock,
+            patience_s=entry_patience_s,
+        )
+        self._giving_back = GivingBack(
+            books, lifecycle, placing, clock, account_id=account_id, pause_s=look_s
+        )
         self._clock = clock
         self._account_id = account_id
         self._look_s = look_s
-        self._entry_patience_s = entry_patience_s
+        self._patience_s = entry_patience_s
         self._naked_s = naked_s
         self._since: dict[UUID, float] = {}
         self._retry: dict[UUID, tuple[float, float]] = {}
@@ -140,7 +145,9 @@ class ProtectionDesk:
             self._looked_back = True
         for order in entries:
             if order.id not in self._since:  # asked once: it is on record then
-                await self._store.add(protection_of_entry(order))
+                executed = await self._books.executions(order.id)
+                traded_at = min((one.executed_at for one in executed), default=None)
+                await self._store.add(protection_of_entry(order, traded_at))
                 self._since[order.id] = self._now_s()
 
     async def _look_after_ended(self) -> None:
@@ -151,7 +158,9 @@ class ProtectionDesk:
             if position * one.side.sign > 0 and self._claims.holder(one.symbol) is None:
                 async with self._claims.hold(one.symbol, _CLAIM):
                     entry = await self._books.order(one.entry_id) if one.entry_id else None
-                    await self._give_back(one, entry, await self._store.exits(one), position)
+                    await self._giving_back.give_back(
+                        one, entry, await self._store.exits(one), position
+                    )
 
     async def _guard(self, symbol: str, wanted: Sequence[Protection]) -> None:
         position = (await self._books.positions()).get(Symbol(symbol), ZERO)
@@ -164,7 +173,7 @@ class ProtectionDesk:
             owned |= {order.id for order in exits}
             if await self._ended(one, entry, exits, position):
                 continue
-            one = await self._follow_terms(one, entry, exits)
+            one = await self._terms.follow(one, entry, exits)
             wish = Wanted(one.id, one.side, left_of(one, entry, exits))
             asked.append((one, entry, exits, wish))
             groups += groups_of(exits, entry=entry, owner=one.id, ours=True)
@@ -177,7 +186,7 @@ class ProtectionDesk:
         found = covers(position, [wish for *_, wish in asked], groups)
         for one, entry, exits, _ in asked:
             coverage = self.coverage[one.id] = found[one.id]
-            await self._give_back(one, entry, exits, position)
+            await self._giving_back.give_back(one, entry, exits, position)
             await self._mend(one, entry, exits, coverage)
 
     async def _ended(
@@ -190,7 +199,7 @@ class ProtectionDesk:
         elif entry is not None and not entry.status.is_terminal:
             reason = None
         elif position * one.side.sign >= 0:  # flat, or on the other side
-            await self._give_back(one, entry, exits, position)
+            await self._giving_back.give_back(one, entry, exits, position)
             reason = "the position is closed"
         elif left_of(one, entry, exits) == 0 and all(order.status.is_terminal for order in exits):
             reason = "its exits have traded"
@@ -209,29 +218,16 @@ class ProtectionDesk:
         await self._store.end(one, reason)
         self.coverage.pop(one.id, None)
         self._since.pop(one.id, None)
+        self._terms.forget(one)
         for order in exits:
             if one.entry_id is None or order.parent_id != one.entry_id:
                 await self._cancel(order, f"protection: {reason}")
 
-    async def _follow_terms(
-        self, one: Protection, entry: Order | None, exits: Sequence[Order]
-    ) -> Protection:
-        """Take over the price of a resting exit that was amended, or restated after a split, once
-        that is booked."""
-        for order in exits:
-            stop = order.spec.stop_price
-            moved = stop is not None and stop != one.stop_price and is_stop(order)
-            if moved and stop and not order.status.is_terminal:
-                if not await self._store.was_restated(one, order):
-                    return await self._store.reprice(one, stop, one.quantity, one.take_profit_price)
-                split = await self._split(one)
-                if split is not None:
-                    return await self._split_terms(one, entry, exits, split, stop)
-        return one
-
     async def _mend(
         self, one: Protection, entry: Order | None, exits: Sequence[Order], coverage: Coverage
     ) -> None:
+        for order in await self._terms.outdated(one, exits):
+            await self._cancel(order, "protection: its price is of before a split")
         for group in coverage.excess:
             for order in exits:
                 if group in {order.id, order.parent_id}:
@@ -247,7 +243,7 @@ class ProtectionDesk:
             return
         if entry is not None and not entry.status.is_terminal:
             # Its exits wait until it is complete, and the venue takes no exit of ours beside it.
-            if naked_for_s >= self._entry_patience_s:
+            if naked_for_s >= self._patience_s:
                 await self._cancel(entry, "protection: partly filled, the part is guarded")
             return
         if any(order.status is OrderStatus.HELD for order in exits):
@@ -263,18 +259,9 @@ class ProtectionDesk:
         if now_s < not_before:
             return
         ended = await self._store.corporate_end(one, exits)
-        split = await self._split(one) if ended else await self._store.split_since(one)
+        split = await self._terms.split(one) if ended else await self._store.split_since(one)
         if split is not None:
-            # What was meant before it means something else now. The next look places it.
-            stop = split.stop(one.stop_price, one.side)
-            now = await self._split_terms(one, entry, exits, split, stop)
-            _log.warning(
-                "protection_split",
-                protection=str(one.id),
-                symbol=one.symbol,
-                stop=plain(now.stop_price),
-                was=plain(one.stop_price),
-            )
+            await self._terms.after_split(one, entry, exits, split)  # the next look places it
             self._retry.pop(one.id, None)
             self._soon.set()
             return
@@ -304,56 +291,6 @@ class ProtectionDesk:
             why=order.reject_reason,
         )
         self._soon.set()
-
-    async def _split(self, one: Protection) -> Split | None:
-        """Return the split since the terms were set; asks the venue where none is booked."""
-        found = await self._store.split_since(one)
-        if found is None:
-            await self._book_activities()
-            found = await self._store.split_since(one)
-        return found
-
-    async def _split_terms(
-        self,
-        one: Protection,
-        entry: Order | None,
-        exits: Sequence[Order],
-        split: Split,
-        stop: Decimal,
-    ) -> Protection:
-        """Mean the same by other prices and shares. A split multiplies what is left to guard: 10
-        bought, 4 sold, 2 for 1 -> 12 left. Terms and their time are one write: it is done once."""
-        left, profit = left_of(one, entry, exits), one.take_profit_price
-        return await self._store.reprice(
-            one,
-            stop,
-            None if left is None else split.shares(left) + traded(exits),
-            None if profit is None else split.take_profit(profit, one.side),
-        )
-
-    async def _give_back(
-        self, one: Protection, entry: Order | None, exits: Sequence[Order], position: Decimal
-    ) -> None:
-        """Both exits of a group traded: go back by what was too much."""
-        if position * one.side.sign <= 0:
-            return
-        for group, total, filled in traded_groups(entry, exits):
-            excess = min(overfilled(total, filled), abs(position))
-            if not excess:
-                continue
-            await self._lifecycle.differs(
-                Discrepancy(
-                    one.symbol,
-                    "anomaly:both_exits_filled",
-                    plain(total),
-                    plain(sum(filled, ZERO)),
-                    f"Both exits of {group} traded; {plain(excess)} are given back.",
-                )
-            )
-            fields = OrderFields(symbol=one.symbol, side=one.side.opposite, quantity=excess)
-            key = f"protection:{one.id}:back:{derived_id('protection_back', str(group))}"
-            order = await self._placing.place(fields, key, one.id)
-            _log.error("protection_gave_back", symbol=one.symbol, order=str(order.id))
 
     async def _cancel(self, order: Order, reason: str) -> None:
         known = self._desk.get(order.id) or order

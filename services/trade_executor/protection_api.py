@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from libs.common.contracts.risk_api import Amount, Name
 from libs.common.domain.vocabulary import Side
+from libs.common.kernel.clock import Clock
 from libs.common.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from libs.common.kernel.ids import Symbol, derived_id
 from libs.common.kernel.money import ZERO, plain
@@ -42,6 +43,7 @@ def protection_routes(
     store: ProtectionStore,
     books: Books,
     readiness: Readiness,
+    market_clock: Clock,
     account_id: str,
 ) -> APIRouter:
     """Return the routes."""
@@ -74,6 +76,7 @@ def protection_routes(
         """Guard a position: exits are placed and kept until it is closed. 409 where there is no
         position; the same key gives the same protection."""
         require_started(readiness)
+        priced_at = market_clock.now()
         identity = derived_id("protection", account_id, idempotency_key)
         known = await store.one(identity)
         if known is None:
@@ -95,6 +98,7 @@ def protection_routes(
                 entry_id=None,
                 actor=principal(request).actor,
                 seq=0,
+                priced_at=priced_at,
             )
             await store.add(known)
             desk.look_soon()

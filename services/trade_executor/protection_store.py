@@ -28,7 +28,7 @@ BY_HAND = ("cancel by request", "cancel all by request")
 
 # Splits that no execution parts are one: a reverse split is told as old shares away, new ones in.
 _SPLITS = text("""
-    SELECT s.moved,
+    SELECT s.moved, s.effective_at,
            coalesce((SELECT sum(CASE t.side WHEN 'buy' THEN t.quantity ELSE -t.quantity END)
                      FROM trades t
                      WHERE t.account_id = :account AND t.symbol = :symbol
@@ -37,9 +37,11 @@ _SPLITS = text("""
            + coalesce((SELECT sum(c.quantity) FROM position_changes c
                        WHERE c.account_id = :account AND c.symbol = :symbol
                          AND (c.after_entry, c.seq) < (s.after_entry, s.seq)), 0) AS held
-    FROM (SELECT after_entry, min(seq) AS seq, sum(quantity) AS moved FROM position_changes
+    FROM (SELECT after_entry, min(seq) AS seq, sum(quantity) AS moved,
+                 max(effective_at) AS effective_at
+          FROM position_changes
           WHERE account_id = :account AND symbol = :symbol AND kind = 'split'
-            AND booked_at > :since
+            AND effective_at > :since
           GROUP BY after_entry) s ORDER BY s.after_entry
 """)
 
@@ -58,8 +60,10 @@ class Protection:
     actor: str
     seq: int
     ended: bool = False
-    # Since when its prices and quantity are meant as they are; None in what is not written yet.
+    # Since when its terms are meant as they are; by the market's time, its prices. None in what is
+    # not written yet: from then on.
     terms_at: dt.datetime | None = None
+    priced_at: dt.datetime | None = None
 
     def key(self, seq: int) -> str:
         """Return the idempotency key of the exit number `seq`."""
@@ -69,9 +73,18 @@ class Protection:
         """Return the id of the exit number `seq`; the same as `Placing` derives."""
         return OrderId(derived_id("manual_order", account_id, self.key(seq)))
 
+    def back_key(self, group: OrderId, number: int) -> str:
+        """Return the key of an order that gives back what both exits of `group` traded."""
+        first = f"protection:{self.id}:back:{derived_id('protection_back', str(group))}"
+        return f"{first}:{number}" if number else first
 
-def protection_of_entry(order: Order) -> Protection:
-    """Return what a bracket's or OTO's stop asks to be protected."""
+    def back_id(self, account_id: str, group: OrderId, number: int) -> OrderId:
+        """Return the id of that order."""
+        return OrderId(derived_id("manual_order", account_id, self.back_key(group, number)))
+
+
+def protection_of_entry(order: Order, traded_at: dt.datetime | None) -> Protection:
+    """Return what a bracket's or OTO's stop asks to be protected; `traded_at`: market time."""
     assert order.spec.stop_loss_stop_price is not None
     return Protection(
         id=derived_id("protection", str(order.id)),
@@ -83,7 +96,22 @@ def protection_of_entry(order: Order) -> Protection:
         entry_id=order.id,
         actor=order.strategy_id or "operator",
         seq=0,
+        terms_at=order.created_at,
+        priced_at=traded_at,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSince:
+    """Splits since a protection's prices were set; `effective_at` (market time) of the last."""
+
+    split: Split
+    effective_at: dt.datetime
+
+
+def of_present_terms(one: Protection, exits: Sequence[Order]) -> list[Order]:
+    """Return the exits that were made since the protection's terms are what they are."""
+    return [order for order in exits if one.terms_at is None or order.created_at >= one.terms_at]
 
 
 def is_guarded_entry(order: Order) -> bool:
@@ -104,6 +132,7 @@ class ProtectionStore:
     def __init__(self, runtime: Runtime, account_id: str) -> None:
         self._database = runtime.database
         self._clock = runtime.clock
+        self._market_clock = runtime.market_clock
         self._account_id = account_id
 
     async def add(self, one: Protection) -> bool:
@@ -120,7 +149,8 @@ class ProtectionStore:
                 take_profit_price=one.take_profit_price,
                 entry_id=one.entry_id,
                 actor=one.actor,
-                terms_at=self._clock.now(),
+                terms_at=one.terms_at or self._clock.now(),
+                priced_at=one.priced_at or self._market_clock.now(),
             )
             .on_conflict_do_nothing()
             .returning(protections.c.id)
@@ -205,39 +235,40 @@ class ProtectionStore:
             return bool((await session.execute(query)).scalar_one())
 
     async def corporate_end(self, one: Protection, exits: Sequence[Order]) -> bool:
-        """Tell whether the venue ended one of these exits for a corporate action: prices that
-        were meant before it mean something else now."""
+        """Tell whether the venue ended one of the exits that have the present terms for a
+        corporate action: prices that were meant before it mean something else now."""
         query = select(func.count()).where(
-            order_events.c.order_id.in_([order.id for order in exits]),
+            order_events.c.order_id.in_([order.id for order in of_present_terms(one, exits)]),
             order_events.c.event == "canceled",
             order_events.c.reason == "CORPORATE_ACTION",
-            order_events.c.ts > one.terms_at,
         )
         async with self._database.read() as session:
             return bool((await session.execute(query)).scalar_one())
 
-    async def split_since(self, one: Protection) -> Split | None:
-        """Return what splits have made of the position since the protection's terms were set,
+    async def split_since(self, one: Protection) -> SplitSince | None:
+        """Return what splits have made of the position since the protection's prices were set,
         None if none is booked."""
-        where = {"account": self._account_id, "symbol": one.symbol, "since": one.terms_at}
+        where = {"account": self._account_id, "symbol": one.symbol, "since": one.priced_at}
         async with self._database.read() as session:
             rows = await session.rows(_SPLITS, where)
         before, after = Decimal(1), Decimal(1)
         for row in rows:
             before, after = before * row["held"], after * (row["held"] + row["moved"])
-        return Split(before, after) if rows and before * after > 0 else None
+        if not rows or before * after <= 0:
+            return None
+        return SplitSince(Split(before, after), max(row["effective_at"] for row in rows))
 
-    async def was_restated(self, one: Protection, order: Order) -> bool:
-        """Tell whether the venue has changed how many shares an exit is for, as a split does, since
-        the protection's terms were set."""
-        query = select(func.count()).where(
+    async def restated_since(self, one: Protection, order: Order) -> frozenset[str]:
+        """Return the terms of an exit that the venue has changed since the protection's were
+        set; a split changes how many shares it is for."""
+        query = select(order_events.c.payload).where(
             order_events.c.order_id == order.id,
             order_events.c.event == "restated",
-            order_events.c.payload.has_key("quantity"),
             order_events.c.ts > one.terms_at,
         )
         async with self._database.read() as session:
-            return bool((await session.execute(query)).scalar_one())
+            rows = await session.rows(query)
+        return frozenset(name for row in rows for name in row["payload"] or ())
 
     async def advance(self, one: Protection) -> int:
         """Return the number of the next exit, durably counted."""
@@ -256,13 +287,18 @@ class ProtectionStore:
         stop_price: Decimal,
         quantity: Decimal | None,
         take_profit_price: Decimal | None,
+        *,
+        terms_at: dt.datetime | None = None,
+        priced_at: dt.datetime | None = None,
     ) -> Protection:
-        """Write what is to be guarded from now on, and return it."""
+        """Write what is to be guarded from then on, by the market's time `priced_at`; from now on
+        where they are None. Return it."""
         values: dict[str, Any] = {
             "stop_price": stop_price,
             "quantity": quantity,
             "take_profit_price": take_profit_price,
-            "terms_at": self._clock.now(),
+            "terms_at": terms_at or self._clock.now(),
+            "priced_at": priced_at or self._market_clock.now(),
         }
         async with self._database.write() as tx:
             await tx.execute(update(protections).where(protections.c.id == one.id).values(**values))
@@ -291,6 +327,7 @@ def _from(row: RowMapping) -> Protection:
         seq=row["seq"],
         ended=row["ended_at"] is not None,
         terms_at=row["terms_at"] or row["created_at"],
+        priced_at=row["priced_at"] or row["terms_at"] or row["created_at"],
     )
 
 

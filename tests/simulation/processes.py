@@ -38,8 +38,15 @@ from services.risk_manager.desk import Desk, Switch
 from services.risk_manager.handlers import Office, judge_request
 from services.risk_manager.limits import LimitBook, defaults
 from services.risk_manager.settings import RiskSettings
-from services.trade_executor.assembly import Executor, assemble, closings_of, triggers_of
+from services.trade_executor.assembly import (
+    Executor,
+    assemble,
+    closings_of,
+    guard_of,
+    triggers_of,
+)
 from services.trade_executor.closings import Closings
+from services.trade_executor.protection import ProtectionDesk
 from services.trade_executor.settings import ExecutorSettings
 from services.trade_executor.triggers import Triggers
 from tests.simulation.loop import LIFE, Life
@@ -47,6 +54,7 @@ from tests.simulation.server_side import FUNCTIONS
 from tests.simulation.sim_books import SimBooks
 from tests.simulation.sim_broker import SimBroker
 from tests.simulation.sim_desks import SimClosingStore, SimTriggerStore
+from tests.simulation.sim_protection import SimProtectionStore
 from tests.simulation.sim_risk import SimMarket, SimRiskStore
 from tests.simulation.vault import SimDatabase, SimOutbox
 
@@ -146,6 +154,8 @@ class ExecutorProcess(Process):
         self.executor: Executor | None = None
         self.closings: Closings | None = None
         self.triggers: Triggers | None = None
+        self.guard: ProtectionDesk | None = None
+        self.protections: SimProtectionStore | None = None
 
     async def _run(self) -> None:
         world = self.world
@@ -172,6 +182,14 @@ class ExecutorProcess(Process):
             SimRiskDesk(world, source=CLOSING),
         )  # fmt: skip
         self.executor, self.closings, self.triggers = executor, closings, triggers
+        works: dict[str, Work] = {}
+        if world.guarded:
+            self.protections = SimProtectionStore(runtime.database)
+            self.guard = guard_of(
+                runtime, EXECUTOR_SETTINGS, executor, self.protections,
+                SimClosingStore(runtime.database),
+            )  # fmt: skip
+            works["protection"] = self.guard.run
         books.committer.carry(executor.gate)
         hands = executor.handlers
 
@@ -195,6 +213,7 @@ class ExecutorProcess(Process):
                 "kill switch": executor.watch.follow_gate,
                 "open orders": executor.watch.follow_orders,
                 "books": executor.watch.follow_books,
+                **works,
             },
         )
 

@@ -108,7 +108,7 @@ def _reverse_held(call: Call, e: dict[str, Any], row: dict[str, Any]) -> dict[st
     tx.put(tables.reversals, e["execution_id"], gone)
     before = tables.positions.get(symbol, Position())
     tx.put(tables.changes, gone.id,
-           BookedChange(gone.id, symbol, 0, change, ((None, shares),), tx.now))  # fmt: skip
+           BookedChange(gone.id, symbol, 0, change, ((None, shares),), tx.now, tx.now))  # fmt: skip
     position = position_told(tables, symbol)
     tx.put(tables.positions, symbol, position)
     for leg, ours, ledger, amount in (
@@ -205,7 +205,7 @@ def _change(call: Call, e: dict[str, Any], c: dict[str, Any], identity: UUID) ->
     after_entry = min(later) - 1 if later else last_entry(tables, symbol)
     change = Change(ChangeKind(c["kind"]), quantity, Decimal(c["cost"]), Decimal(c["amount"]))
     parts = strategy_parts(tables, symbol, quantity)
-    booked = BookedChange(UUID(c["id"]), symbol, after_entry, change, parts, tx.now)
+    booked = BookedChange(UUID(c["id"]), symbol, after_entry, change, parts, tx.now, at)
     before = tables.positions.get(symbol, Position())
     tx.put(tables.changes, booked.id, booked)
     position = position_told(tables, symbol)

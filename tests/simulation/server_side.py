@@ -33,7 +33,7 @@ from services.trade_executor.entries import accounts_of
 from services.trade_executor.ports import Discrepancy, OpenDiscrepancy
 from tests.simulation import server_amends
 from tests.simulation.server_rows import refused, standing
-from tests.simulation.tables import BookedTrade
+from tests.simulation.tables import BookedTrade, EventRow
 from tests.simulation.vault import Transaction
 
 SOURCE = "trade_executor"
@@ -304,6 +304,8 @@ class Call:
         reason: str | None, e: dict[str, Any], message_id: str,
     ) -> None:  # fmt: skip
         self.tx.note("row", row["id"], seq, event, before, after, row["filled_quantity"])
+        told = EventRow(event, reason, self.tx.now)
+        self.tx.put(self.tx.tables.events, (row["id"], seq), told)
         payload = OrderEvent(
             order_id=row["id"], client_order_id=row["client_order_id"],
             account_id=row["account_id"], symbol=row["symbol"], side=Side(row["side"]), seq=seq,

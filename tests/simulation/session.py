@@ -32,10 +32,12 @@ from services.trade_executor.amending import AmendFields
 from services.trade_executor.closing import CloseFields
 from services.trade_executor.model import Change
 from services.trade_executor.ports import BrokerRefusedError
+from services.trade_executor.protection_store import BY_HAND, Protection
 from services.trade_executor.trigger import TriggerFields
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.loop import Stalled
+from tests.simulation.sim_protection import exits_of
 from tests.simulation.trace import Trace, listen
 from tests.simulation.venue import ENDED
 from tests.simulation.world import SYMBOLS, World
@@ -55,6 +57,7 @@ class Outcome:
     handles: int
     weather: str
     violation: str | None = None
+    guarded: bool = False
 
     @property
     def digest(self) -> str:
@@ -102,6 +105,8 @@ class Session:
             (8, "fault", self._fault),
             (8, "crash", self._crash),
         ]
+        if world.guarded:
+            self._acts += [(12, "protect", self._protect), (2, "unprotect", self._unprotect)]
         self._hat = [act for weight, _, act in self._acts for _ in range(weight)]
 
     async def run(self) -> None:
@@ -347,6 +352,46 @@ class Session:
         keep = process.triggers.keep
         process.spawn(_quietly(partial(keep, fields, f"trigger-{self._triggers}", world.id())))
 
+    def _protect(self) -> None:
+        """Somebody asks that a position be guarded, or a part of it."""
+        world, dice, process = self.world, self.world.dice, self.world.executor
+        held = [(name, one.quantity) for name, one in world.server.tables.positions.items()
+                if one.quantity]  # fmt: skip
+        if process.guard is None or process.protections is None or not process.alive or not held:
+            return
+        symbol, quantity = dice.pick(held)
+        if world.venue.split_at.get(symbol) == world.clock.now():
+            return
+        side = Side.SELL if quantity > 0 else Side.BUY
+        away = Decimal(dice.whole(5, 200)) / 100 * side.sign
+        part = max(1, int(abs(quantity)) * dice.whole(1, 9) // 10)
+        one = Protection(
+            id=world.id(), symbol=symbol, side=side,
+            quantity=Decimal(part) if dice.chance(0.4) else None,
+            stop_price=world.venue.prices[symbol] + away,
+            take_profit_price=world.venue.prices[symbol] - away if dice.chance(0.5) else None,
+            entry_id=None, actor="sim", seq=0,
+            # A moment ago: what happens in this instant is later.
+            priced_at=world.clock.now() - world.seconds(1e-6),
+        )  # fmt: skip
+        process.spawn(_quietly(partial(process.protections.add, one)))
+        process.guard.look_soon()
+
+    def _unprotect(self) -> None:
+        """Somebody gives a protection up, or cancels one of its exits."""
+        world, dice, process = self.world, self.world.dice, self.world.executor
+        standing = [one for one in world.server.tables.protections.values() if not one.ended]
+        if process.guard is None or process.executor is None or not process.alive or not standing:
+            return
+        one = dice.pick(standing)
+        exits = [order for order in exits_of(world.server.tables, one)
+                 if not order.status.is_terminal]  # fmt: skip
+        if exits and dice.chance(0.5):
+            cancel = process.executor.handlers.cancels.cancel
+            process.spawn(_quietly(partial(cancel, dice.pick(exits).id, BY_HAND[0])))
+        else:
+            process.spawn(_quietly(partial(process.guard.give_up, one, "withdrawn by request")))
+
     def _command(self) -> None:
         name = self.world.dice.pick(("reconcile", "cancel_all"))
         command = Command(command=name, actor="sim", ts=self.world.clock.now())
@@ -473,7 +518,9 @@ def play(seed: int, steps: int = 40, weather: Weather | None = None, **bugs: Any
         import traceback
 
         violation = f"{error!r}\n{traceback.format_exc()}"
-    outcome = Outcome(seed, world.trace, world.loop.time(), world.loop.handles, told, violation)
+    outcome = Outcome(
+        seed, world.trace, world.loop.time(), world.loop.handles, told, violation, world.guarded
+    )
     listen(None)
     world.end()
     return outcome

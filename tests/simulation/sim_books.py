@@ -179,7 +179,7 @@ class SimBooks(ExecutorStore):
                 change = Change(ChangeKind.OPENING, held.quantity, held.avg_cost)
                 parts = ((None, held.quantity),)
                 came = BookedChange(derived_id("opened", held.symbol), held.symbol, 0, change,
-                                    parts, tx.now)  # fmt: skip
+                                    parts, tx.now, tx.now)  # fmt: skip
                 tx.put(tx.tables.changes, came.id, came)
 
         await self._server.ask("open_account", write)

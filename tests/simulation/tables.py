@@ -19,6 +19,7 @@ from services.risk_manager.limits import LimitKey
 from services.risk_manager.ports import Assessment, Valuation
 from services.trade_executor.closing import Closing
 from services.trade_executor.ports import OpenDiscrepancy, ReconciliationRun
+from services.trade_executor.protection_store import Protection
 from services.trade_executor.trigger import Trigger
 
 K = TypeVar("K")
@@ -61,6 +62,15 @@ class Row:
     acked_at: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A row of `order_events`."""
+
+    event: str
+    reason: str | None
+    ts: dt.datetime
+
+
 @dataclass(frozen=True)
 class BookedTrade:
     """A row of `trades`."""
@@ -95,6 +105,7 @@ class BookedChange:
     change: Change
     parts: Sequence[tuple[str | None, Decimal]]
     booked_at: dt.datetime
+    effective_at: dt.datetime
 
 
 @dataclass
@@ -116,6 +127,9 @@ class Tables:
     resolved: Table[UUID, str] = field(default_factory=Table)
     closings: Table[UUID, Closing] = field(default_factory=Table)
     triggers_kept: Table[UUID, Trigger] = field(default_factory=Table)
+    events: Table[tuple[UUID, int], EventRow] = field(default_factory=Table)
+    protections: Table[UUID, Protection] = field(default_factory=Table)
+    protections_ended: Table[UUID, dt.datetime] = field(default_factory=Table)
     switch: Table[str, Switch] = field(default_factory=Table)
     limits: Table[LimitKey, Decimal] = field(default_factory=Table)
     assessments: Table[UUID, Assessment] = field(default_factory=Table)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 FRESH = 60
 PAST = [
-    tuple(map(int, line.split()[:2]))
+    (int(line.split()[0]), int(line.split()[1]), line.split()[2] == "guarded")
     for line in (Path(__file__).parent / "seeds.txt").read_text(encoding="utf-8").splitlines()
     if line.strip() and not line.startswith("#")
 ]
@@ -23,12 +23,13 @@ PAST = [
 
 def report(outcome: Outcome, steps: int) -> str:
     lines = "\n".join(outcome.lines[-60:])
-    return f"{outcome.violation}\n{lines}\nreplay: make sim SEED={outcome.seed} STEPS={steps}"
+    replay = f"make sim SEED={outcome.seed} STEPS={steps}" + " GUARDED=1" * outcome.guarded
+    return f"{outcome.violation}\n{lines}\nreplay: {replay}"
 
 
-@pytest.mark.parametrize(("seed", "steps"), PAST)
-def test_past_seed_holds(seed: int, steps: int) -> None:
-    outcome = play(seed, steps)
+@pytest.mark.parametrize(("seed", "steps", "guarded"), PAST)
+def test_past_seed_holds(seed: int, steps: int, guarded: bool) -> None:
+    outcome = play(seed, steps, guarded=guarded)
     assert outcome.violation is None, report(outcome, steps)
 
 
@@ -36,7 +37,7 @@ def test_fresh_seeds_hold() -> None:
     base = int.from_bytes(os.urandom(4), "big")
     print(f"fresh seeds from {base}")
     for seed in range(base, base + FRESH):
-        outcome = play(seed, 40)
+        outcome = play(seed, 40, guarded=seed % 2 == 1)
         assert outcome.violation is None, report(outcome, 40)
     gc.collect()
 

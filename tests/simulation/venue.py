@@ -74,6 +74,7 @@ class Venue:
         self.executions: Table[str, Execution] = Table()
         self.reversals: Table[str, Reversal] = Table()
         self.split_at: dict[str, dt.datetime] = {}
+        self.untold_split_at: dict[str, dt.datetime] = {}
         self.held: dict[str, Position] = {}
         self.money = Decimal(1_000_000)
         self.activities: dict[str, Activity] = {}
@@ -141,6 +142,8 @@ class Venue:
             limit_price=change.limit_price or old.spec.limit_price,
             stop_price=change.stop_price or old.spec.stop_price,
         )  # fmt: skip
+        if spec.order_class is OrderClass.OCO:
+            spec = structs.replace(spec, take_profit_limit_price=spec.limit_price)
         self.arrivals.append(Arrival(self._loop.time(), client_order_id, spec, amends=True))
         new = self._take(client_order_id, spec, replaces=name).broker_order_id
         self._totals[new] = total
@@ -392,12 +395,13 @@ class Venue:
         """Split a symbol, 2 for 1 or 1 for 2: open orders end, shares come or go, of a fraction
         money."""
         for name, order in list(self.orders.items()):
-            if order.symbol == symbol:
-                self._tell_if_open(name, E.CANCELED)
+            if order.symbol == symbol and order.event not in ENDED:
+                self._tell(name, E.CANCELED, reason="CORPORATE_ACTION")
         self.split_at[symbol] = self._clock.now()
         self.prices[symbol] = max(Decimal(5), (self.prices[symbol] / ratio).quantize(_TICK))
         before = self.held.get(symbol, Position())
         if not before.quantity:
+            self.untold_split_at[symbol] = self._clock.now()
             return
         moved = before.quantity * (ratio - 1)
         self._move_shares("SPLIT", symbol, moved, ZERO)

@@ -31,7 +31,8 @@ _HALF_SPREAD = Decimal("0.01")
 
 
 class World:
-    """The surroundings of both services, and both services."""
+    """The surroundings of both services, and both services. `guarded`: whether the executor looks
+    after protections."""
 
     def __init__(
         self,
@@ -41,8 +42,10 @@ class World:
         make_broker: Callable[[Any], Broker] = lambda broker: broker,
         *,
         triggers: bool = True,
+        guarded: bool = False,
     ) -> None:
         self.seed = seed
+        self.guarded = guarded
         self.loop = VirtualLoop()
         self.dice = Dice(seed)
         jitter.seed(f"jitter {seed}")

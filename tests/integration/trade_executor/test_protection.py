@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from libs.common.domain.vocabulary import Side
+from services.trade_executor.protection_store import Protection, ProtectionStore
 from tests.support.order_desk import OrderDesk, order_desk
 from tests.support.runtimes import eventually
 from tests.support.simulator import Simulator, start_simulator
@@ -245,6 +250,46 @@ async def test_exits_that_a_split_ended_come_back_once_at_other_prices(
         assert at_broker(desk) == ["10", "10"]
         assert [one["stop_price"] for one in await protections(desk)] == ["90"]
         await desk.books_equal()
+
+
+async def test_a_split_changes_the_prices_that_were_meant_before_it_and_those_once(
+    desk: OrderDesk,
+) -> None:
+    await desk.placed("filled")
+    desk.simulator.step(1)
+    split = {"kind": "split", "symbol": "AAPL", "ratio": "2"}
+    desk.simulator.control("market", {"actions": [split]})
+    took_effect = "SELECT effective_at FROM position_changes WHERE kind = 'split'"
+    await eventually(lambda: len(desk.rows(took_effect)) == 1, what="the split booked")
+    ((effective_at,),) = desk.rows(took_effect)
+    store = ProtectionStore(desk.app.state.runtime, "main")
+    before = Protection(
+        id=uuid.uuid4(), symbol="KO", side=Side.SELL, quantity=None, stop_price=Decimal(90),
+        take_profit_price=None, entry_id=None, actor="test", seq=0,
+        terms_at=effective_at, priced_at=effective_at - dt.timedelta(milliseconds=1),
+    )  # fmt: skip
+    await store.add(before)  # of another symbol, so that nobody else looks after it
+    since = await store.split_since(replace(before, symbol="AAPL"))
+    assert since is not None
+    assert (since.split.shares(Decimal(10)), since.effective_at) == (Decimal(20), effective_at)
+    # Booked later than it was asked for, but meant at the new price.
+    asked_after = replace(before, symbol="AAPL", priced_at=effective_at)
+    assert await store.split_since(asked_after) is None
+    priced = await store.reprice(
+        before, Decimal(45), None, None, priced_at=since.effective_at
+    )  # fmt: skip
+    assert await store.split_since(replace(priced, symbol="AAPL")) is None
+
+
+async def test_an_amended_exit_gives_the_protection_its_price(desk: OrderDesk) -> None:
+    await desk.placed("filled")
+    await protect(desk)
+    await guarded(desk, "10")
+    (stop,) = await stops(desk)
+    answer = await desk.amend(stop, stop_price="91")
+    assert answer.status_code < 300, answer.text
+    await guarded(desk, "10", "91")
+    assert at_broker(desk) == ["10"]
 
 
 async def test_a_person_who_cancels_an_exit_withdraws_the_wish(desk: OrderDesk) -> None:

@@ -408,9 +408,10 @@ protections = table(
     Column("created_at", Instant, nullable=False, server_default=func.now()),
     Column("ended_at", Instant),
     Column("end_reason", Text),
-    # Since when its prices and quantity are meant as they are: a split later than that changes
-    # what they mean, once.
+    # Since when its terms are meant as they are: exits that are older had others. In market time:
+    # a split later than that changes what the prices mean, once.
     Column("terms_at", Instant),
+    Column("priced_at", Instant),
     CheckConstraint("quantity IS NULL OR quantity > 0", name="quantity_positive"),
     CheckConstraint("stop_price > 0", name="stop_positive"),
     Index("ix_protections_open", "account_id", "symbol", postgresql_where="ended_at IS NULL"),
