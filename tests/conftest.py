@@ -24,7 +24,12 @@ from infra.migrate import migrate
 from tests.support.containers import ContainerServer, postgres_container, redis_container
 from tests.support.folders import folder_in_memory
 from tests.support.lanes import Lanes, in_order
-from tests.support.servers import ServerProcess, running_postgres, running_redis
+from tests.support.servers import (
+    ServerProcess,
+    drop_database,
+    running_postgres,
+    running_redis,
+)
 from tests.support.tokens import make_known
 
 Server = ServerProcess | ContainerServer
@@ -93,8 +98,7 @@ def database_url(pg_server: Server, _template: str) -> Iterator[str]:
     with psycopg.connect(pg_server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
     yield _database(pg_server.url, name)
-    with psycopg.connect(pg_server.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(pg_server.url, name)
 
 
 @pytest.fixture(scope="session")

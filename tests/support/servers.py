@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import redis
+from psycopg import sql
 
 from infra.embedded import postgres
 from infra.embedded.child import Child
@@ -120,3 +122,18 @@ def running_redis(directory: Path) -> Iterator[ServerProcess]:
         yield server
     finally:
         server.stop()
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+        connection.execute("SET statement_timeout = '2s'")
+        try:
+            connection.execute(drop)
+        except psycopg.errors.QueryCanceled:
+            # A connection of ours that was given up while it logged in stays open until it is
+            # collected, and the server waits for it, a minute at most.
+            gc.collect()
+            connection.execute("RESET statement_timeout")
+            connection.execute(drop)

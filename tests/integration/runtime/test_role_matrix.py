@@ -23,7 +23,7 @@ from libs.common.runtime.schema.base import (
     TEMPORARY,
     WRITERS,
 )
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, drop_database
 
 PASSWORD = "test-only"
 LATE = "market_quotes_p_2001_01"  # a partition made after the roles got their rights
@@ -48,8 +48,7 @@ def owner(pg_server: ServerProcess) -> Iterator[str]:
     url = pg_server.url.rsplit("/", 1)[0] + f"/{name}"
     migrate(url, dict.fromkeys(SERVICES, PASSWORD))
     yield url
-    with psycopg.connect(pg_server.url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    drop_database(pg_server.url, name)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest_asyncio
 import redis
 
 from tests.support.fault_stage import Stage, fault_stage, stage_simulator
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, drop_database
 from tests.support.simulator import Simulator
 
 
@@ -23,8 +23,7 @@ def stage_database(pg_server: ServerProcess, _template: str) -> Iterator[str]:
     with psycopg.connect(pg_server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
     yield pg_server.url.rsplit("/", 1)[0] + f"/{name}"
-    with psycopg.connect(pg_server.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(pg_server.url, name)
 
 
 @pytest.fixture(scope="module")
