@@ -250,6 +250,7 @@ def guard_of(
     executor: Executor,
     store: ProtectionBook,
     closings: ClosingBook,
+    broker: Broker,
 ) -> ProtectionDesk:
     """Return the desk that looks after an executor's protections; the steps that a venue takes
     are asked of `closings`."""
@@ -262,6 +263,7 @@ def guard_of(
         cancels=executor.cancels,
         blocks=executor.blocks,
         claims=executor.claims,
+        positions_there=broker.positions,
         book_activities=executor.handlers.reconciliation.book_activities,
         quantity_step=closings.quantity_step,
         clock=runtime.clock,

@@ -338,11 +338,7 @@ class Closings:
         side = Side.SELL if held > 0 else Side.BUY
         restored = []
         for name, fields in restorations(ended, side, abs(held)):
-            identity = OrderId(derived_id("restored_exit", f"{closing.id}:{name}"))
-            request = request_of("restore", fields, closing=str(closing.id))
-            order = await self._books.order(identity) or await self._placing.trigger(
-                identity, fields, request, closing.correlation_id
-            )
+            order = await self._restored(closing, name, fields)
             restored.append(f"{order.id} {order.status}")
         await self._books.notify(
             Level.CRITICAL,
@@ -352,3 +348,24 @@ class Closings:
             {"closing_id": str(closing.id), "symbol": closing.symbol},
         )
         return await self._book.note(closing, status=ClosingStatus.FAILED, reason=why[:500])
+
+    async def _restored(self, closing: Closing, name: UUID, fields: OrderFields) -> Order:
+        """Return the exit that stands for one that was cancelled, placed once. What was judged
+        before we were cut down, for another position than there is now, is left: the next number.
+        """
+        stem = f"{closing.id}:{name}"
+        stems = [stem, *(f"{stem}:{number}" for number in range(1, _ATTEMPTS_MAX))]
+        ids = [OrderId(derived_id("restored_exit", one)) for one in stems]
+        for identity in ids:
+            order = await self._books.order(identity)
+            if order is not None:
+                return order
+        request = request_of("restore", fields, closing=str(closing.id))
+        for identity in ids[:-1]:
+            try:
+                return await self._placing.trigger(
+                    identity, fields, request, closing.correlation_id
+                )
+            except ConflictError as error:
+                _log.info("restoring_counts_on", closing=str(closing.id), why=str(error))
+        return await self._placing.trigger(ids[-1], fields, request, closing.correlation_id)

@@ -101,7 +101,7 @@ def service(
         runtime, settings.account_id, executor.lifecycle, executor.blocks
     )
     protections = ProtectionStore(runtime, settings.account_id)
-    guard = guard_of(runtime, settings, executor, protections, closing_store)
+    guard = guard_of(runtime, settings, executor, protections, closing_store, broker)
     tie_out_store = TieOutStore(runtime, settings.account_id)
     tie_outs = TieOuts(
         store=tie_out_store,

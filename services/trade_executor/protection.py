@@ -32,7 +32,7 @@ from services.trade_executor.exits import groups_of
 from services.trade_executor.gate import Blocks
 from services.trade_executor.giving_back import GivingBack
 from services.trade_executor.lifecycle import Lifecycle
-from services.trade_executor.model import Order
+from services.trade_executor.model import BrokerPosition, Order
 from services.trade_executor.placing import Placing
 from services.trade_executor.ports import Books, Discrepancy
 from services.trade_executor.protection_book import ProtectionBook
@@ -68,6 +68,7 @@ class ProtectionDesk:
         cancels: Cancels,
         blocks: Blocks,
         claims: Claims,
+        positions_there: Callable[[], Awaitable[Sequence[BrokerPosition]]],
         book_activities: Callable[[], Awaitable[object]],
         quantity_step: Callable[[str], Awaitable[Decimal | None]],
         clock: Clock,
@@ -86,6 +87,8 @@ class ProtectionDesk:
         self._claims = claims
         self._terms = ProtectionTerms(
             store=store,
+            books=books,
+            positions_there=positions_there,
             book_activities=book_activities,
             quantity_step=quantity_step,
             clock=clock,
@@ -259,13 +262,18 @@ class ProtectionDesk:
         if now_s < not_before:
             return
         ended = await self._store.corporate_end(one, exits)
-        split = await self._terms.split(one) if ended else await self._store.split_since(one)
+        booked = await self._store.split_since(one)
+        split = None
+        if ended or booked is not None:
+            split = await self._terms.split(one)
         if split is not None:
             await self._terms.after_split(one, entry, exits, split)  # the next look places it
             self._retry.pop(one.id, None)
             self._soon.set()
             return
-        if ended:  # the split is not told yet, or it was another corporate action
+        if ended or booked is not None:
+            # The split is not told yet, or our position is not the venue's, so that nobody knows
+            # what it has done; or it was another corporate action.
             self._retry[one.id] = (now_s + pause_s, min(2 * pause_s, _TRIES_S_MAX))
             return
         sent = {order.id for order in exits}

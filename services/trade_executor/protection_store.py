@@ -27,15 +27,25 @@ from services.trade_executor.rows import text as shown_text
 BY_HAND = ("cancel by request", "cancel all by request")
 
 # Splits that no execution parts are one: a reverse split is told as old shares away, new ones in.
+# What was held then: what had traded by the market's time and was not taken back yet, whenever
+# we heard of either.
 _SPLITS = text("""
     SELECT s.moved, s.effective_at,
            coalesce((SELECT sum(CASE t.side WHEN 'buy' THEN t.quantity ELSE -t.quantity END)
                      FROM trades t
                      WHERE t.account_id = :account AND t.symbol = :symbol
-                       AND t.entry <= s.after_entry
-                       AND NOT EXISTS (SELECT 1 FROM trade_reversals v WHERE v.trade_id = t.id)), 0)
+                       AND t.executed_at < s.effective_at
+                       AND NOT EXISTS (SELECT 1 FROM trade_reversals v
+                                       WHERE v.trade_id = t.id AND v.reversed_at < s.effective_at)
+                       AND NOT EXISTS (SELECT 1 FROM trade_reversals c
+                                       WHERE c.order_id = t.order_id AND c.kind = 'correction'
+                                         AND c.record_id = t.execution_id
+                                         AND c.reversed_at >= s.effective_at)), 0)
            + coalesce((SELECT sum(c.quantity) FROM position_changes c
                        WHERE c.account_id = :account AND c.symbol = :symbol
+                         AND c.effective_at <= s.effective_at
+                         AND NOT EXISTS (SELECT 1 FROM trade_reversals v
+                                         WHERE v.id = c.id AND v.reversed_at >= s.effective_at)
                          AND (c.after_entry, c.seq) < (s.after_entry, s.seq)), 0) AS held
     FROM (SELECT after_entry, min(seq) AS seq, sum(quantity) AS moved,
                  max(effective_at) AS effective_at

@@ -8,10 +8,12 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.kernel.clock import Clock
+from libs.common.kernel.ids import Symbol
 from libs.common.kernel.money import PRICE_QUANTUM, ZERO, plain, round_to_step
 from libs.common.runtime.logging import get_logger
 from services.trade_executor.exits import is_stop
-from services.trade_executor.model import Order
+from services.trade_executor.model import BrokerPosition, Order
+from services.trade_executor.ports import Books
 from services.trade_executor.protection_book import ProtectionBook
 from services.trade_executor.protection_exits import left_of, traded
 from services.trade_executor.protection_store import Protection, SplitSince, of_present_terms
@@ -29,12 +31,16 @@ class ProtectionTerms:
         self,
         *,
         store: ProtectionBook,
+        books: Books,
+        positions_there: Callable[[], Awaitable[Sequence[BrokerPosition]]],
         book_activities: Callable[[], Awaitable[object]],
         quantity_step: Callable[[str], Awaitable[Decimal | None]],
         clock: Clock,
         patience_s: float,
     ) -> None:
         self._store = store
+        self._books = books
+        self._positions_there = positions_there
         self._book_activities = book_activities
         self._quantity_step = quantity_step
         self._clock = clock
@@ -83,7 +89,7 @@ class ProtectionTerms:
     ) -> Protection:
         """Take over a split that neither ended nor restated what rests, after a while in which
         either could be told: an exit was sent between the split and its booking."""
-        since, now_s = await self._store.split_since(one), self._clock.monotonic_ns() / 1e9
+        since, now_s = await self.booked_split(one), self._clock.monotonic_ns() / 1e9
         if since is None:
             self._split_seen.pop(one.id, None)
             return one
@@ -106,10 +112,24 @@ class ProtectionTerms:
 
     async def split(self, one: Protection) -> SplitSince | None:
         """Return the split since the prices were set; asks the venue where none is booked."""
-        found = await self._store.split_since(one)
+        found = await self.booked_split(one)
         if found is None:
             await self._book_activities()
-            found = await self._store.split_since(one)
+            found = await self.booked_split(one)
+        return found
+
+    async def booked_split(self, one: Protection) -> SplitSince | None:
+        """Return the split since the prices were set, None where none is booked, or where our
+        position is not the venue's: what it was before the split is then not known either."""
+        found = await self._store.split_since(one)
+        if found is None:
+            return None
+        theirs = {held.symbol: held.quantity for held in await self._positions_there()}
+        ours = await self._books.positions()
+        symbol = Symbol(one.symbol)
+        if ours.get(symbol, ZERO) != theirs.get(symbol, ZERO):
+            _log.info("protection_split_waits", protection=str(one.id), symbol=one.symbol)
+            return None
         return found
 
     async def after_split(

@@ -187,7 +187,7 @@ class ExecutorProcess(Process):
             self.protections = SimProtectionStore(runtime.database)
             self.guard = guard_of(
                 runtime, EXECUTOR_SETTINGS, executor, self.protections,
-                SimClosingStore(runtime.database),
+                SimClosingStore(runtime.database), broker,
             )  # fmt: skip
             works["protection"] = self.guard.run
         books.committer.carry(executor.gate)

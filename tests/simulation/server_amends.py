@@ -60,11 +60,11 @@ def position_told(tables: Tables, symbol: str, plus: BookedTrade | None = None) 
 def reverse(call: Call, e: dict[str, Any]) -> tuple[dict[str, Any], BookedTrade | None]:
     """Take an execution back; return the answer, and the execution if it was booked."""
     tx, tables, row = call.tx, call.tx.tables, call.order(e)
-    name = e["execution_id"]
+    name, reversed_at = e["execution_id"], dt.datetime.fromisoformat(e["reversed_at"])
     if name in tables.reversals:
         return {"outcome": "duplicate", "order": standing(row)}, None
     trade = tables.trades.get(name)
-    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now, e["record_id"])
+    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now, e["record_id"], reversed_at)
     if trade is not None and trade.order_id != row["id"]:
         raise refused(f"execution {name} belongs to order {trade.order_id}")
     if trade is None and e["held"] is not None:
@@ -104,11 +104,12 @@ def _reverse_held(call: Call, e: dict[str, Any], row: dict[str, Any]) -> dict[st
         and (one.change.quantity > 0) == (shares > 0)
     ]  # fmt: skip
     change = Change(ChangeKind.OPENING, shares, min(costs, default=fill.price), cash)
-    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now, e["record_id"])
+    at = dt.datetime.fromisoformat(e["reversed_at"])
+    gone = BookedReversal(UUID(e["reversal_id"]), trade, tx.now, e["record_id"], at)
     tx.put(tables.reversals, e["execution_id"], gone)
     before = tables.positions.get(symbol, Position())
     tx.put(tables.changes, gone.id,
-           BookedChange(gone.id, symbol, 0, change, ((None, shares),), tx.now, tx.now))  # fmt: skip
+           BookedChange(gone.id, symbol, 0, change, ((None, shares),), tx.now, at))  # fmt: skip
     position = position_told(tables, symbol)
     tx.put(tables.positions, symbol, position)
     for leg, ours, ledger, amount in (

@@ -460,7 +460,11 @@ class Session:
 
     def _split(self) -> None:
         ratio = self.world.dice.pick((Decimal(2), Decimal(3), Decimal("0.5")))
-        self.world.venue.split(self.world.dice.pick(SYMBOLS), ratio)
+        symbol, venue, now = self.world.dice.pick(SYMBOLS), self.world.venue, self.world.clock.now()
+        # Of what traded in the very instant of a split nobody could tell on which side of it.
+        fills = [one for one in venue.executions.values() if one.symbol == symbol]
+        if all(one.executed_at != now for one in fills):
+            venue.split(symbol, ratio)
 
     # Bad luck -------------------------------------------------------------------------------------
 

@@ -200,19 +200,14 @@ def split_of(tables: Tables, one: Protection) -> SplitSince | None:
             splits.setdefault(change.after_entry, []).append(seq)
     before, after = Decimal(1), Decimal(1)
     for after_entry, seqs in sorted(splits.items()):
-        held = sum(
-            (
-                trade.execution.side.sign * trade.execution.quantity
-                for trade in tables.standing()
-                if trade.execution.symbol == one.symbol and trade.entry <= after_entry
-            ),
-            ZERO,
-        )
+        effective_at = max(changes[seq].effective_at for seq in seqs)
+        held = sum(_traded(tables, one.symbol, effective_at), ZERO)
         held += sum(
             (
                 change.change.quantity
                 for seq, change in enumerate(changes)
                 if (change.after_entry, seq) < (after_entry, seqs[0])
+                and change.effective_at <= effective_at
             ),
             ZERO,
         )
@@ -221,3 +216,16 @@ def split_of(tables: Tables, one: Protection) -> SplitSince | None:
     if not splits or before * after <= 0:
         return None
     return SplitSince(Split(before, after), max(last))
+
+
+def _traded(tables: Tables, symbol: str, until: dt.datetime) -> list[Decimal]:
+    """Return the signed quantities that had traded by then and were not taken back yet."""
+    corrected_at = {gone.record_id: gone.reversed_at for gone in tables.reversals.values()}
+    found = []
+    for name, trade in tables.trades.items():
+        fill, gone = trade.execution, tables.reversals.get(name)
+        stood = gone is None or gone.reversed_at >= until
+        there = corrected_at.get(name, fill.executed_at) < until and fill.executed_at < until
+        if fill.symbol == symbol and stood and there:
+            found.append(fill.side.sign * fill.quantity)
+    return found

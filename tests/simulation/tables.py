@@ -93,6 +93,7 @@ class BookedReversal:
     trade: BookedTrade | None
     booked_at: dt.datetime
     record_id: str | None
+    reversed_at: dt.datetime
 
 
 @dataclass(frozen=True)

@@ -256,12 +256,23 @@ async def test_a_split_changes_the_prices_that_were_meant_before_it_and_those_on
     desk: OrderDesk,
 ) -> None:
     await desk.placed("filled")
+    await desk.placed("filled", quantity="6")
+    taken_back = desk.simulator.ledger()["executions"][-1]["execution_id"]
     desk.simulator.step(1)
     split = {"kind": "split", "symbol": "AAPL", "ratio": "2"}
     desk.simulator.control("market", {"actions": [split]})
     took_effect = "SELECT effective_at FROM position_changes WHERE kind = 'split'"
     await eventually(lambda: len(desk.rows(took_effect)) == 1, what="the split booked")
     ((effective_at,),) = desk.rows(took_effect)
+    # Taken back later (told as the venue would): it was held when the shares were split.
+    desk.rows(
+        "INSERT INTO trade_reversals (broker, execution_id, id, trade_id, order_id, account_id,"
+        " symbol, kind, reversed_at, realized_pnl, correlation_id)"
+        " SELECT broker, execution_id, gen_random_uuid(), id, order_id, account_id, symbol, 'bust',"
+        " %s, 0, correlation_id FROM trades WHERE execution_id = %s RETURNING 1",
+        effective_at + dt.timedelta(seconds=1),
+        taken_back,
+    )
     store = ProtectionStore(desk.app.state.runtime, "main")
     before = Protection(
         id=uuid.uuid4(), symbol="KO", side=Side.SELL, quantity=None, stop_price=Decimal(90),
