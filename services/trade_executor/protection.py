@@ -28,7 +28,7 @@ from services.trade_executor.balance_comparison import NAKED
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.claims import Claims
 from services.trade_executor.desk import Desk
-from services.trade_executor.exits import groups_of
+from services.trade_executor.exits import groups_of, widowed
 from services.trade_executor.gate import Blocks
 from services.trade_executor.giving_back import GivingBack
 from services.trade_executor.lifecycle import Lifecycle
@@ -229,6 +229,8 @@ class ProtectionDesk:
     async def _mend(
         self, one: Protection, entry: Order | None, exits: Sequence[Order], coverage: Coverage
     ) -> None:
+        for order in widowed(exits):
+            await self._cancel(order, "protection: its stop is gone")
         for order in await self._terms.outdated(one, exits):
             await self._cancel(order, "protection: its price is of before a split")
         for group in coverage.excess:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -10,7 +9,7 @@ from libs.common.contracts.risk_api import OrderFields, StopLossFields, TakeProf
 from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType, TimeInForce
 from libs.common.kernel.ids import OrderId
 from libs.common.kernel.money import ZERO
-from services.trade_executor.exits import is_stop
+from services.trade_executor.exits import by_group, is_stop
 from services.trade_executor.model import Order
 from services.trade_executor.protection_store import Protection
 
@@ -66,14 +65,19 @@ def exit_fields(one: Protection, quantity: Decimal) -> OrderFields:
 def traded_groups(
     entry: Order | None, exits: Sequence[Order]
 ) -> list[tuple[OrderId, Decimal, list[Decimal]]]:
-    """Return each exit group's id, its quantity, and what its members have traded."""
-    groups: dict[OrderId, list[Order]] = defaultdict(list)
-    for order in exits:
-        groups[order.parent_id or order.id].append(order)
+    """Return each exit group's id, its quantity, and what its members have traded. An exit that
+    took another's place is for what it asks and what that one had traded."""
+    before: dict[OrderId, Decimal] = {}
     found = []
-    for root, members in groups.items():
+    for root, members in by_group(exits).items():
+        for order in members:
+            earlier = before.get(order.replaces_id, ZERO) if order.replaces_id else ZERO
+            before[order.id] = earlier + order.filled_quantity
+        standing = [one for one in members if one.status is not OrderStatus.REPLACED] or members
         # After a split the exits are for more shares than the entry bought.
-        total = max(order.spec.quantity or ZERO for order in members)
+        total = max(
+            (one.spec.quantity or ZERO) + before[one.id] - one.filled_quantity for one in standing
+        )
         if entry is not None and root == entry.id and entry.status is not OrderStatus.FILLED:
             total = entry.filled_quantity
         found.append((root, total, [order.filled_quantity for order in members]))

@@ -12,8 +12,9 @@ import pytest
 from libs.common.domain.protection import Standing
 from libs.common.domain.vocabulary import OrderClass, OrderStatus, OrderType
 from libs.common.kernel.ids import ClientOrderId, OrderId
-from services.trade_executor.exits import groups_of
+from services.trade_executor.exits import by_group, groups_of, widowed
 from services.trade_executor.model import Order
+from services.trade_executor.protection_exits import traded_groups
 from tests.support.executor_orders import NOON, spec
 
 S = OrderStatus
@@ -78,3 +79,29 @@ def test_exits_of_an_entry_guard_when_it_is_complete() -> None:
     assert standings(profit, stop, entry=entry)[0][0] is Standing.IDLE
     done = replace(entry, status=S.FILLED)
     assert standings(profit, stop, entry=done) == [(Standing.ACTIVE, Decimal(10))]
+
+
+def test_a_pair_whose_stop_has_ended_guards_nothing_and_its_rest_goes() -> None:
+    root = order(OrderType.LIMIT, S.WORKING, group=OrderClass.OCO)
+    stop = order(OrderType.STOP, S.HELD, parent=root, group=OrderClass.OCO)
+    assert widowed([root, stop]) == widowed([root]) == []
+    gone = replace(stop, status=S.CANCELED)
+    assert standings(root, gone) == [(Standing.IDLE, Decimal(10))]
+    assert widowed([root, gone]) == [root]
+    # What stands in the place of a replaced one may not be known yet.
+    assert widowed([root, replace(stop, status=S.REPLACED)]) == []
+
+
+def test_an_exit_that_took_anothers_place_belongs_to_its_group() -> None:
+    root = order(OrderType.LIMIT, S.REPLACED, group=OrderClass.OCO, filled=3)
+    stop = order(OrderType.STOP, S.HELD, parent=root, group=OrderClass.OCO)
+    heir = order(OrderType.LIMIT, S.WORKING, group=OrderClass.OCO, filled=1)
+    heir = replace(
+        heir, replaces_id=root.id, spec=msgspec.structs.replace(heir.spec, quantity=Decimal(7))
+    )
+    assert by_group([stop, heir, root]) == {root.id: [root, stop, heir]}
+    assert standings(root, heir, stop) == [(Standing.ACTIVE, Decimal(10))]
+    assert widowed([root, heir, replace(stop, status=S.CANCELED)]) == [heir]
+    ((group, total, filled),) = traded_groups(None, [root, heir, stop])
+    # Seven were asked for after three had traded.
+    assert (group, total, sum(filled)) == (root.id, Decimal(10), Decimal(4))
