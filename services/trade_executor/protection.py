@@ -28,7 +28,7 @@ from services.trade_executor.balance_comparison import NAKED
 from services.trade_executor.cancels import Cancels
 from services.trade_executor.claims import Claims
 from services.trade_executor.desk import Desk
-from services.trade_executor.exits import groups_of, widowed
+from services.trade_executor.exits import by_group, groups_of, widowed
 from services.trade_executor.gate import Blocks
 from services.trade_executor.giving_back import GivingBack
 from services.trade_executor.lifecycle import Lifecycle
@@ -233,10 +233,10 @@ class ProtectionDesk:
             await self._cancel(order, "protection: its stop is gone")
         for order in await self._terms.outdated(one, exits):
             await self._cancel(order, "protection: its price is of before a split")
+        members = by_group(exits)
         for group in coverage.excess:
-            for order in exits:
-                if group in {order.id, order.parent_id}:
-                    await self._cancel(order, "protection: guards more than there is")
+            for order in members.get(OrderId(group), ()):
+                await self._cancel(order, "protection: guards more than there is")
         if not coverage.missing:
             self._since.pop(one.id, None)
             self._retry.pop(one.id, None)

@@ -24,6 +24,7 @@ from libs.common.kernel.ids import AccountId, Symbol, order_id_from_client
 from libs.common.kernel.money import ZERO
 from services.trade_executor.balance_comparison import NAKED
 from services.trade_executor.closing import ClosingStatus, order_id_of_closing
+from services.trade_executor.exits import by_group, open_quantity
 from services.trade_executor.trigger import ENDED as TRIGGER_ENDED
 from services.trade_executor.trigger import Trigger, TriggerStatus
 from tests.simulation.server_amends import position_told, strategy_positions
@@ -433,6 +434,18 @@ class Invariants:
             )  # fmt: skip
             if there < needed and symbol not in self._unguardable():
                 return f"{symbol}: {needed} of {held} are to be guarded, stops are for {there}"
+            open_for = sum(
+                (
+                    max(map(open_quantity, members), default=ZERO)
+                    for one in ones
+                    for root, group in by_group(exits_of(tables, one)).items()
+                    if root != one.entry_id
+                    and (members := [order for order in group if not order.status.is_terminal])
+                ),
+                ZERO,
+            )
+            if open_for > abs(held):  # an entry's own legs are left to the venue
+                return f"{symbol}: our exits are for {open_for}, held are {held}"
             # A split moves prices by half at least, the market by a few in the time of a session.
             # An entry may trade after the split that its stop was meant before.
             price = world.venue.prices[Symbol(symbol)]
