@@ -118,9 +118,7 @@ class Watch:
         await self._reconciliation.open_books()
         for order in self._desk.open_orders():
             if order.status is OrderStatus.SUBMITTING:
-                await self._lifecycle.happen(
-                    order.id, OrderEvent.LOSE_OUTCOME, reason="restarted while sending"
-                )
+                await self._outcome_unknown(order)
         findings = await self._reconciliation.run("start", balances=True, deep=True)
         for _ in range(_SECOND_LOOKS):
             if not findings.doubts:
@@ -132,6 +130,15 @@ class Watch:
         for order in self._desk.open_orders():
             if order.status in {OrderStatus.CREATED, OrderStatus.OUTCOME_UNKNOWN}:
                 self._resume(order)
+
+    async def _outcome_unknown(self, order: Order) -> None:
+        try:
+            await self._lifecycle.happen(
+                order.id, OrderEvent.LOSE_OUTCOME, reason="restarted while sending"
+            )
+        except ConflictError as error:
+            # A start that is tried again: what was begun meanwhile has brought it on.
+            _log.info("order_went_on", order=str(order.id), why=str(error))
 
     def _resume(self, order: Order) -> None:
         desk = self._submission if order.replaces_id is None else self._amends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 ACCOUNT = AccountId("main")
 _DEAR = Decimal(40)
+# For as long after a split a judgement may know the price of before it.
+_QUOTES_LATE = dt.timedelta(seconds=5)
 
 _order_of_closing = lru_cache(maxsize=10_000)(order_id_of_closing)
 
@@ -476,7 +479,7 @@ class Invariants:
             )
             split_at = venue.split_at.get(one.symbol)
             entry = tables.orders.get(one.entry_id) if one.entry_id else None
-            overtaken = entry and split_at and entry["created_at"] <= split_at
+            overtaken = entry and split_at and entry["created_at"] <= split_at + _QUOTES_LATE
             untold_at = venue.untold_split_at.get(one.symbol)
             untold = untold_at and one.priced_at and one.priced_at <= untold_at
             if beside or overtaken or untold:

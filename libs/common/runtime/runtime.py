@@ -120,6 +120,8 @@ async def supervise(
             task.result()
         except asyncio.CancelledError:
             await end_all([task])
+            # It may have failed in the moment of its end; nobody is left to be told.
+            task.cancelled() or task.exception()
             raise
         except UnavailableError as error:
             readiness.block(name, str(error))
