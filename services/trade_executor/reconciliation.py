@@ -104,9 +104,10 @@ class Reconciliation:
     async def run(self, cause: str, *, balances: bool, deep: bool = False) -> Findings:
         """Compare orders, and with `balances` positions and cash too.
 
-        The activity list is read where something is lacking, or where `deep` says that events
-        may have been missed. Raises UnavailableError when the broker or the database is away;
-        what was done until then stays done, and doing it again changes nothing.
+        The activity list is read where something is lacking, where `deep` says that events may
+        have been missed, and before balances are compared: what was missed may add up to
+        nothing. Raises UnavailableError when the broker or the database is away; what was done
+        until then stays done, and doing it again changes nothing.
         """
         async with self._running:
             RECONCILIATIONS.labels(cause).inc()
@@ -114,6 +115,8 @@ class Reconciliation:
             findings = Findings()
             await self._lifecycle.tell_differences()
             await self._compare_orders(findings, deep=deep)
+            if balances and not deep:
+                await self._book_executions(findings)
             settled = balances and await self._balances.compare(findings, self._explain)
             if settled or findings.news or deep:
                 await self._record(cause, started, market_now if settled else None, findings)
